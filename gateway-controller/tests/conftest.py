@@ -28,6 +28,7 @@ from gatewright_controller.nodes.observations import Observations
 from gatewright_controller.nodes.watching import Watching
 from gatewright_controller.oidc import People
 from gatewright_controller.resource.definitions import Definitions, load_definitions
+from gatewright_controller.states import Export, States
 from gatewright_controller.store import Store, open_store
 from gatewright_controller.translate import EdgeSettings
 from gatewright_documents.values import JsonObject
@@ -181,6 +182,7 @@ def document() -> JsonObject:
     return made
 
 
+USUAL_LIMITS = ApiLimits()
 OF_THE_ENGINE = ("/v1/nodes/{id:path}/", "/v1/exchanges/")
 """Paths whose answers pass through the controller unread; tests have nodes send what they like."""
 
@@ -221,10 +223,16 @@ async def hold_to_document(response: httpx.Response) -> None:
 async def client_with(
     controller: Controller, gateways: Gateways, observations: Observations
 ) -> AsyncIterator[Callable[..., httpx.AsyncClient]]:
-    """Clients of a management API with these limits, people and token; all have the same controller."""
+    """Clients of a management API with these limits, people, token and states; all have the same controller."""
     async with contextlib.AsyncExitStack() as clients:
 
-        def open_client(limits: ApiLimits, people: People | None = None, token: str = "") -> httpx.AsyncClient:
+        def open_client(
+            limits: ApiLimits = USUAL_LIMITS,
+            people: People | None = None,
+            token: str = "",
+            states: States | None = None,
+            export: Export | None = None,
+        ) -> httpx.AsyncClient:
             app = create_app(
                 controller,
                 gateways,
@@ -232,6 +240,8 @@ async def client_with(
                 max_request_bytes=20_000,
                 watching=Watching(observations),
                 people=people,
+                states=states,
+                export=export,
                 limits=limits,
             )
             transport = httpx.ASGITransport(app, raise_app_exceptions=False)

@@ -178,3 +178,20 @@ def test_a_certificate_and_its_key_are_named_together() -> None:
         with pytest.raises(Invalid) as caught:
             load_settings(None, {}, {name: "a"})
         assert str(caught.value) == cure
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (
+            {"state_export": "states/now"},
+            "stateKey: expected stateKey beside stateExport, got none; name the key that signs",
+        ),
+        ({"state_export": "s3://b/now?key=x", "state_key": "k"}, "expected a file or an http(s) URL, got s3://b/now"),
+    ],
+)
+def test_a_place_for_states_has_a_key_and_can_be_written(options: dict[str, str], sentence: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        load_settings(None, {}, options)
+    assert sentence in str(caught.value.mistakes[0])
+    assert "key=x" not in str(caught.value.mistakes[0])

@@ -109,6 +109,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--database", metavar="URL", help="sqlite:PATH or postgresql://…: where APIs are kept")
     parser.add_argument("--database-file", metavar="FILE", help="holds the URL, which may have a password in it")
     parser.add_argument("--last-good", metavar="FILE", help="a node's last good state; it serves without a database")
+    parser.add_argument("--state-key", metavar="FILE", help="PEM; the private key that signs states of nodes")
+    parser.add_argument("--state-export", metavar="FILE|URL", help="where the state is written after changes")
     parser.add_argument("--token-file", metavar="FILE", help="holds the bearer token of the management API")
     parser.add_argument("--system-parameters-file", metavar="FILE", help="YAML; what policies ask of the operator")
     parser.add_argument("--log-level", metavar="LEVEL", help="debug, info, warning or error")

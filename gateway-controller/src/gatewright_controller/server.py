@@ -48,6 +48,8 @@ from gatewright_controller.resource.definitions import definitions_of, load_defi
 from gatewright_controller.resource.private_upstreams import AllowedUpstreamError, PrivateUpstreams
 from gatewright_controller.retention import Keep, Pruning
 from gatewright_controller.settings import PREFIX, Settings
+from gatewright_controller.signed_state import signing_key
+from gatewright_controller.states import Export, States
 from gatewright_controller.store import Store
 from gatewright_controller.translate import EdgeSettings
 
@@ -116,7 +118,12 @@ async def _run(
     listener: Listener,
     stop: asyncio.Event,
 ) -> None:
-    metrics = Metrics(controller.deployment.states, lambda: len(controller.deployment.nodes))
+    states, export = _states(settings, controller.deployment)
+    metrics = Metrics(
+        controller.deployment.states,
+        lambda: len(controller.deployment.nodes),
+        state_export=lambda: (export.status.revision, bool(export.status.error)) if export else None,
+    )
     observations = Observations(controller.deployment)
     folder = _folder(settings, controller, gateways)
     if folder:
@@ -130,6 +137,8 @@ async def _run(
         watching=Watching(observations),
         people=people,
         folder=folder,
+        states=states,
+        export=export,
         limits=ApiLimits(callers=CallerLimits(settings.requests_per_second)),
     )
     server = management_server(app, listener.tls)
@@ -138,6 +147,7 @@ async def _run(
         asyncio.create_task(Following(controller, gateways).run(), name="following other controllers"),
         asyncio.create_task(keeping.run(), name="pruning"),
         *([asyncio.create_task(folder.run(), name="following files")] if folder else []),
+        *([asyncio.create_task(export.run(), name="exporting the state")] if export else []),
     ]
     peers = Path(settings.peers) if settings.peers else None
     nodes = await start_node_server(
@@ -181,6 +191,14 @@ def _keep(settings: Settings) -> Keep:
         settings.audit_keep_days,
         settings.audit_keep_entries,
     )
+
+
+def _states(settings: Settings, deployment: Deployment) -> tuple[States | None, Export | None]:
+    """What signs states, and exports them. Raises `Invalid`."""
+    if not settings.state_key:
+        return None, None
+    states = States(deployment, signing_key(Path(settings.state_key)), socket.gethostname())
+    return states, Export(states, deployment, settings.state_export) if settings.state_export else None
 
 
 def _nodes_network(settings: Settings, store: Store) -> tuple[NodeTls, NodeAccess] | None:

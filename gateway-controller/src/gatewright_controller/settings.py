@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from gatewright_controller.model import Timeout
 from gatewright_controller.oidc import Oidc
+from gatewright_controller.signed_state import place_mistake
 
 PREFIX = "GATEWRIGHT_CONTROLLER_"
 
@@ -139,6 +140,20 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
             "that cannot be opened is tried again until it can; else the controller ends."
         ),
     ] = ""
+    state_key: Annotated[
+        str,
+        described(
+            "PEM file of the private key (Ed25519) that signs states, from which nodes start without a controller. "
+            "None: no states are made."
+        ),
+    ] = ""
+    state_export: Annotated[
+        str,
+        secret(
+            "File, or http(s) URL that takes a PUT, such as a bucket's: the state is written there after changes. It "
+            "needs `stateKey`. None: it is written nowhere."
+        ),
+    ] = ""
     token: Annotated[
         str, secret("Bearer token of the management API. It or `oidc` is required unless it listens on loopback only.")
     ] = ""
@@ -217,7 +232,7 @@ def load_settings(file: Path | None, environment: Mapping[str, str], options: Ma
         if (text := environment.get(PREFIX + field.name.upper())) is not None:
             values[field.encode_name] = _plain(text, field.name)
     values |= {fields[name].encode_name: value for name, value in options.items()}
-    mistakes = [*_take_from_files(values), *_alone(values)]
+    mistakes = [*_take_from_files(values), *_alone(values), *_state_mistakes(values)]
     mistakes += mistakes_of(Settings, values)
     if mistakes:
         raise Invalid(mistakes)
@@ -252,6 +267,18 @@ def _alone(values: JsonObject) -> Iterator[Mistake]:
         if values.get(other) and not values.get(field):
             cure = f"name it with --{option} or {PREFIX}{option.upper().replace('-', '_')}, or leave {other} out"
             yield Mistake.expecting(f"a PEM file beside {other}", "none", cure, field=field)
+
+
+def _state_mistakes(values: JsonObject) -> Iterator[Mistake]:
+    """Of the place that states are exported to."""
+    place = values.get("stateExport")
+    if not place or not isinstance(place, str):
+        return
+    if mistake := place_mistake(place):
+        yield Mistake("stateExport", mistake)
+    if not values.get("stateKey"):
+        cure = f"name the key that signs states with --state-key or {PREFIX}STATE_KEY, or leave stateExport out"
+        yield Mistake.expecting("stateKey beside stateExport", "none", cure, field="stateKey")
 
 
 def _line(text: str, where: str, field: str) -> str:

@@ -40,18 +40,21 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 OTHER = "other"
 REVISIONS, AUDIT_ENTRIES = "revisions", "auditEntries"
 ROUTE = "gatewright.route"  # of a scope: the path of the route that has answered, "/v1/apis/{name}"
+StateExport = Callable[[], tuple[int, bool] | None]
+"""Of the newest state that was exported the revision, and whether the export fails; None where there is none."""
 log = logging.getLogger(__name__)
 
 
 class Metrics:
     """Of one controller. api_states: how many APIs are in each state now; nodes: how many are connected; database_open:
-    whether the controller has its database."""
+    whether the controller has its database; state_export: what becomes of the export of states."""
 
     def __init__(
         self,
         api_states: Callable[[], Mapping[str, int]] = dict,
         nodes: Callable[[], int] = lambda: 0,
         database_open: bool = True,
+        state_export: StateExport = lambda: None,
     ) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
@@ -76,7 +79,7 @@ class Metrics:
         )
         for rows in (REVISIONS, AUDIT_ENTRIES):
             self._pruned.labels(rows)
-        self._registry.register(_State(api_states, nodes, database_open))
+        self._registry.register(_State(api_states, nodes, database_open, state_export))
 
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """One request more. route: its pattern, never a path."""
@@ -98,9 +101,14 @@ class _State(Collector):
     """What is counted when it is asked for."""
 
     def __init__(
-        self, api_states: Callable[[], Mapping[str, int]], nodes: Callable[[], int], database_open: bool
+        self,
+        api_states: Callable[[], Mapping[str, int]],
+        nodes: Callable[[], int],
+        database_open: bool,
+        state_export: StateExport,
     ) -> None:
         self._api_states, self._nodes, self._database_open = api_states, nodes, database_open
+        self._state_export = state_export
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         apis = GaugeMetricFamily("gatewright_controller_apis", "APIs, by what nodes make of them.", labels=["state"])
@@ -113,6 +121,18 @@ class _State(Collector):
             "1 while the controller has its database; 0 while it cannot open it: nodes serve their last good state.",
             value=self._database_open,
         )
+        if (export := self._state_export()) is not None:
+            revision, is_failing = export
+            yield GaugeMetricFamily(
+                "gatewright_controller_state_exported_revision",
+                "Revision of the newest state that the place of the export took; 0: it took none yet.",
+                value=revision,
+            )
+            yield GaugeMetricFamily(
+                "gatewright_controller_state_export_failing",
+                "1 while the place of the export does not take the state, which is tried again.",
+                value=is_failing,
+            )
         yield build_info("controller")
 
 

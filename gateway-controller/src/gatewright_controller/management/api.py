@@ -37,6 +37,7 @@ from gatewright_controller.management.problems import HANDLERS
 from gatewright_controller.management.process_api import ProcessEndpoints
 from gatewright_controller.management.request_api import RequestEndpoints, RequestLimits
 from gatewright_controller.management.revision_api import RevisionEndpoints
+from gatewright_controller.management.state_api import StateEndpoints
 from gatewright_controller.management.table import PARTS, routes_of
 from gatewright_controller.management.token_api import TokenEndpoints
 from gatewright_controller.nodes.draining import Draining
@@ -45,6 +46,7 @@ from gatewright_controller.nodes.observations import Observations
 from gatewright_controller.nodes.watching import Watching
 from gatewright_controller.oidc import People
 from gatewright_controller.plans import Plans
+from gatewright_controller.states import Export, States
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +69,8 @@ def create_app(
     watching: Watching | None = None,
     people: People | None = None,
     folder: ApiFolder | None = None,
+    states: States | None = None,
+    export: Export | None = None,
     limits: ApiLimits = ApiLimits(),
 ) -> Starlette:
     """The ASGI application. An empty `token` without `people` asks for none, and is for loopback only.
@@ -84,6 +88,7 @@ def create_app(
         PlanEndpoints(Plans(controller, gateways), deployment, bodies),
         PolicyEndpoints(controller, bodies),
         NodeEndpoints(deployment, documents, Draining(deployment)),
+        StateEndpoints(states, export),
         LogLevelEndpoints(bodies.json_object),
         GatewayEndpoints(gateways, deployment, bodies.document, bodies.json_object),
         RevisionEndpoints(controller, gateways),

@@ -28,6 +28,7 @@ from gatewright_controller.management import (
     process_api,
     request_api,
     revision_api,
+    state_api,
     token_api,
 )
 from gatewright_controller.management.problems import Problem
@@ -43,6 +44,7 @@ PARTS = (
     node_api.PART,
     exchange_api.PART,
     request_api.PART,
+    state_api.PART,
     log_level_api.PART,
     token_api.PART,
     login_api.PART,

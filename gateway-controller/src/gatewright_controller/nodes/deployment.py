@@ -6,6 +6,7 @@ Everything here lives on one event loop and is in memory only: nodes say what th
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -403,6 +404,18 @@ class Deployment:
         messages = [bundle.message for bundle in bundles]
         return node_pb2.Update(revision=self.revision, bundles=messages, removed_apis=removed, gateway=gateway)
 
+    def whole_update(self) -> node_pb2.Update:
+        """What a new node that can run everything would be sent, in one message, whatever its size."""
+        bundles = [bundle.message for bundle in self._all_bundles()]
+        return node_pb2.Update(revision=self.revision, bundles=bundles, gateway=self._gateway)
+
+    def whole_digest(self) -> str:
+        """Names what `whole_update` has: another one, another digest."""
+        digest = hashlib.sha256((self._gateway.digest if self._gateway else "").encode())
+        for bundle in self._all_bundles():
+            digest.update(f"\n{bundle.digest}".encode())
+        return digest.hexdigest()
+
     def report(self, node: Node, report: node_pb2.Report) -> None:
         """What the node says of the APIs it was sent."""
         for status in report.apis:
@@ -473,7 +486,7 @@ class Deployment:
 
     def _unsent(self, node: Node) -> Iterator[Bundle]:
         size = 0
-        for _, desired in sorted((self._desired | self._suspended).items()):
+        for desired in self._all_bundles():
             if not node.is_to_run(desired):
                 continue
             bundle = node.wanted(desired)
@@ -482,6 +495,10 @@ class Deployment:
                 if size > self._update_bytes and size > bundle.message.ByteSize():
                     return
                 yield bundle
+
+    def _all_bundles(self) -> list[Bundle]:
+        """By the names of their APIs."""
+        return [bundle for _, bundle in sorted((self._desired | self._suspended).items())]
 
     @property
     def apis(self) -> set[str]:
