@@ -68,6 +68,11 @@ func (line *commandLine) flags() *flag.FlagSet {
 	flags.StringVar(&o.Gateway, "gateway", "", "`FILE` with a serialized Gateway that applies until the controller sends another; none: no listeners")
 	flags.BoolVar(&o.KeepGateway, "keep-gateway", false, "apply --gateway's file even if the controller sends another Gateway")
 	flags.StringVar(&o.StateDir, "state-dir", "", "`DIR` for the last good state")
+	flags.Var(places{&o.States.Places}, "state-from", "signed state to start from if --state-dir has none, a `FILE or http(s) URL`; may be repeated: they are tried in order")
+	flags.StringVar(&o.States.Authority, "state-authority", "", "`FILE` (PEM) with the public keys whose signature of a state counts")
+	flags.DurationVar(&o.States.Oldest, "state-oldest", 0, "how old a state may be; 0s: any age")
+	flags.StringVar(&o.States.Token, "state-token", "", "`FILE` with the token for https URLs of other nodes and controllers in --state-from")
+	flags.StringVar(&o.States.TLSAuthority, "state-tls-authority", "", "`FILE` (PEM) of who signs the certificates of https URLs in --state-from; none: the system's authorities")
 	flags.StringVar(&o.Secrets, "secrets", "", "`DIR` of the files of secrets that parameters name; none: there are no secrets")
 	flags.StringVar(&o.Peers, "peers", "", "`FILE` in which a supervisor lists the pids that may connect, peers.json; none: any process of this user")
 	flags.Var(executors(o.Executors), "executor", "executor processes of a group, `GROUP=unix:PATH[,unix:PATH…]`; may be repeated")
@@ -116,6 +121,16 @@ func (l labels) Set(text string) error {
 		return fmt.Errorf("expected one value of the label %s, got %s and %s", key, earlier, value)
 	}
 	l[key] = value
+	return nil
+}
+
+// places is a flag.Value: places of states, in their order.
+type places struct{ all *[]string }
+
+func (p places) String() string { return "" }
+
+func (p places) Set(text string) error {
+	*p.all = append(*p.all, text)
 	return nil
 }
 

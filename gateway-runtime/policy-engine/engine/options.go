@@ -25,6 +25,7 @@ type Options struct {
 	KeepGateway           bool                // the file's Gateway applies even if the controller sends another
 	Controller            string              // address, unix:PATH or host:port; empty: the node uses its last good state
 	ControllerCredentials node.Credentials    // of a controller over the network
+	States                node.StateSources   // places of states to start from, where StateDir has none
 	Peers                 string              // peers.json, which lists the pids that may connect; empty: any process of this user
 	Executors             map[string][]string // addresses of executor processes by group
 	MetricsSources        []metrics.Source    // other processes of the node, whose metrics are served with the engine's
@@ -91,6 +92,9 @@ func (o *Options) mistakes() (errs []error) {
 	}
 	if err := o.ControllerCredentials.Check(); err != nil {
 		refuse("controller-authority", "%w", err)
+	}
+	if err := o.States.Check(); err != nil {
+		errs = append(errs, err)
 	}
 	if o.DrainTimeout < 0 {
 		refuse("drain-timeout", "expected a time like 10s, got %s", o.DrainTimeout)

@@ -139,8 +139,8 @@ class _Node(msgspec.Struct, frozen=True):
 
 
 class About(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The subject of a note. kind: api, policy (name:version), listener, certificate, authority, metrics (a process) or
-    store. api: the policy's API.
+    """The subject of a note. kind: api, policy (name:version), listener, certificate, authority, metrics (a process),
+    store or state. api: the policy's API.
     """
 
     kind: str

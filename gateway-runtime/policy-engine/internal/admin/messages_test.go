@@ -87,6 +87,9 @@ func fill(value reflect.Value, name string) {
 		fill(entry, name)
 		value.Set(reflect.MakeMap(value.Type()))
 		value.SetMapIndex(key, entry)
+	case reflect.Pointer:
+		value.Set(reflect.New(value.Type().Elem()))
+		fill(value.Elem(), name)
 	case reflect.String:
 		value.SetString(name)
 	case reflect.Bool:

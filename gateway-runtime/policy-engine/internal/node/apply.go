@@ -16,6 +16,8 @@ import (
 // good version of its API stays. A build that takes long does not delay the others: its API follows when it is built.
 func (n *Node) apply(ctx context.Context, update *nodev1.Update, envoyTimeout time.Duration) {
 	n.updateSnapshot(func(s *snapshot) { s.updates++ })
+	n.followController()
+	n.newest = update.GetRevision()
 	if message := update.GetGateway(); message != nil {
 		n.followGateway(n.gateway.Apply(ctx, message, update.GetRevision(), n.running.secretUses()))
 	}
@@ -174,6 +176,7 @@ func (n *Node) replace(api string, next *version) {
 // storeLastGood stores the last good state. If that fails the old one stays, and the next update tries again.
 func (n *Node) storeLastGood() {
 	revision, bundles := n.running.lastGood()
+	revision = max(revision, n.newest) // without an API, too: a controller has said that there is none
 	for _, bundle := range n.unserved {
 		bundles = append(bundles, bundle)
 	}

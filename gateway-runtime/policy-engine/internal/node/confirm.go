@@ -10,22 +10,36 @@ import (
 	"gatewright.dev/policy-engine/internal/node/statedir"
 )
 
-// Restore restores the last good state: it applies the Gateway and builds the chains, and Envoy receives both once it connects.
+// Restore restores the last good state, or one from elsewhere where there is none: it applies the Gateway and builds the chains, and Envoy receives both once it connects.
 // It waits only for the policies' factories. A state that cannot be read is logged and ignored.
 func (n *Node) Restore(ctx context.Context) {
+	state := n.readLastGood()
+	if isEmpty(state) {
+		if seeded := n.seed(ctx); seeded != nil {
+			state = seeded
+		}
+	}
 	n.followGateway(n.gateway.Restore(ctx))
 	if pending, err := n.state.Read(statedir.Pending); err != nil || pending != nil {
 		n.log.Warn("the engine stopped while an update was being applied; the controller will send it again",
 			"revision", pending.GetRevision(), "apis", len(pending.GetBundles()))
 		_ = n.state.Remove(statedir.Pending)
 	}
+	n.restoreState(ctx, state)
+}
+
+// readLastGood returns the last good state on disk; nil: there is none.
+func (n *Node) readLastGood() *nodev1.Update {
 	state, err := n.state.Read(statedir.LastGood)
 	if err != nil {
 		n.log.Error("the last good state is damaged: it is ignored, and kept as *.damaged", "error", err.Error())
 		n.state.RenameDamaged(statedir.LastGood)
-		return
+		return nil
 	}
-	n.restoreState(ctx, state)
+	if origin := n.state.ReadOrigin(); origin != nil {
+		n.updateSnapshot(func(s *snapshot) { s.origin = origin })
+	}
+	return state
 }
 
 func (n *Node) restoreState(ctx context.Context, state *nodev1.Update) {
@@ -47,6 +61,7 @@ func (n *Node) restoreState(ctx context.Context, state *nodev1.Update) {
 		n.replace(v.bundle.API, v)
 	}
 	n.rollout.converge(ctx, n.target(n.running, n.running), nil, n.timing.Acknowledge) // no Envoy yet: the next one that connects receives it
+	n.newest = state.GetRevision()
 	n.updateSnapshot(func(s *snapshot) { s.revision = state.GetRevision() })
 	n.publish()
 	if len(state.GetBundles()) > 0 {

@@ -316,8 +316,9 @@ type bench struct {
 	controller string       // its address, which nothing connects to before the node runs; "": there is none
 	log        *slog.Logger // nil: discarded
 
-	secrets  string   // folder of them; "": there is none
-	policies []Policy // nil: the shelf's
+	states   StateSources // to start from; none: none
+	secrets  string       // folder of them; "": there is none
+	policies []Policy     // nil: the shelf's
 }
 
 const grace = 30 * time.Second // the default
@@ -337,7 +338,7 @@ func newBenchWith(t *testing.T, b *bench, directory string) *bench {
 	if b.log != nil {
 		log = b.log
 	}
-	node, err := New(Options{Controller: b.controller, Secrets: b.secrets, Values: &redaction.Values{}, NodeID: "n", Gateway: b.gatewayFile, GatewayDigest: b.fileNow, KeepsGateway: b.keeps, StateDir: directory, Policies: b.policies, Table: b.table, Envoy: b.envoy, Resolver: b.resolver, Observer: b.observer, Log: log})
+	node, err := New(Options{Controller: b.controller, Secrets: b.secrets, Values: &redaction.Values{}, NodeID: "n", Gateway: b.gatewayFile, GatewayDigest: b.fileNow, KeepsGateway: b.keeps, StateDir: directory, States: b.states, Policies: b.policies, Table: b.table, Envoy: b.envoy, Resolver: b.resolver, Observer: b.observer, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}

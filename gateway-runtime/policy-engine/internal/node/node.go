@@ -26,6 +26,7 @@ import (
 	"gatewright.dev/policy-engine/internal/node/gateway"
 	"gatewright.dev/policy-engine/internal/node/queue"
 	"gatewright.dev/policy-engine/internal/node/rotation"
+	"gatewright.dev/policy-engine/internal/node/signedstate"
 	"gatewright.dev/policy-engine/internal/node/statedir"
 	"gatewright.dev/policy-engine/internal/redaction"
 	"gatewright.dev/policy-engine/internal/secrets"
@@ -56,6 +57,9 @@ type Resolver interface {
 // Credentials are files by which a node and a controller over the network know each other.
 type Credentials = controller.Credentials
 
+// StateSources are places of states that a node starts from, where it has none of its own.
+type StateSources = signedstate.Sources
+
 // Options configure a node.
 type Options struct {
 	NodeID        string
@@ -64,6 +68,7 @@ type Options struct {
 	Controller    string      // "unix:PATH" or "host:port"; empty: the node serves its last good state only
 	Credentials   Credentials // of a controller over the network
 	StateDir      string
+	States        StateSources                                          // places of states to start from, where StateDir has none
 	Gateway       *nodev1.Gateway                                       // the Gateway to begin with, from a file; nil: the node has no listener until the controller sends a Gateway
 	GatewayDigest func() string                                         // digest of that file's present content; nil: the file does not change
 	KeepsGateway  bool                                                  // serve the file's Gateway, whatever the controller sends
@@ -149,6 +154,8 @@ type Node struct {
 	queue      *buildQueue                 // the newest bundles of APIs that do not run, or not yet
 	rollout    *rollout
 	rotations  *rotation.Schedule
+	newest     uint64 // revision of the newest update
+	seeds      chan *signedstate.State
 	notReady   statuses // of APIs that run and have a policy that is no longer ready
 	unrestored unrestored
 }
@@ -162,7 +169,7 @@ func New(options Options) (*Node, error) {
 	timing := options.Timing.withDefaults()
 	n := &Node{
 		published: newPublished(), options: options, timing: timing, log: options.Log, state: state,
-		inbox: controller.NewInbox(), outbox: controller.NewOutbox(), renewed: make(chan struct{}, 1),
+		inbox: controller.NewInbox(), outbox: controller.NewOutbox(), renewed: make(chan struct{}, 1), seeds: make(chan *signedstate.State, 1),
 		secrets: secrets.NewStore(options.Secrets, timing.Watch, options.Log), names: nameResolver{options.Resolver, timing.Resolve},
 		background: newBackground(), running: running{}, unserved: map[string]*statedir.Bundle{},
 		queue: queue.New[*build](timing.retry(), timing.LastGood), rotations: rotation.NewSchedule(timing.retry()),
@@ -205,6 +212,14 @@ func (n *Node) Run(ctx context.Context) {
 		n.client.Run(ctx)
 	}()
 	defer func() { <-client }()
+	if n.snapshot.Load().noState != "" {
+		seeding := make(chan struct{})
+		go func() {
+			defer close(seeding)
+			n.seedLater(ctx)
+		}()
+		defer func() { <-seeding }()
+	}
 	retry, sweep := time.NewTimer(time.Hour), time.NewTimer(time.Hour)
 	defer retry.Stop()
 	readinessTicker := time.NewTicker(n.timing.Examine)
@@ -219,6 +234,8 @@ func (n *Node) Run(ctx context.Context) {
 			if update := n.inbox.Drain(); update != nil {
 				n.apply(ctx, update, n.timing.Acknowledge)
 			}
+		case state := <-n.seeds:
+			n.applySeed(ctx, state)
 		case <-n.options.Envoy.Connected():
 			n.confirm(ctx)
 			n.followGateway(n.gateway.Confirm(ctx))

@@ -19,8 +19,10 @@ type published struct{ snapshot atomic.Pointer[snapshot] }
 
 // snapshot is never changed, nor is anything that it refers to.
 type snapshot struct {
-	updates      uint64 // all that the node was sent
-	revision     uint64 // of the last update that was applied
+	updates      uint64           // all that the node was sent
+	revision     uint64           // of the last update that was applied
+	origin       *statedir.Origin // nil: a controller has sent the state, or there is none
+	noState      string           // why no place has a state to start from; "": one has, or a controller has answered
 	gateway      gateway.View
 	adminAddress string              // of the admin listener; "": none
 	refs         []*nodev1.BundleRef // for the next hello
@@ -113,15 +115,18 @@ func bundleRefs(versions running, unserved map[string]*statedir.Bundle, queued m
 
 // Stats are a node's counters for the admin endpoint.
 type Stats struct {
-	ControllerConnected bool   `json:"controllerConnected"`
-	Revision            uint64 `json:"revision"` // of the last update that was applied
-	APIs                int    `json:"apis"`     // served, acknowledged by Envoy
-	Pending             int    `json:"pending"`  // APIs with a version that waits to be tried, or tried again
-	Unserved            int    `json:"unserved"` // APIs of which not even the last good version came up
-	Updates             uint64 `json:"updates"`
-	Applied             uint64 `json:"applied"`
-	Rejected            uint64 `json:"rejected"`
-	StateErrors         uint64 `json:"stateErrors"` // writes to the state directory that failed
+	ControllerConnected bool    `json:"controllerConnected"`
+	Revision            uint64  `json:"revision"` // of the last update that was applied
+	APIs                int     `json:"apis"`     // served, acknowledged by Envoy
+	Pending             int     `json:"pending"`  // APIs with a version that waits to be tried, or tried again
+	Unserved            int     `json:"unserved"` // APIs of which not even the last good version came up
+	Updates             uint64  `json:"updates"`
+	Applied             uint64  `json:"applied"`
+	Rejected            uint64  `json:"rejected"`
+	Origin              *Origin `json:"origin"`  // where the state is from, while no controller has answered
+	NoState             string  `json:"noState"` // why no place has a state to start from, while no controller has answered
+
+	StateErrors uint64 `json:"stateErrors"` // writes to the state directory that failed
 
 	Gateway      GatewayStats                     `json:"gateway"`
 	Certificates map[string]certificates.Warnings `json:"certificates"` // the Gateway's readable certificates: when they expire
@@ -134,6 +139,9 @@ type SecretStats struct {
 	FailingFiles int `json:"failingFiles"` // secrets whose file is not there, or cannot be read
 	FailingAPIs  int `json:"failingApis"`  // APIs with a policy that cannot use a changed secret
 }
+
+// Origin says where a node's state is from, if no controller has sent it.
+type Origin = statedir.Origin
 
 // GatewayStats describe the node's Gateway.
 type GatewayStats = gateway.Stats
@@ -148,6 +156,7 @@ func (n *Node) Stats() Stats {
 		ControllerConnected: n.client.Connected(), Revision: now.revision,
 		APIs: now.served, Pending: now.pending, Unserved: now.unserved,
 		Updates: now.updates, Applied: n.reporter.applied.Load(), Rejected: n.reporter.rejected.Load(),
+		Origin: now.origin, NoState: now.noState,
 		StateErrors: n.state.FailedWrites(), Gateway: now.gateway.Stats, Certificates: now.gateway.Expiries,
 		Secrets: SecretStats{InUse: files.InUse, FailingFiles: files.Failing, FailingAPIs: now.unrotated},
 	}

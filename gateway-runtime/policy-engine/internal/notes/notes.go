@@ -49,7 +49,7 @@ type Note struct {
 
 // About names the subject of a note.
 type About struct {
-	Kind string `json:"kind"` // api, policy (name:version), listener, certificate, authority, metrics (a process) or store
+	Kind string `json:"kind"` // api, policy (name:version), listener, certificate, authority, metrics (a process), store or state
 	Name string `json:"name"`
 	API  string `json:"api,omitempty"` // of a policy
 }
@@ -63,11 +63,13 @@ type Facts struct {
 	Store          store.Stats                      `json:"store"`
 	Unresolved     map[string]string                `json:"unresolved"` // API → the name of its upstream that does not resolve, so that its newest version does not run
 	Clusters       map[string][]string              `json:"clusters"`   // Envoy's clusters of each API
+	Origin         *node.Origin                     `json:"origin"`     // where the node's state is from, while no controller has answered
+	NoState        string                           `json:"noState"`    // why it has none to start from
 	Targets        Targets                          `json:"-"`          // from Envoy
 }
 
 // Make returns the notes of a node: its upstreams first, by API; then its policies, listeners, files, certificates,
-// processes and store. It is never nil.
+// processes, store and state. It is never nil.
 func Make(facts *Facts, now time.Time) []Note {
 	notes := []Note{}
 	notes = append(notes, unresolvedNotes(facts.Unresolved)...)
@@ -77,7 +79,8 @@ func Make(facts *Facts, now time.Time) []Note {
 	notes = append(notes, fileNotes(facts.Gateway.FailingFiles)...)
 	notes = append(notes, certificateNotes(facts.Certificates, now)...)
 	notes = append(notes, metricsNotes(facts.MetricsFailing)...)
-	return append(notes, storeNotes(facts.Store)...)
+	notes = append(notes, storeNotes(facts.Store)...)
+	return append(notes, startNotes(facts.Origin, facts.NoState, now)...)
 }
 
 func quarantineNotes(quarantined []pythonbridge.QuarantineStats) []Note {

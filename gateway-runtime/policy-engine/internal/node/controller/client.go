@@ -44,6 +44,14 @@ type Client struct {
 	Log          *slog.Logger
 
 	connected atomic.Bool
+	end       atomic.Pointer[context.CancelFunc] // of the present stream
+}
+
+// Restart ends the present stream, if there is one: the next one begins with a new hello. It may be called from any goroutine.
+func (c *Client) Restart() {
+	if end := c.end.Load(); end != nil {
+		(*end)()
+	}
 }
 
 // Connected reports whether the controller has sent something on the present stream. It may be called from any goroutine.
@@ -120,6 +128,7 @@ func (c *Client) dial(failed func(error)) (*grpc.ClientConn, error) {
 func (c *Client) syncStream(ctx context.Context, client nodev1.NodeServiceClient) (answered bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	c.end.Store(&cancel)
 	stream, err := client.Sync(ctx)
 	if err != nil {
 		return false, err

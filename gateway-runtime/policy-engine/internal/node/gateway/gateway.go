@@ -260,6 +260,13 @@ func (s *State) Restore(ctx context.Context) Outcome {
 	return s.commit(v)
 }
 
+// Seed stores a Gateway that Restore is to choose, as if a controller had sent it. One that is stored already stays.
+func (s *State) Seed(message *nodev1.Gateway) {
+	if stored, err := s.options.Directory.ReadGateway(s.options.File.GetDigest()); err == nil && stored == nil {
+		s.save(&version{message: message})
+	}
+}
+
 func (s *State) readRestored(message *nodev1.Gateway) (*version, error) {
 	gateway, err := xds.ParseGateway(message)
 	if err != nil {
