@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -18,6 +16,8 @@ from gatewright_controller.nodes.deployment import Node
 from gatewright_controller.signed_state import authority, make_key, place_mistake, shown, signing_key, verify
 from gatewright_controller.states import Export, States
 from gatewright_documents.values import JsonObject
+
+from e2e.kit.bucket import Bucket
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
 SIGNATURE = "signed-by-the-bucket"
@@ -81,44 +81,15 @@ async def test_without_a_key_the_answer_says_how_to_make_one(client: httpx.Async
     assert (await client.get("/v1/state/export")).json()["place"] == ""
 
 
-class Bucket:
-    """Takes PUTs, or answers them with another status."""
-
-    def __init__(self) -> None:
-        self.status, self.objects = 200, list[tuple[str, bytes]]()
-        bucket = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_PUT(self) -> None:
-                content = self.rfile.read(int(self.headers["content-length"]))
-                if bucket.status == 200:
-                    bucket.objects.append((self.path, content))
-                self.send_response(bucket.status)
-                self.send_header("content-length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self._thread.start()
-
-    @property
-    def url(self) -> str:
-        return f"http://user:{SIGNATURE}@127.0.0.1:{self._server.server_port}/states/now?signature={SIGNATURE}"
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
 @pytest.fixture
 def bucket() -> Iterator[Bucket]:
-    bucket = Bucket()
-    yield bucket
-    bucket.close()
+    with Bucket() as bucket:
+        yield bucket
+
+
+def url_in(bucket: Bucket) -> str:
+    """Of an object, with secrets in it."""
+    return f"http://user:{SIGNATURE}@{bucket.address}/states/now?signature={SIGNATURE}"
 
 
 @contextlib.asynccontextmanager
@@ -169,7 +140,7 @@ async def test_a_bucket_that_takes_nothing_is_reported_once_and_tried_again(
     logging.getLogger("httpx").setLevel(logging.WARNING)  # as in the process: local/logs.py
     monkeypatch.setattr("gatewright_controller.states.FIRST_PAUSE_SECONDS", 0.05)
     bucket.status = 403
-    async with exporting(states, controller, bucket.url) as export:
+    async with exporting(states, controller, url_in(bucket)) as export:
         await signing.post("/v1/apis", json=orders)
         await until(lambda: export.status.failures > 2)
         assert export.status.revision == 0
@@ -177,9 +148,7 @@ async def test_a_bucket_that_takes_nothing_is_reported_once_and_tried_again(
         bucket.status = 200
         await until(lambda: not export.status.error)
         assert (export.status.revision, export.status.at[:2]) == (controller.deployment.revision, "20")
-    path, document = bucket.objects[-1]
-    assert path.startswith("/states/now?signature=")
-    assert update_in(document, tmp_path).revision == controller.deployment.revision
+    assert update_in(bucket.objects["/states/now"], tmp_path).revision == controller.deployment.revision
     messages = [record.message for record in caplog.records]
     assert messages.count("the state is not exported; it is tried again") == 1
     assert messages.count("the state is exported again") == 1

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 
 	"gatewright.dev/policy-engine/internal/metrics"
@@ -68,7 +69,7 @@ func (line *commandLine) flags() *flag.FlagSet {
 	flags.StringVar(&o.Gateway, "gateway", "", "`FILE` with a serialized Gateway that applies until the controller sends another; none: no listeners")
 	flags.BoolVar(&o.KeepGateway, "keep-gateway", false, "apply --gateway's file even if the controller sends another Gateway")
 	flags.StringVar(&o.StateDir, "state-dir", "", "`DIR` for the last good state")
-	flags.Var(places{&o.States.Places}, "state-from", "signed state to start from if --state-dir has none, a `FILE or http(s) URL`; may be repeated: they are tried in order")
+	flags.Var(places{&o.States.Places}, "state-from", "`FILE` with the places of signed states to start from if --state-dir has none: a file or an http(s) URL in each line, tried in order")
 	flags.StringVar(&o.States.Authority, "state-authority", "", "`FILE` (PEM) with the public keys whose signature of a state counts")
 	flags.DurationVar(&o.States.Oldest, "state-oldest", 0, "how old a state may be; 0s: any age")
 	flags.StringVar(&o.States.Token, "state-token", "", "`FILE` with the token for https URLs of other nodes and controllers in --state-from")
@@ -124,13 +125,18 @@ func (l labels) Set(text string) error {
 	return nil
 }
 
-// places is a flag.Value: places of states, in their order.
+// places is a flag.Value: a file of places of states. They are in a file because a URL may have a secret in it, and the arguments
+// of a process can be read by any other.
 type places struct{ all *[]string }
 
 func (p places) String() string { return "" }
 
-func (p places) Set(text string) error {
-	*p.all = append(*p.all, text)
+func (p places) Set(path string) error {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	*p.all = strings.Split(strings.TrimSuffix(string(content), "\n"), "\n")
 	return nil
 }
 

@@ -187,6 +187,10 @@ class _GatewayAnswer(msgspec.Struct):
     status: GatewayStatus
 
 
+class _StateExport(msgspec.Struct):
+    error: str = ""
+
+
 class ApiDocument(msgspec.Struct, frozen=True):
     """An API's document for a reload with APIs. name: of the API. file: its name in mistakes. text: with an empty line
     for each line above the document in its file. terms: of the write, the same for all documents of a reload.
@@ -326,6 +330,13 @@ class Management:
         if answer.is_error:
             raise NoAnswerError.of(answer)
         return msgspec.json.decode(answer.content, type=_GatewayAnswer).status.certificates
+
+    async def state_export_trouble(self) -> str:
+        """Why the newest state is not exported; "": it is. Raises NoAnswerError."""
+        answer = await self._ask("GET", "/v1/state/export")
+        if answer.is_error:
+            raise NoAnswerError.of(answer)
+        return msgspec.json.decode(answer.content, type=_StateExport).error
 
     async def ask_policies(self, path: str, **request: Any) -> PolicyImpact:
         """The controller's answer on policy definitions. Raises DeployError, with a line for each mistake."""

@@ -69,6 +69,36 @@ PORT = click.IntRange(0, 65535)
 @click.option("--join-key", type=A_PATH, help="PEM file of its key.")
 @click.option("--state-dir", type=A_PATH, default=STATE_DIR, show_default=True, help="The state that outlives a run.")
 @click.option(
+    "--state-from",
+    multiple=True,
+    metavar="FILE|URL",
+    envvar="GATEWRIGHT_STATE_FROM",
+    help="A signed state to start from where the state directory has none; repeatable, tried in order."
+    " [default: GATEWRIGHT_STATE_FROM, or none]",
+)
+@click.option("--state-authority", type=A_PATH, help="PEM file of the public keys whose signature of a state counts.")
+@click.option("--state-oldest", type=DURATION, help="How old such a state may be, as 24h. [default: any age]")
+@click.option(
+    "--state-token-file", type=A_PATH, help="The token for other nodes and controllers that --state-from names."
+)
+@click.option(
+    "--state-tls-authority",
+    type=A_PATH,
+    help="PEM file of who signs the certificates of https URLs of --state-from. [default: the system's authorities]",
+)
+@click.option(
+    "--state-key",
+    type=A_PATH,
+    envvar="GATEWRIGHT_CONTROLLER_STATE_KEY",
+    help="The private key by which this run's controller signs states. [default: GATEWRIGHT_CONTROLLER_STATE_KEY]",
+)
+@click.option(
+    "--state-export",
+    metavar="FILE|URL",
+    envvar="GATEWRIGHT_CONTROLLER_STATE_EXPORT",
+    help="Where it writes the state after changes. [default: GATEWRIGHT_CONTROLLER_STATE_EXPORT]",
+)
+@click.option(
     "--run-dir",
     type=A_PATH,
     envvar="GATEWRIGHT_RUN_DIR",

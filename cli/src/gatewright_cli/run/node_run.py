@@ -83,6 +83,7 @@ class NodeRun:
         self._rendered = rendered
         self._state, self._folder = "starting", str(Path.cwd())
         self._certificates: list[dict[str, Any]] = []
+        self._export_trouble = ""
         self._peers, self._orphans = Peers(run_dir), Orphans(self._log_orphans)
         self._engine = EngineAdmin(run_dir.socket("engine-admin"))
         envoy = EnvoyAdmin(run_dir.socket("envoy-admin"))
@@ -295,14 +296,16 @@ class NodeRun:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LOOK_SECONDS):
                 await self._deployment.refresh()
-                await self._refresh_certificates()
+                await self._refresh_from_controller()
         return self._status()
 
-    async def _refresh_certificates(self) -> None:
-        """Reads the state of certificates by ACME from the controller, if there is one."""
+    async def _refresh_from_controller(self) -> None:
+        """Reads from the controller, if there is one, what became of certificates by ACME and of the state's export."""
         if self._management is None:
             return
         with contextlib.suppress(NoAnswerError):
+            if self._settings.state_export:
+                self._export_trouble = await self._management.state_export_trouble()
             certificates = await self._management.certificates()
             self._certificates = [{"name": name, **msgspec.to_builtins(state)} for name, state in certificates.items()]
 
@@ -319,7 +322,7 @@ class NodeRun:
 
         `folder` is the one that the run was started in. `tokenFile` holds the token of `controller`. `apis`,
         `refusedFiles` and `databaseTrouble`: see Deployment; they are empty without a controller. `acme`: certificates
-        by ACME, by the controller's last answer.
+        by ACME, `stateExportTrouble`: why the state is not exported, by the controller's last answer.
         """
         settings, listeners = self._settings, self._listening.current.listeners
         return {
@@ -342,6 +345,7 @@ class NodeRun:
             "refusedFiles": self._deployment.refused_files(),
             "databaseTrouble": self._deployment.database_trouble,
             "acme": self._certificates,
+            "stateExportTrouble": self._export_trouble,
         }
 
 

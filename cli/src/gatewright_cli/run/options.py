@@ -13,6 +13,7 @@ from gatewright_cli.isolation.levels import Level
 from gatewright_cli.node.executors.recycling import Limits
 from gatewright_cli.node.files.controller_tls import ControllerTls
 from gatewright_cli.node.files.joined_controller import JoinedController
+from gatewright_cli.node.files.state_sources import StateSources
 from gatewright_cli.node.listeners import gateway, ports
 from gatewright_cli.node.listeners.gateway import Listener
 from gatewright_cli.node.listeners.ports import ECHO_HOST, ECHO_NAMES, ECHO_PORT, Place
@@ -52,6 +53,13 @@ class Options:
     join_certificate: Path | None
     join_key: Path | None
     state_dir: Path
+    state_from: tuple[str, ...]
+    state_authority: Path | None
+    state_oldest: float | None
+    state_token_file: Path | None
+    state_tls_authority: Path | None
+    state_key: Path | None
+    state_export: str | None
     run_dir: Path | None
     apis: Path | None
     files_only: bool
@@ -96,6 +104,12 @@ class Options:
             return None
         files = self.join_authority, self.join_token_file, self.join_certificate, self.join_key
         return JoinedController(self.join, *files)
+
+    @property
+    def states(self) -> StateSources:
+        """The places of states that the node starts from, where it has none."""
+        files = self.state_token_file, self.state_tls_authority
+        return StateSources(self.state_from, self.state_authority, self.state_oldest, *files)
 
     @property
     def edge(self) -> Edge:

@@ -14,6 +14,7 @@ from typing import IO
 
 import envoy
 from gatewright_controller.local import certificate_pair
+from gatewright_controller.signed_state import place_mistake
 
 from gatewright_cli import api_files
 from gatewright_cli.api_files import ApiFileError, ApiFiles
@@ -75,6 +76,8 @@ def _check(options: Options, rest: Sequence[str], reader: GatewayReader) -> RunI
         mistakes += port_mistakes(listeners(options, listening.listeners))
     mistakes += _network_mistakes(options)
     mistakes += _label_mistakes(options)
+    mistakes += options.states.mistakes()
+    mistakes += _export_mistakes(options)
     if not options.no_controller:
         mistakes += controller_tls.mistakes(options.controller_tls_certificate, options.controller_tls_key)
     with collecting(mistakes):
@@ -134,6 +137,20 @@ def _label_mistakes(options: Options) -> Iterator[str]:
             yield f"--node-label: expected one value of the label {key}, got {value} and {labels[key]}: leave one out"
     for mistake in label_mistakes(labels):
         yield f"--node-label: {mistake.message}"
+
+
+def _export_mistakes(options: Options) -> Iterator[str]:
+    """Of what the run's controller does with states."""
+    if options.no_controller and (options.state_key or options.state_export):
+        yield "--state-key: expected a controller, which signs states, got none: leave --no-controller and --join out"
+        return
+    if options.state_key:
+        yield from (f"--state-key: {sentence}" for sentence in certificate_pair.unreadable(str(options.state_key)))
+    if options.state_export is not None:
+        if mistake := place_mistake(options.state_export):
+            yield f"--state-export: {mistake}"
+        if options.state_key is None:
+            yield "--state-export: expected --state-key beside it, got none: name the key that signs states"
 
 
 @contextlib.contextmanager

@@ -44,9 +44,10 @@ func (n *Node) seed(ctx context.Context) *nodev1.Update {
 	return update
 }
 
-// acceptSeed notes where the state is from, and returns what of it is this node's.
+// acceptSeed notes where the state is from, and returns what of it is this node's: the Gateway only where no file has one, since
+// the ports of another node are not this one's.
 func (n *Node) acceptSeed(state *signedstate.State) *nodev1.Update {
-	if n.options.KeepsGateway {
+	if n.options.Gateway != nil {
 		state.Update.Gateway = nil
 	}
 	n.setOrigin(&statedir.Origin{Place: state.Place, Controller: state.Controller, Made: state.Made, Revision: state.Revision})

@@ -75,8 +75,8 @@ func TestANodeWithoutAStateStartsFromAnExportedOne(t *testing.T) {
 	again.node.Close()
 }
 
-func TestANodeThatKeepsItsGatewayTakesTheAPIsAlone(t *testing.T) {
-	b := export(t).start(t.TempDir(), func(b *bench) { b.keeps, b.gatewayFile = true, gatewayWith("own", "own") })
+func TestANodeWithAGatewayOfItsOwnTakesTheAPIsAlone(t *testing.T) {
+	b := export(t).start(t.TempDir(), func(b *bench) { b.gatewayFile = gatewayWith("own", "own") })
 	defer b.node.Close()
 	b.expectServed([]string{"a|1", "b|1"}, "own")
 }

@@ -57,6 +57,8 @@ def _shortcomings(status: RunStatus, now: datetime) -> Iterator[str]:
         yield trouble
     elif refused := len(status["refusedFiles"]):  # without a database, files wait for it
         yield f"{refused} API {'file' if refused == 1 else 'files'} refused"
+    if trouble := status.get("stateExportTrouble"):
+        yield f"the state is not exported ({trouble})"
     if failing := sum(certificate["failures"] > 0 for certificate in status.get("acme", [])):
         yield f"{failing} {'certificate' if failing == 1 else 'certificates'} not obtained or renewed"
     if quarantined := len(status.get("quarantined", [])):

@@ -13,10 +13,12 @@ from gatewright_cli.addresses import url
 from gatewright_cli.builds.build_output import BuildOutput
 from gatewright_cli.builds.generation import Generation
 from gatewright_cli.isolation.levels import Isolation
+from gatewright_cli.node.files import state_sources
 from gatewright_cli.node.files.controller_tls import ControllerTls
 from gatewright_cli.node.files.joined_controller import JoinedController
 from gatewright_cli.node.files.operator_secrets import SYSTEM_PARAMETERS_FILE, TOKEN_FILE
 from gatewright_cli.node.files.run_dir import RunDir
+from gatewright_cli.node.files.state_sources import StateSources
 from gatewright_cli.node.listeners import gateway
 from gatewright_cli.node.listeners.gateway import Gateway
 from gatewright_cli.node.specs import bootstrap, environment
@@ -51,6 +53,8 @@ DATABASE_VARIABLES = ("GATEWRIGHT_CONTROLLER_DATABASE", "GATEWRIGHT_CONTROLLER_D
 """Of the environment: the controller's database is another than the one in the state directory."""
 ENGINE_STATE, LAST_GOOD = "engine", "last-good"
 """The engine's folder in the state directory, and its file there with the last state that an Envoy accepted."""
+EXPORT_VARIABLE = "GATEWRIGHT_CONTROLLER_STATE_EXPORT"
+"""Where the controller exports states: no argument, since a URL may have a secret in it."""
 CHALLENGES = "challenges"
 """Name of a socket of the controller, where Envoy gets answers to challenges of ACME."""
 CONTROLLER_METRICS, SUPERVISOR_METRICS = "controller-metrics", "supervisor-metrics"
@@ -69,7 +73,8 @@ class NodeSettings:
     controller, echo: HOST:PORT, or None for none. controller_tls: None for HTTP in clear. apis: files that
     the controller takes all APIs from; None for its management API. nodes_listen: where nodes of other machines join
     the controller, nodes_authority: who signs their certificates. joined: a controller elsewhere. node_labels: by which
-    APIs choose nodes.
+    APIs choose nodes. states: where the node starts from without a state of its own. state_key, state_export: what
+    signs the states of the controller, and where it writes them.
     executors: processes for each group of Python policies. drain_seconds: how long requests may take to end at a stop.
     executor_drain_seconds: how long a replaced executor may go on. memory_limit: bytes that an executor may hold before
     its allocations fail; None for no limit. silence_seconds: how long any other process may neither answer nor make
@@ -98,6 +103,9 @@ class NodeSettings:
     nodes_listen: str | None = None
     nodes_authority: Path | None = None
     joined: JoinedController | None = None
+    states: StateSources = field(default_factory=StateSources)
+    state_key: Path | None = None
+    state_export: str | None = None
     echo: str | None = None
     executors: int = 1
     log_level: LogLevel = "info"
@@ -184,7 +192,8 @@ def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         **({"apis": str(settings.apis)} if settings.apis else {}),
         **({"engine": str(settings.checker)} if settings.checker else {}),
         **({"database": database} if database else {}),
-        "last-good": str(settings.state_dir / ENGINE_STATE / LAST_GOOD),
+        "last-good": str(_last_good(settings)),
+        **({"state-key": str(settings.state_key.absolute())} if settings.state_key else {}),
         "token-file": str(run_dir.path / TOKEN_FILE),
         "system-parameters-file": str(run_dir.path / SYSTEM_PARAMETERS_FILE),
         "gateway": str(gateway.write_document(run_dir, settings.gateway)),
@@ -197,7 +206,7 @@ def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
     return ProcessSpec(
         name="controller",
         command=(sys.executable, "-m", "gatewright_controller", *command_line(options, {})),
-        environment=UNBUFFERED,
+        environment=UNBUFFERED | ({EXPORT_VARIABLE: settings.state_export} if settings.state_export else {}),
         inherits=environment.CONTROLLER,
         ready=Answers("/healthz", base=base, trust=tls.trust if tls else None),
         alive=Answers("/healthz", base=base, trust=tls.trust if tls else None, any_status=True),
@@ -294,6 +303,8 @@ def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, rost
         options["controller"] = f"unix:{run_dir.socket('controller')}"
     else:  # a controller elsewhere, here or in --pe.controller, is another run's, with other ports
         options |= {"keep-gateway": None, **(settings.joined.engine_options if settings.joined else {})}
+    if settings.states.places:
+        options |= settings.states.engine_options(run_dir.write(state_sources.FILE, settings.states.lines))
     executors = [f"{group}={','.join(places)}" for group, places in addresses(roster).items()]
     return ProcessSpec(
         name="engine",
@@ -319,6 +330,12 @@ def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, rost
 
 def _labels(settings: NodeSettings) -> list[str]:
     return [f"{key}={value}" for key, value in settings.node_labels.items()]
+
+
+def _last_good(settings: NodeSettings) -> Path:
+    """What is there if the node serves without the controller's database. A node that starts from another place's state
+    always does."""
+    return settings.state_dir if settings.states.places else settings.state_dir / ENGINE_STATE / LAST_GOOD
 
 
 def metrics_sources(settings: NodeSettings, run_dir: RunDir) -> list[str]:

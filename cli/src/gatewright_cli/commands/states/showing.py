@@ -1,0 +1,63 @@
+"""What a signed state has, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gatewright_controller._gen import node_pb2
+from gatewright_controller.signed_state import Authority, Head, SignedStateError, authority, read_head, verify
+from gatewright_documents.mistake import Invalid
+from google.protobuf.message import DecodeError
+
+from gatewright_cli.mistakes import PreflightError
+
+UNCHECKED = "not checked: name the public key with --authority"
+
+
+def describe_state(file: Path, authority_file: Path | None) -> list[str]:
+    """Raises PreflightError."""
+    try:
+        document = file.read_bytes()
+        keys = authority(authority_file) if authority_file else None
+        head, update = verify(document, keys or _trusting(document))
+        content = node_pb2.Update.FromString(update)
+    except OSError as error:
+        raise PreflightError([f"{file}: {error.strerror}"]) from None
+    except Invalid as invalid:
+        raise PreflightError([str(mistake) for mistake in invalid.mistakes]) from None
+    except SignedStateError as error:
+        raise PreflightError([f"{file}: {error}"]) from None
+    except DecodeError:
+        raise PreflightError([f"{file}: expected a serialized Update, got other bytes: export it anew"]) from None
+    return [*_lines(head, content, is_checked=keys is not None)]
+
+
+def _trusting(document: bytes) -> Authority:
+    """For a state whose signature is not checked: only its bytes are held against its head."""
+    return Authority({read_head(document).key: lambda _text, _signature: True})
+
+
+def _lines(head: Head, content: node_pb2.Update, is_checked: bool) -> Iterator[str]:
+    yield f"revision    {head.revision}"
+    yield f"made        {head.made}, {_age(head.made)} ago"
+    yield f"controller  {head.controller}"
+    yield f"signature   of the key {head.key}, {'checked' if is_checked else UNCHECKED}"
+    gateway = content.gateway.digest[:12] if content.HasField("gateway") else "none: nodes listen by their own"
+    yield f"gateway     {gateway}"
+    yield f"APIs        {len(content.bundles)}"
+    for bundle in content.bundles:
+        reason = f"  not served: {bundle.unserved}" if bundle.unserved else ""
+        yield f"  {bundle.api}  {bundle.version}  {bundle.context}{reason}"
+
+
+def _age(made: str) -> str:
+    try:
+        seconds = (datetime.now(UTC) - datetime.fromisoformat(made)).total_seconds()
+    except ValueError:
+        return "an unknown time"
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
