@@ -82,7 +82,7 @@ class NodeMessage(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("node_id", "engine_version", "policies", "bundles", "gateway_digest", "keeps_gateway", "admin_address", "labels", "drain")
+    __slots__ = ("node_id", "engine_version", "policies", "bundles", "gateway_digest", "keeps_gateway", "admin_address", "labels", "drain", "secrets")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -99,6 +99,7 @@ class Hello(_message.Message):
     ADMIN_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     DRAIN_FIELD_NUMBER: _ClassVar[int]
+    SECRETS_FIELD_NUMBER: _ClassVar[int]
     node_id: str
     engine_version: str
     policies: _containers.RepeatedCompositeFieldContainer[PolicyRef]
@@ -108,7 +109,16 @@ class Hello(_message.Message):
     admin_address: str
     labels: _containers.ScalarMap[str, str]
     drain: DrainState
-    def __init__(self, node_id: _Optional[str] = ..., engine_version: _Optional[str] = ..., policies: _Optional[_Iterable[_Union[PolicyRef, _Mapping]]] = ..., bundles: _Optional[_Iterable[_Union[BundleRef, _Mapping]]] = ..., gateway_digest: _Optional[str] = ..., keeps_gateway: _Optional[bool] = ..., admin_address: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., drain: _Optional[_Union[DrainState, str]] = ...) -> None: ...
+    secrets: _containers.RepeatedCompositeFieldContainer[SecretVersion]
+    def __init__(self, node_id: _Optional[str] = ..., engine_version: _Optional[str] = ..., policies: _Optional[_Iterable[_Union[PolicyRef, _Mapping]]] = ..., bundles: _Optional[_Iterable[_Union[BundleRef, _Mapping]]] = ..., gateway_digest: _Optional[str] = ..., keeps_gateway: _Optional[bool] = ..., admin_address: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., drain: _Optional[_Union[DrainState, str]] = ..., secrets: _Optional[_Iterable[_Union[SecretVersion, _Mapping]]] = ...) -> None: ...
+
+class SecretVersion(_message.Message):
+    __slots__ = ("name", "version")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
 
 class PolicyRef(_message.Message):
     __slots__ = ("name", "version", "definition_digest")
@@ -238,16 +248,37 @@ class Drain(_message.Message):
     def __init__(self, drained: _Optional[bool] = ..., accept_seconds: _Optional[int] = ...) -> None: ...
 
 class Update(_message.Message):
-    __slots__ = ("revision", "bundles", "removed_apis", "gateway")
+    __slots__ = ("revision", "bundles", "removed_apis", "gateway", "secrets")
     REVISION_FIELD_NUMBER: _ClassVar[int]
     BUNDLES_FIELD_NUMBER: _ClassVar[int]
     REMOVED_APIS_FIELD_NUMBER: _ClassVar[int]
     GATEWAY_FIELD_NUMBER: _ClassVar[int]
+    SECRETS_FIELD_NUMBER: _ClassVar[int]
     revision: int
     bundles: _containers.RepeatedCompositeFieldContainer[ApiBundle]
     removed_apis: _containers.RepeatedScalarFieldContainer[str]
     gateway: Gateway
-    def __init__(self, revision: _Optional[int] = ..., bundles: _Optional[_Iterable[_Union[ApiBundle, _Mapping]]] = ..., removed_apis: _Optional[_Iterable[str]] = ..., gateway: _Optional[_Union[Gateway, _Mapping]] = ...) -> None: ...
+    secrets: _containers.RepeatedCompositeFieldContainer[SecretValues]
+    def __init__(self, revision: _Optional[int] = ..., bundles: _Optional[_Iterable[_Union[ApiBundle, _Mapping]]] = ..., removed_apis: _Optional[_Iterable[str]] = ..., gateway: _Optional[_Union[Gateway, _Mapping]] = ..., secrets: _Optional[_Iterable[_Union[SecretValues, _Mapping]]] = ...) -> None: ...
+
+class SecretValues(_message.Message):
+    __slots__ = ("name", "version", "values", "unavailable")
+    class ValuesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    UNAVAILABLE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: str
+    values: _containers.ScalarMap[str, str]
+    unavailable: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., values: _Optional[_Mapping[str, str]] = ..., unavailable: _Optional[str] = ...) -> None: ...
 
 class Gateway(_message.Message):
     __slots__ = ("digest", "listeners", "certificates", "authorities", "answers_challenges", "internal_listeners", "telemetry", "store")

@@ -18,6 +18,7 @@ func (n *Node) apply(ctx context.Context, update *nodev1.Update, envoyTimeout ti
 	n.updateSnapshot(func(s *snapshot) { s.updates++ })
 	n.followController()
 	n.newest = update.GetRevision()
+	n.receiveSecrets(update.GetSecrets())
 	if message := update.GetGateway(); message != nil {
 		n.followGateway(n.gateway.Apply(ctx, message, update.GetRevision(), n.running.secretUses()))
 	}

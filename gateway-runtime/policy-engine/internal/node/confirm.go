@@ -25,6 +25,7 @@ func (n *Node) Restore(ctx context.Context) {
 			"revision", pending.GetRevision(), "apis", len(pending.GetBundles()))
 		_ = n.state.Remove(statedir.Pending)
 	}
+	n.restoreSecrets()
 	n.restoreState(ctx, state)
 }
 

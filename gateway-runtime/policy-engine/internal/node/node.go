@@ -278,7 +278,9 @@ func (n *Node) tick(now time.Time) {
 		entry := n.queue.Get(api)
 		return n.running[api] == nil && n.unserved[api] != nil && (entry == nil || entry.Message.GetDigest() == n.unserved[api].GetDigest())
 	}, n.log)
-	n.secrets.Keep(usedSecrets(n.chains, n.queue))
+	if n.secrets.Keep(usedSecrets(n.chains, n.queue, n.unserved)) {
+		n.storeSecrets()
+	}
 	n.rotate(now)
 }
 
@@ -354,7 +356,8 @@ func (n *Node) followGateway(outcome gateway.Outcome) {
 func (n *Node) hello() *nodev1.Hello {
 	now := n.snapshot.Load()
 	hello := &nodev1.Hello{NodeId: n.options.NodeID, Labels: n.options.Labels, EngineVersion: n.options.EngineVersion, Bundles: now.refs,
-		GatewayDigest: now.gateway.Stats.Digest, KeepsGateway: n.options.KeepsGateway, AdminAddress: now.adminAddress, Drain: n.draining.Hello()}
+		GatewayDigest: now.gateway.Stats.Digest, KeepsGateway: n.options.KeepsGateway, AdminAddress: now.adminAddress, Drain: n.draining.Hello(),
+		Secrets: secretVersions(n.secrets.Sent())}
 	policies := *n.policies.Load()
 	for _, id := range slices.Sorted(maps.Keys(policies)) {
 		hello.Policies = append(hello.Policies, &nodev1.PolicyRef{

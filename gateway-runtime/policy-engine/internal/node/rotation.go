@@ -61,8 +61,8 @@ func (n *Node) finishRotation(done rotationBuild, now time.Time) {
 	n.rotate(now)
 }
 
-// usedSecrets returns the secrets that chains or queued APIs name.
-func usedSecrets(c *chains, queued *buildQueue) map[secrets.Ref]bool {
+// usedSecrets returns the secrets that chains, queued APIs or last good versions that did not come up name.
+func usedSecrets(c *chains, queued *buildQueue, unserved map[string]*statedir.Bundle) map[secrets.Ref]bool {
 	used := map[secrets.Ref]bool{}
 	for _, ref := range c.refs {
 		for _, secret := range ref.secrets {
@@ -71,6 +71,15 @@ func usedSecrets(c *chains, queued *buildQueue) map[secrets.Ref]bool {
 	}
 	for _, secret := range queued.Secrets() {
 		used[secret] = true
+	}
+	for _, bundle := range unserved {
+		message, err := bundle.Message()
+		if err != nil {
+			continue // it cannot be built either
+		}
+		for _, secret := range secretsOf(message) {
+			used[secret] = true
+		}
 	}
 	return used
 }

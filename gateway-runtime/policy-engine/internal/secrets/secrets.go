@@ -1,5 +1,6 @@
-// Package secrets reads the secrets that parameters of policies name: files in a folder of the operator's, one for each
-// secret, which it polls for changes. It knows files and JSON. Its errors and logs contain no values.
+// Package secrets has the secrets that parameters of policies name: files in a folder of the operator's, one for each
+// secret, which it polls for changes, and Secrets that a controller has sent. It knows files and JSON. Its errors and logs
+// contain no values.
 package secrets
 
 import (
@@ -13,10 +14,11 @@ import (
 // DefaultPeriod is the time between two checks of the files.
 const DefaultPeriod = time.Second
 
-// Ref identifies a secret by an API and the name that the API uses. Two APIs may have different secrets of the same name.
+// Ref identifies a secret by an API and the name that the API uses: "NAME" of a file, of which two APIs may have different ones,
+// or "SECRET/KEY" of a Secret of the controller.
 type Ref struct{ API, Name string }
 
-// Stats count the secrets in use, and those whose file cannot be used now.
+// Stats count the secrets in use, and those whose file, or whose Secret of the controller, cannot be used now.
 type Stats struct {
 	InUse   int `json:"inUse"`
 	Failing int `json:"failing"`
@@ -31,8 +33,10 @@ type Store struct {
 	changes chan struct{}
 
 	mutex   sync.Mutex
-	entries map[Ref]*entry
-	end     chan struct{} // closed to end the polling goroutine; nil: not started
+	entries map[Ref]*entry   // of files
+	sent    map[string]Sent  // of the controller, by name
+	asked   map[Ref]struct{} // references to these
+	end     chan struct{}    // closed to end the polling goroutine; nil: not started
 	done    chan struct{}
 }
 
@@ -52,7 +56,8 @@ func NewStore(directory string, period time.Duration, log *slog.Logger) *Store {
 	if period <= 0 {
 		period = DefaultPeriod
 	}
-	return &Store{folder: folder(directory), period: period, log: log, changes: make(chan struct{}, 1), entries: map[Ref]*entry{}}
+	return &Store{folder: folder(directory), period: period, log: log, changes: make(chan struct{}, 1), entries: map[Ref]*entry{},
+		sent: map[string]Sent{}, asked: map[Ref]struct{}{}}
 }
 
 // Changes yields after a secret has changed, or has become readable.
@@ -62,6 +67,10 @@ func (s *Store) Changes() <-chan struct{} { return s.changes }
 func (s *Store) Get(ref Ref) (string, error) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
+	if secret, key, ok := splitReference(ref.Name); ok {
+		s.asked[ref] = struct{}{}
+		return s.getSent(ref.Name, secret, key)
+	}
 	e := s.entries[ref]
 	if e != nil && e.held {
 		return e.value, nil
@@ -78,8 +87,8 @@ func (s *Store) Get(ref Ref) (string, error) {
 	return e.value, e.err
 }
 
-// Keep drops all secrets except these.
-func (s *Store) Keep(refs map[Ref]bool) {
+// Keep drops all secrets except these, and reports whether values of the controller's were dropped.
+func (s *Store) Keep(refs map[Ref]bool) (droppedSent bool) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	for ref := range s.entries {
@@ -87,13 +96,25 @@ func (s *Store) Keep(refs map[Ref]bool) {
 			delete(s.entries, ref)
 		}
 	}
+	for ref := range s.asked {
+		if !refs[ref] {
+			delete(s.asked, ref)
+		}
+	}
+	return s.keepSent(refs)
 }
 
 // Stats returns the present counts.
 func (s *Store) Stats() Stats {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	stats := Stats{InUse: len(s.entries)}
+	stats := Stats{InUse: len(s.entries) + len(s.asked)}
+	for ref := range s.asked {
+		secret, key, _ := splitReference(ref.Name)
+		if _, err := s.getSent(ref.Name, secret, key); err != nil || s.sent[secret].Unavailable != "" {
+			stats.Failing++
+		}
+	}
 	for _, e := range s.entries {
 		if e.err != nil {
 			stats.Failing++
@@ -146,10 +167,14 @@ func (s *Store) checkAll(now time.Time) {
 		changed = s.check(ref, now) || changed
 	}
 	if changed {
-		select {
-		case s.changes <- struct{}{}:
-		default:
-		}
+		s.notify()
+	}
+}
+
+func (s *Store) notify() {
+	select {
+	case s.changes <- struct{}{}:
+	default:
 	}
 }
 

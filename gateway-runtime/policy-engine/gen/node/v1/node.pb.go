@@ -393,7 +393,7 @@ func (x ApiStatus_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ApiStatus_State.Descriptor instead.
 func (ApiStatus_State) EnumDescriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{6, 0}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{7, 0}
 }
 
 type NodeMessage struct {
@@ -489,6 +489,7 @@ type Hello struct {
 	AdminAddress  string                 `protobuf:"bytes,7,opt,name=admin_address,json=adminAddress,proto3" json:"admin_address,omitempty"`                                            // where it answers /metrics, "127.0.0.1:9901": no API may name it as its upstream; empty: nowhere
 	Labels        map[string]string      `protobuf:"bytes,20,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // by which APIs choose nodes
 	Drain         DrainState             `protobuf:"varint,21,opt,name=drain,proto3,enum=gatewright.node.v1.DrainState" json:"drain,omitempty"`
+	Secrets       []*SecretVersion       `protobuf:"bytes,41,rep,name=secrets,proto3" json:"secrets,omitempty"` // the Secrets of the controller that it has values of
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -586,6 +587,66 @@ func (x *Hello) GetDrain() DrainState {
 	return DrainState_DRAIN_STATE_UNSPECIFIED
 }
 
+func (x *Hello) GetSecrets() []*SecretVersion {
+	if x != nil {
+		return x.Secrets
+	}
+	return nil
+}
+
+// A Secret of the controller that a node has values of.
+type SecretVersion struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`       // metadata.name
+	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"` // as it came with the values
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SecretVersion) Reset() {
+	*x = SecretVersion{}
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SecretVersion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SecretVersion) ProtoMessage() {}
+
+func (x *SecretVersion) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SecretVersion.ProtoReflect.Descriptor instead.
+func (*SecretVersion) Descriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *SecretVersion) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SecretVersion) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
 type PolicyRef struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
 	Name             string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -597,7 +658,7 @@ type PolicyRef struct {
 
 func (x *PolicyRef) Reset() {
 	*x = PolicyRef{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[2]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -609,7 +670,7 @@ func (x *PolicyRef) String() string {
 func (*PolicyRef) ProtoMessage() {}
 
 func (x *PolicyRef) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[2]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -622,7 +683,7 @@ func (x *PolicyRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyRef.ProtoReflect.Descriptor instead.
 func (*PolicyRef) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{2}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *PolicyRef) GetName() string {
@@ -659,7 +720,7 @@ type BundleRef struct {
 
 func (x *BundleRef) Reset() {
 	*x = BundleRef{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[3]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -671,7 +732,7 @@ func (x *BundleRef) String() string {
 func (*BundleRef) ProtoMessage() {}
 
 func (x *BundleRef) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[3]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -684,7 +745,7 @@ func (x *BundleRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BundleRef.ProtoReflect.Descriptor instead.
 func (*BundleRef) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{3}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *BundleRef) GetApi() string {
@@ -720,7 +781,7 @@ type Report struct {
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[4]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -732,7 +793,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[4]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -745,7 +806,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{4}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Report) GetRevision() uint64 {
@@ -781,7 +842,7 @@ type GatewayStatus struct {
 
 func (x *GatewayStatus) Reset() {
 	*x = GatewayStatus{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[5]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -793,7 +854,7 @@ func (x *GatewayStatus) String() string {
 func (*GatewayStatus) ProtoMessage() {}
 
 func (x *GatewayStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[5]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -806,7 +867,7 @@ func (x *GatewayStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GatewayStatus.ProtoReflect.Descriptor instead.
 func (*GatewayStatus) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{5}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GatewayStatus) GetDigest() string {
@@ -842,7 +903,7 @@ type ApiStatus struct {
 
 func (x *ApiStatus) Reset() {
 	*x = ApiStatus{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[6]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -854,7 +915,7 @@ func (x *ApiStatus) String() string {
 func (*ApiStatus) ProtoMessage() {}
 
 func (x *ApiStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[6]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -867,7 +928,7 @@ func (x *ApiStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApiStatus.ProtoReflect.Descriptor instead.
 func (*ApiStatus) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{6}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ApiStatus) GetApi() string {
@@ -917,7 +978,7 @@ type Observed struct {
 
 func (x *Observed) Reset() {
 	*x = Observed{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[7]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -929,7 +990,7 @@ func (x *Observed) String() string {
 func (*Observed) ProtoMessage() {}
 
 func (x *Observed) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[7]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -942,7 +1003,7 @@ func (x *Observed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Observed.ProtoReflect.Descriptor instead.
 func (*Observed) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{7}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Observed) GetNodeId() string {
@@ -1024,7 +1085,7 @@ type Observation struct {
 
 func (x *Observation) Reset() {
 	*x = Observation{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[8]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1036,7 +1097,7 @@ func (x *Observation) String() string {
 func (*Observation) ProtoMessage() {}
 
 func (x *Observation) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[8]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1049,7 +1110,7 @@ func (x *Observation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Observation.ProtoReflect.Descriptor instead.
 func (*Observation) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{8}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Observation) GetId() uint64 {
@@ -1114,7 +1175,7 @@ type ControllerMessage struct {
 
 func (x *ControllerMessage) Reset() {
 	*x = ControllerMessage{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[9]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1126,7 +1187,7 @@ func (x *ControllerMessage) String() string {
 func (*ControllerMessage) ProtoMessage() {}
 
 func (x *ControllerMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[9]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1139,7 +1200,7 @@ func (x *ControllerMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ControllerMessage.ProtoReflect.Descriptor instead.
 func (*ControllerMessage) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{9}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ControllerMessage) GetMessage() isControllerMessage_Message {
@@ -1194,7 +1255,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[10]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1206,7 +1267,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[10]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1219,7 +1280,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Drain) GetDrained() bool {
@@ -1242,14 +1303,15 @@ type Update struct {
 	Revision      uint64                 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"` // grows; the node reports with it
 	Bundles       []*ApiBundle           `protobuf:"bytes,2,rep,name=bundles,proto3" json:"bundles,omitempty"`    // new or changed
 	RemovedApis   []string               `protobuf:"bytes,3,rep,name=removed_apis,json=removedApis,proto3" json:"removed_apis,omitempty"`
-	Gateway       *Gateway               `protobuf:"bytes,4,opt,name=gateway,proto3" json:"gateway,omitempty"` // where it is new or changed
+	Gateway       *Gateway               `protobuf:"bytes,4,opt,name=gateway,proto3" json:"gateway,omitempty"`  // where it is new or changed
+	Secrets       []*SecretValues        `protobuf:"bytes,40,rep,name=secrets,proto3" json:"secrets,omitempty"` // new or changed ones of those that the node's APIs name: {"secretRef": "NAME/KEY"}
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Update) Reset() {
 	*x = Update{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[11]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1261,7 +1323,7 @@ func (x *Update) String() string {
 func (*Update) ProtoMessage() {}
 
 func (x *Update) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[11]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1274,7 +1336,7 @@ func (x *Update) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Update.ProtoReflect.Descriptor instead.
 func (*Update) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Update) GetRevision() uint64 {
@@ -1305,6 +1367,82 @@ func (x *Update) GetGateway() *Gateway {
 	return nil
 }
 
+func (x *Update) GetSecrets() []*SecretValues {
+	if x != nil {
+		return x.Secrets
+	}
+	return nil
+}
+
+// The values of a Secret of the controller. They are in no other message, and a node keeps them in a file of their own.
+type SecretValues struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`                                                                               // metadata.name
+	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`                                                                         // a keyed digest of the values; empty with `unavailable`
+	Values        map[string]string      `protobuf:"bytes,3,rep,name=values,proto3" json:"values,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // by key: all that there are
+	Unavailable   string                 `protobuf:"bytes,4,opt,name=unavailable,proto3" json:"unavailable,omitempty"`                                                                 // why the controller has no values for the node, which goes on with those that it has
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SecretValues) Reset() {
+	*x = SecretValues{}
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SecretValues) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SecretValues) ProtoMessage() {}
+
+func (x *SecretValues) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SecretValues.ProtoReflect.Descriptor instead.
+func (*SecretValues) Descriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *SecretValues) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SecretValues) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *SecretValues) GetValues() map[string]string {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+func (x *SecretValues) GetUnavailable() string {
+	if x != nil {
+		return x.Unavailable
+	}
+	return ""
+}
+
 // What a node listens on: finished listeners, and the files that they, and the clusters of APIs, name by SDS.
 //
 // A node is given one at its start by `--gateway FILE`, this message serialized; a controller's takes its place, unless
@@ -1328,7 +1466,7 @@ type Gateway struct {
 
 func (x *Gateway) Reset() {
 	*x = Gateway{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[12]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1340,7 +1478,7 @@ func (x *Gateway) String() string {
 func (*Gateway) ProtoMessage() {}
 
 func (x *Gateway) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[12]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1353,7 +1491,7 @@ func (x *Gateway) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gateway.ProtoReflect.Descriptor instead.
 func (*Gateway) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Gateway) GetDigest() string {
@@ -1423,7 +1561,7 @@ type Store struct {
 
 func (x *Store) Reset() {
 	*x = Store{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[13]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1435,7 +1573,7 @@ func (x *Store) String() string {
 func (*Store) ProtoMessage() {}
 
 func (x *Store) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[13]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1448,7 +1586,7 @@ func (x *Store) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Store.ProtoReflect.Descriptor instead.
 func (*Store) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Store) GetMaxBytes() uint64 {
@@ -1482,7 +1620,7 @@ type ValkeyStore struct {
 
 func (x *ValkeyStore) Reset() {
 	*x = ValkeyStore{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[14]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1494,7 +1632,7 @@ func (x *ValkeyStore) String() string {
 func (*ValkeyStore) ProtoMessage() {}
 
 func (x *ValkeyStore) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[14]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1507,7 +1645,7 @@ func (x *ValkeyStore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValkeyStore.ProtoReflect.Descriptor instead.
 func (*ValkeyStore) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ValkeyStore) GetAddress() string {
@@ -1581,7 +1719,7 @@ type Telemetry struct {
 
 func (x *Telemetry) Reset() {
 	*x = Telemetry{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[15]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1593,7 +1731,7 @@ func (x *Telemetry) String() string {
 func (*Telemetry) ProtoMessage() {}
 
 func (x *Telemetry) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[15]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1606,7 +1744,7 @@ func (x *Telemetry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Telemetry.ProtoReflect.Descriptor instead.
 func (*Telemetry) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Telemetry) GetAdmin() *Admin {
@@ -1663,7 +1801,7 @@ type Admin struct {
 
 func (x *Admin) Reset() {
 	*x = Admin{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[16]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1675,7 +1813,7 @@ func (x *Admin) String() string {
 func (*Admin) ProtoMessage() {}
 
 func (x *Admin) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[16]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1688,7 +1826,7 @@ func (x *Admin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Admin.ProtoReflect.Descriptor instead.
 func (*Admin) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Admin) GetAddress() string {
@@ -1723,7 +1861,7 @@ type Metrics struct {
 
 func (x *Metrics) Reset() {
 	*x = Metrics{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[17]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1735,7 +1873,7 @@ func (x *Metrics) String() string {
 func (*Metrics) ProtoMessage() {}
 
 func (x *Metrics) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[17]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1748,7 +1886,7 @@ func (x *Metrics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Metrics.ProtoReflect.Descriptor instead.
 func (*Metrics) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Metrics) GetDisabled() bool {
@@ -1789,7 +1927,7 @@ type Tracing struct {
 
 func (x *Tracing) Reset() {
 	*x = Tracing{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[18]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1801,7 +1939,7 @@ func (x *Tracing) String() string {
 func (*Tracing) ProtoMessage() {}
 
 func (x *Tracing) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[18]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1814,7 +1952,7 @@ func (x *Tracing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tracing.ProtoReflect.Descriptor instead.
 func (*Tracing) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Tracing) GetEndpoint() string {
@@ -1892,7 +2030,7 @@ type Logging struct {
 
 func (x *Logging) Reset() {
 	*x = Logging{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[19]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1904,7 +2042,7 @@ func (x *Logging) String() string {
 func (*Logging) ProtoMessage() {}
 
 func (x *Logging) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[19]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1917,7 +2055,7 @@ func (x *Logging) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Logging.ProtoReflect.Descriptor instead.
 func (*Logging) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Logging) GetEndpoint() string {
@@ -1960,7 +2098,7 @@ type Redaction struct {
 
 func (x *Redaction) Reset() {
 	*x = Redaction{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[20]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1972,7 +2110,7 @@ func (x *Redaction) String() string {
 func (*Redaction) ProtoMessage() {}
 
 func (x *Redaction) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[20]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1985,7 +2123,7 @@ func (x *Redaction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Redaction.ProtoReflect.Descriptor instead.
 func (*Redaction) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Redaction) GetHeaders() []string {
@@ -2019,7 +2157,7 @@ type Recording struct {
 
 func (x *Recording) Reset() {
 	*x = Recording{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[21]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2031,7 +2169,7 @@ func (x *Recording) String() string {
 func (*Recording) ProtoMessage() {}
 
 func (x *Recording) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[21]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2044,7 +2182,7 @@ func (x *Recording) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recording.ProtoReflect.Descriptor instead.
 func (*Recording) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Recording) GetMaxBytes() uint64 {
@@ -2075,7 +2213,7 @@ type Certificate struct {
 
 func (x *Certificate) Reset() {
 	*x = Certificate{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[22]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2087,7 +2225,7 @@ func (x *Certificate) String() string {
 func (*Certificate) ProtoMessage() {}
 
 func (x *Certificate) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[22]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2100,7 +2238,7 @@ func (x *Certificate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Certificate.ProtoReflect.Descriptor instead.
 func (*Certificate) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Certificate) GetName() string {
@@ -2143,7 +2281,7 @@ type CertificateAuthority struct {
 
 func (x *CertificateAuthority) Reset() {
 	*x = CertificateAuthority{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[23]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2155,7 +2293,7 @@ func (x *CertificateAuthority) String() string {
 func (*CertificateAuthority) ProtoMessage() {}
 
 func (x *CertificateAuthority) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[23]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2168,7 +2306,7 @@ func (x *CertificateAuthority) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CertificateAuthority.ProtoReflect.Descriptor instead.
 func (*CertificateAuthority) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *CertificateAuthority) GetName() string {
@@ -2227,7 +2365,7 @@ type ApiBundle struct {
 
 func (x *ApiBundle) Reset() {
 	*x = ApiBundle{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[24]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2239,7 +2377,7 @@ func (x *ApiBundle) String() string {
 func (*ApiBundle) ProtoMessage() {}
 
 func (x *ApiBundle) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[24]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2252,7 +2390,7 @@ func (x *ApiBundle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApiBundle.ProtoReflect.Descriptor instead.
 func (*ApiBundle) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ApiBundle) GetApi() string {
@@ -2371,7 +2509,7 @@ type Chain struct {
 
 func (x *Chain) Reset() {
 	*x = Chain{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[25]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2383,7 +2521,7 @@ func (x *Chain) String() string {
 func (*Chain) ProtoMessage() {}
 
 func (x *Chain) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[25]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2396,7 +2534,7 @@ func (x *Chain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chain.ProtoReflect.Descriptor instead.
 func (*Chain) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Chain) GetId() string {
@@ -2460,7 +2598,7 @@ type UpstreamPath struct {
 
 func (x *UpstreamPath) Reset() {
 	*x = UpstreamPath{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[26]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2472,7 +2610,7 @@ func (x *UpstreamPath) String() string {
 func (*UpstreamPath) ProtoMessage() {}
 
 func (x *UpstreamPath) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[26]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2485,7 +2623,7 @@ func (x *UpstreamPath) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpstreamPath.ProtoReflect.Descriptor instead.
 func (*UpstreamPath) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *UpstreamPath) GetUpstream() string {
@@ -2542,7 +2680,7 @@ type Attachment struct {
 
 func (x *Attachment) Reset() {
 	*x = Attachment{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[27]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2554,7 +2692,7 @@ func (x *Attachment) String() string {
 func (*Attachment) ProtoMessage() {}
 
 func (x *Attachment) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[27]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2567,7 +2705,7 @@ func (x *Attachment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attachment.ProtoReflect.Descriptor instead.
 func (*Attachment) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Attachment) GetInstance() string {
@@ -2696,7 +2834,7 @@ type ProcessingMode struct {
 
 func (x *ProcessingMode) Reset() {
 	*x = ProcessingMode{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[28]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2708,7 +2846,7 @@ func (x *ProcessingMode) String() string {
 func (*ProcessingMode) ProtoMessage() {}
 
 func (x *ProcessingMode) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[28]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2721,7 +2859,7 @@ func (x *ProcessingMode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessingMode.ProtoReflect.Descriptor instead.
 func (*ProcessingMode) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ProcessingMode) GetRequestHeaders() HeaderMode {
@@ -2774,7 +2912,7 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\vNodeMessage\x121\n" +
 	"\x05hello\x18\x01 \x01(\v2\x19.gatewright.node.v1.HelloH\x00R\x05hello\x124\n" +
 	"\x06report\x18\x02 \x01(\v2\x1a.gatewright.node.v1.ReportH\x00R\x06reportB\t\n" +
-	"\amessage\"\xdc\x03\n" +
+	"\amessage\"\x99\x04\n" +
 	"\x05Hello\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12%\n" +
 	"\x0eengine_version\x18\x02 \x01(\tR\rengineVersion\x129\n" +
@@ -2784,10 +2922,14 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\rkeeps_gateway\x18\x06 \x01(\bR\fkeepsGateway\x12#\n" +
 	"\radmin_address\x18\a \x01(\tR\fadminAddress\x12=\n" +
 	"\x06labels\x18\x14 \x03(\v2%.gatewright.node.v1.Hello.LabelsEntryR\x06labels\x124\n" +
-	"\x05drain\x18\x15 \x01(\x0e2\x1e.gatewright.node.v1.DrainStateR\x05drain\x1a9\n" +
+	"\x05drain\x18\x15 \x01(\x0e2\x1e.gatewright.node.v1.DrainStateR\x05drain\x12;\n" +
+	"\asecrets\x18) \x03(\v2!.gatewright.node.v1.SecretVersionR\asecrets\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"f\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"=\n" +
+	"\rSecretVersion\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\"f\n" +
 	"\tPolicyRef\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12+\n" +
@@ -2843,12 +2985,21 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\amessage\"H\n" +
 	"\x05Drain\x12\x18\n" +
 	"\adrained\x18\x01 \x01(\bR\adrained\x12%\n" +
-	"\x0eaccept_seconds\x18\x02 \x01(\rR\racceptSeconds\"\xb7\x01\n" +
+	"\x0eaccept_seconds\x18\x02 \x01(\rR\racceptSeconds\"\xf3\x01\n" +
 	"\x06Update\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x127\n" +
 	"\abundles\x18\x02 \x03(\v2\x1d.gatewright.node.v1.ApiBundleR\abundles\x12!\n" +
 	"\fremoved_apis\x18\x03 \x03(\tR\vremovedApis\x125\n" +
-	"\agateway\x18\x04 \x01(\v2\x1b.gatewright.node.v1.GatewayR\agateway\"\x9c\x03\n" +
+	"\agateway\x18\x04 \x01(\v2\x1b.gatewright.node.v1.GatewayR\agateway\x12:\n" +
+	"\asecrets\x18( \x03(\v2 .gatewright.node.v1.SecretValuesR\asecrets\"\xdf\x01\n" +
+	"\fSecretValues\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x12D\n" +
+	"\x06values\x18\x03 \x03(\v2,.gatewright.node.v1.SecretValues.ValuesEntryR\x06values\x12 \n" +
+	"\vunavailable\x18\x04 \x01(\tR\vunavailable\x1a9\n" +
+	"\vValuesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9c\x03\n" +
 	"\aGateway\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\x12\x1c\n" +
 	"\tlisteners\x18\x02 \x03(\fR\tlisteners\x12C\n" +
@@ -3043,7 +3194,7 @@ func file_gatewright_node_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_gatewright_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_gatewright_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_gatewright_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_gatewright_node_v1_node_proto_goTypes = []any{
 	(DrainState)(0),              // 0: gatewright.node.v1.DrainState
 	(Document)(0),                // 1: gatewright.node.v1.Document
@@ -3054,94 +3205,100 @@ var file_gatewright_node_v1_node_proto_goTypes = []any{
 	(ApiStatus_State)(0),         // 6: gatewright.node.v1.ApiStatus.State
 	(*NodeMessage)(nil),          // 7: gatewright.node.v1.NodeMessage
 	(*Hello)(nil),                // 8: gatewright.node.v1.Hello
-	(*PolicyRef)(nil),            // 9: gatewright.node.v1.PolicyRef
-	(*BundleRef)(nil),            // 10: gatewright.node.v1.BundleRef
-	(*Report)(nil),               // 11: gatewright.node.v1.Report
-	(*GatewayStatus)(nil),        // 12: gatewright.node.v1.GatewayStatus
-	(*ApiStatus)(nil),            // 13: gatewright.node.v1.ApiStatus
-	(*Observed)(nil),             // 14: gatewright.node.v1.Observed
-	(*Observation)(nil),          // 15: gatewright.node.v1.Observation
-	(*ControllerMessage)(nil),    // 16: gatewright.node.v1.ControllerMessage
-	(*Drain)(nil),                // 17: gatewright.node.v1.Drain
-	(*Update)(nil),               // 18: gatewright.node.v1.Update
-	(*Gateway)(nil),              // 19: gatewright.node.v1.Gateway
-	(*Store)(nil),                // 20: gatewright.node.v1.Store
-	(*ValkeyStore)(nil),          // 21: gatewright.node.v1.ValkeyStore
-	(*Telemetry)(nil),            // 22: gatewright.node.v1.Telemetry
-	(*Admin)(nil),                // 23: gatewright.node.v1.Admin
-	(*Metrics)(nil),              // 24: gatewright.node.v1.Metrics
-	(*Tracing)(nil),              // 25: gatewright.node.v1.Tracing
-	(*Logging)(nil),              // 26: gatewright.node.v1.Logging
-	(*Redaction)(nil),            // 27: gatewright.node.v1.Redaction
-	(*Recording)(nil),            // 28: gatewright.node.v1.Recording
-	(*Certificate)(nil),          // 29: gatewright.node.v1.Certificate
-	(*CertificateAuthority)(nil), // 30: gatewright.node.v1.CertificateAuthority
-	(*ApiBundle)(nil),            // 31: gatewright.node.v1.ApiBundle
-	(*Chain)(nil),                // 32: gatewright.node.v1.Chain
-	(*UpstreamPath)(nil),         // 33: gatewright.node.v1.UpstreamPath
-	(*Attachment)(nil),           // 34: gatewright.node.v1.Attachment
-	(*ProcessingMode)(nil),       // 35: gatewright.node.v1.ProcessingMode
-	nil,                          // 36: gatewright.node.v1.Hello.LabelsEntry
-	nil,                          // 37: gatewright.node.v1.Observed.LabelsEntry
-	nil,                          // 38: gatewright.node.v1.Tracing.ResourceAttributesEntry
-	nil,                          // 39: gatewright.node.v1.Tracing.HeadersEntry
-	nil,                          // 40: gatewright.node.v1.Logging.HeadersEntry
-	nil,                          // 41: gatewright.node.v1.Attachment.OnErrorByClassEntry
+	(*SecretVersion)(nil),        // 9: gatewright.node.v1.SecretVersion
+	(*PolicyRef)(nil),            // 10: gatewright.node.v1.PolicyRef
+	(*BundleRef)(nil),            // 11: gatewright.node.v1.BundleRef
+	(*Report)(nil),               // 12: gatewright.node.v1.Report
+	(*GatewayStatus)(nil),        // 13: gatewright.node.v1.GatewayStatus
+	(*ApiStatus)(nil),            // 14: gatewright.node.v1.ApiStatus
+	(*Observed)(nil),             // 15: gatewright.node.v1.Observed
+	(*Observation)(nil),          // 16: gatewright.node.v1.Observation
+	(*ControllerMessage)(nil),    // 17: gatewright.node.v1.ControllerMessage
+	(*Drain)(nil),                // 18: gatewright.node.v1.Drain
+	(*Update)(nil),               // 19: gatewright.node.v1.Update
+	(*SecretValues)(nil),         // 20: gatewright.node.v1.SecretValues
+	(*Gateway)(nil),              // 21: gatewright.node.v1.Gateway
+	(*Store)(nil),                // 22: gatewright.node.v1.Store
+	(*ValkeyStore)(nil),          // 23: gatewright.node.v1.ValkeyStore
+	(*Telemetry)(nil),            // 24: gatewright.node.v1.Telemetry
+	(*Admin)(nil),                // 25: gatewright.node.v1.Admin
+	(*Metrics)(nil),              // 26: gatewright.node.v1.Metrics
+	(*Tracing)(nil),              // 27: gatewright.node.v1.Tracing
+	(*Logging)(nil),              // 28: gatewright.node.v1.Logging
+	(*Redaction)(nil),            // 29: gatewright.node.v1.Redaction
+	(*Recording)(nil),            // 30: gatewright.node.v1.Recording
+	(*Certificate)(nil),          // 31: gatewright.node.v1.Certificate
+	(*CertificateAuthority)(nil), // 32: gatewright.node.v1.CertificateAuthority
+	(*ApiBundle)(nil),            // 33: gatewright.node.v1.ApiBundle
+	(*Chain)(nil),                // 34: gatewright.node.v1.Chain
+	(*UpstreamPath)(nil),         // 35: gatewright.node.v1.UpstreamPath
+	(*Attachment)(nil),           // 36: gatewright.node.v1.Attachment
+	(*ProcessingMode)(nil),       // 37: gatewright.node.v1.ProcessingMode
+	nil,                          // 38: gatewright.node.v1.Hello.LabelsEntry
+	nil,                          // 39: gatewright.node.v1.Observed.LabelsEntry
+	nil,                          // 40: gatewright.node.v1.SecretValues.ValuesEntry
+	nil,                          // 41: gatewright.node.v1.Tracing.ResourceAttributesEntry
+	nil,                          // 42: gatewright.node.v1.Tracing.HeadersEntry
+	nil,                          // 43: gatewright.node.v1.Logging.HeadersEntry
+	nil,                          // 44: gatewright.node.v1.Attachment.OnErrorByClassEntry
 }
 var file_gatewright_node_v1_node_proto_depIdxs = []int32{
 	8,  // 0: gatewright.node.v1.NodeMessage.hello:type_name -> gatewright.node.v1.Hello
-	11, // 1: gatewright.node.v1.NodeMessage.report:type_name -> gatewright.node.v1.Report
-	9,  // 2: gatewright.node.v1.Hello.policies:type_name -> gatewright.node.v1.PolicyRef
-	10, // 3: gatewright.node.v1.Hello.bundles:type_name -> gatewright.node.v1.BundleRef
-	36, // 4: gatewright.node.v1.Hello.labels:type_name -> gatewright.node.v1.Hello.LabelsEntry
+	12, // 1: gatewright.node.v1.NodeMessage.report:type_name -> gatewright.node.v1.Report
+	10, // 2: gatewright.node.v1.Hello.policies:type_name -> gatewright.node.v1.PolicyRef
+	11, // 3: gatewright.node.v1.Hello.bundles:type_name -> gatewright.node.v1.BundleRef
+	38, // 4: gatewright.node.v1.Hello.labels:type_name -> gatewright.node.v1.Hello.LabelsEntry
 	0,  // 5: gatewright.node.v1.Hello.drain:type_name -> gatewright.node.v1.DrainState
-	13, // 6: gatewright.node.v1.Report.apis:type_name -> gatewright.node.v1.ApiStatus
-	12, // 7: gatewright.node.v1.Report.gateway:type_name -> gatewright.node.v1.GatewayStatus
-	6,  // 8: gatewright.node.v1.GatewayStatus.state:type_name -> gatewright.node.v1.ApiStatus.State
-	6,  // 9: gatewright.node.v1.ApiStatus.state:type_name -> gatewright.node.v1.ApiStatus.State
-	1,  // 10: gatewright.node.v1.Observed.documents:type_name -> gatewright.node.v1.Document
-	37, // 11: gatewright.node.v1.Observed.labels:type_name -> gatewright.node.v1.Observed.LabelsEntry
-	1,  // 12: gatewright.node.v1.Observation.document:type_name -> gatewright.node.v1.Document
-	18, // 13: gatewright.node.v1.ControllerMessage.update:type_name -> gatewright.node.v1.Update
-	17, // 14: gatewright.node.v1.ControllerMessage.drain:type_name -> gatewright.node.v1.Drain
-	31, // 15: gatewright.node.v1.Update.bundles:type_name -> gatewright.node.v1.ApiBundle
-	19, // 16: gatewright.node.v1.Update.gateway:type_name -> gatewright.node.v1.Gateway
-	29, // 17: gatewright.node.v1.Gateway.certificates:type_name -> gatewright.node.v1.Certificate
-	30, // 18: gatewright.node.v1.Gateway.authorities:type_name -> gatewright.node.v1.CertificateAuthority
-	22, // 19: gatewright.node.v1.Gateway.telemetry:type_name -> gatewright.node.v1.Telemetry
-	20, // 20: gatewright.node.v1.Gateway.store:type_name -> gatewright.node.v1.Store
-	21, // 21: gatewright.node.v1.Store.valkey:type_name -> gatewright.node.v1.ValkeyStore
-	23, // 22: gatewright.node.v1.Telemetry.admin:type_name -> gatewright.node.v1.Admin
-	24, // 23: gatewright.node.v1.Telemetry.metrics:type_name -> gatewright.node.v1.Metrics
-	25, // 24: gatewright.node.v1.Telemetry.tracing:type_name -> gatewright.node.v1.Tracing
-	26, // 25: gatewright.node.v1.Telemetry.logging:type_name -> gatewright.node.v1.Logging
-	27, // 26: gatewright.node.v1.Telemetry.redaction:type_name -> gatewright.node.v1.Redaction
-	28, // 27: gatewright.node.v1.Telemetry.recording:type_name -> gatewright.node.v1.Recording
-	38, // 28: gatewright.node.v1.Tracing.resource_attributes:type_name -> gatewright.node.v1.Tracing.ResourceAttributesEntry
-	39, // 29: gatewright.node.v1.Tracing.headers:type_name -> gatewright.node.v1.Tracing.HeadersEntry
-	40, // 30: gatewright.node.v1.Logging.headers:type_name -> gatewright.node.v1.Logging.HeadersEntry
-	32, // 31: gatewright.node.v1.ApiBundle.chains:type_name -> gatewright.node.v1.Chain
-	34, // 32: gatewright.node.v1.Chain.attachments:type_name -> gatewright.node.v1.Attachment
-	35, // 33: gatewright.node.v1.Chain.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
-	33, // 34: gatewright.node.v1.Chain.upstream_paths:type_name -> gatewright.node.v1.UpstreamPath
-	35, // 35: gatewright.node.v1.Attachment.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
-	2,  // 36: gatewright.node.v1.Attachment.on_error:type_name -> gatewright.node.v1.OnError
-	41, // 37: gatewright.node.v1.Attachment.on_error_by_class:type_name -> gatewright.node.v1.Attachment.OnErrorByClassEntry
-	3,  // 38: gatewright.node.v1.ProcessingMode.request_headers:type_name -> gatewright.node.v1.HeaderMode
-	5,  // 39: gatewright.node.v1.ProcessingMode.request_body:type_name -> gatewright.node.v1.BodyMode
-	3,  // 40: gatewright.node.v1.ProcessingMode.response_headers:type_name -> gatewright.node.v1.HeaderMode
-	5,  // 41: gatewright.node.v1.ProcessingMode.response_body:type_name -> gatewright.node.v1.BodyMode
-	4,  // 42: gatewright.node.v1.ProcessingMode.encoded_bodies:type_name -> gatewright.node.v1.EncodedBodies
-	2,  // 43: gatewright.node.v1.Attachment.OnErrorByClassEntry.value:type_name -> gatewright.node.v1.OnError
-	7,  // 44: gatewright.node.v1.NodeService.Sync:input_type -> gatewright.node.v1.NodeMessage
-	14, // 45: gatewright.node.v1.NodeService.Observe:input_type -> gatewright.node.v1.Observed
-	16, // 46: gatewright.node.v1.NodeService.Sync:output_type -> gatewright.node.v1.ControllerMessage
-	15, // 47: gatewright.node.v1.NodeService.Observe:output_type -> gatewright.node.v1.Observation
-	46, // [46:48] is the sub-list for method output_type
-	44, // [44:46] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	9,  // 6: gatewright.node.v1.Hello.secrets:type_name -> gatewright.node.v1.SecretVersion
+	14, // 7: gatewright.node.v1.Report.apis:type_name -> gatewright.node.v1.ApiStatus
+	13, // 8: gatewright.node.v1.Report.gateway:type_name -> gatewright.node.v1.GatewayStatus
+	6,  // 9: gatewright.node.v1.GatewayStatus.state:type_name -> gatewright.node.v1.ApiStatus.State
+	6,  // 10: gatewright.node.v1.ApiStatus.state:type_name -> gatewright.node.v1.ApiStatus.State
+	1,  // 11: gatewright.node.v1.Observed.documents:type_name -> gatewright.node.v1.Document
+	39, // 12: gatewright.node.v1.Observed.labels:type_name -> gatewright.node.v1.Observed.LabelsEntry
+	1,  // 13: gatewright.node.v1.Observation.document:type_name -> gatewright.node.v1.Document
+	19, // 14: gatewright.node.v1.ControllerMessage.update:type_name -> gatewright.node.v1.Update
+	18, // 15: gatewright.node.v1.ControllerMessage.drain:type_name -> gatewright.node.v1.Drain
+	33, // 16: gatewright.node.v1.Update.bundles:type_name -> gatewright.node.v1.ApiBundle
+	21, // 17: gatewright.node.v1.Update.gateway:type_name -> gatewright.node.v1.Gateway
+	20, // 18: gatewright.node.v1.Update.secrets:type_name -> gatewright.node.v1.SecretValues
+	40, // 19: gatewright.node.v1.SecretValues.values:type_name -> gatewright.node.v1.SecretValues.ValuesEntry
+	31, // 20: gatewright.node.v1.Gateway.certificates:type_name -> gatewright.node.v1.Certificate
+	32, // 21: gatewright.node.v1.Gateway.authorities:type_name -> gatewright.node.v1.CertificateAuthority
+	24, // 22: gatewright.node.v1.Gateway.telemetry:type_name -> gatewright.node.v1.Telemetry
+	22, // 23: gatewright.node.v1.Gateway.store:type_name -> gatewright.node.v1.Store
+	23, // 24: gatewright.node.v1.Store.valkey:type_name -> gatewright.node.v1.ValkeyStore
+	25, // 25: gatewright.node.v1.Telemetry.admin:type_name -> gatewright.node.v1.Admin
+	26, // 26: gatewright.node.v1.Telemetry.metrics:type_name -> gatewright.node.v1.Metrics
+	27, // 27: gatewright.node.v1.Telemetry.tracing:type_name -> gatewright.node.v1.Tracing
+	28, // 28: gatewright.node.v1.Telemetry.logging:type_name -> gatewright.node.v1.Logging
+	29, // 29: gatewright.node.v1.Telemetry.redaction:type_name -> gatewright.node.v1.Redaction
+	30, // 30: gatewright.node.v1.Telemetry.recording:type_name -> gatewright.node.v1.Recording
+	41, // 31: gatewright.node.v1.Tracing.resource_attributes:type_name -> gatewright.node.v1.Tracing.ResourceAttributesEntry
+	42, // 32: gatewright.node.v1.Tracing.headers:type_name -> gatewright.node.v1.Tracing.HeadersEntry
+	43, // 33: gatewright.node.v1.Logging.headers:type_name -> gatewright.node.v1.Logging.HeadersEntry
+	34, // 34: gatewright.node.v1.ApiBundle.chains:type_name -> gatewright.node.v1.Chain
+	36, // 35: gatewright.node.v1.Chain.attachments:type_name -> gatewright.node.v1.Attachment
+	37, // 36: gatewright.node.v1.Chain.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
+	35, // 37: gatewright.node.v1.Chain.upstream_paths:type_name -> gatewright.node.v1.UpstreamPath
+	37, // 38: gatewright.node.v1.Attachment.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
+	2,  // 39: gatewright.node.v1.Attachment.on_error:type_name -> gatewright.node.v1.OnError
+	44, // 40: gatewright.node.v1.Attachment.on_error_by_class:type_name -> gatewright.node.v1.Attachment.OnErrorByClassEntry
+	3,  // 41: gatewright.node.v1.ProcessingMode.request_headers:type_name -> gatewright.node.v1.HeaderMode
+	5,  // 42: gatewright.node.v1.ProcessingMode.request_body:type_name -> gatewright.node.v1.BodyMode
+	3,  // 43: gatewright.node.v1.ProcessingMode.response_headers:type_name -> gatewright.node.v1.HeaderMode
+	5,  // 44: gatewright.node.v1.ProcessingMode.response_body:type_name -> gatewright.node.v1.BodyMode
+	4,  // 45: gatewright.node.v1.ProcessingMode.encoded_bodies:type_name -> gatewright.node.v1.EncodedBodies
+	2,  // 46: gatewright.node.v1.Attachment.OnErrorByClassEntry.value:type_name -> gatewright.node.v1.OnError
+	7,  // 47: gatewright.node.v1.NodeService.Sync:input_type -> gatewright.node.v1.NodeMessage
+	15, // 48: gatewright.node.v1.NodeService.Observe:input_type -> gatewright.node.v1.Observed
+	17, // 49: gatewright.node.v1.NodeService.Sync:output_type -> gatewright.node.v1.ControllerMessage
+	16, // 50: gatewright.node.v1.NodeService.Observe:output_type -> gatewright.node.v1.Observation
+	49, // [49:51] is the sub-list for method output_type
+	47, // [47:49] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_gatewright_node_v1_node_proto_init() }
@@ -3153,7 +3310,7 @@ func file_gatewright_node_v1_node_proto_init() {
 		(*NodeMessage_Hello)(nil),
 		(*NodeMessage_Report)(nil),
 	}
-	file_gatewright_node_v1_node_proto_msgTypes[9].OneofWrappers = []any{
+	file_gatewright_node_v1_node_proto_msgTypes[10].OneofWrappers = []any{
 		(*ControllerMessage_Update)(nil),
 		(*ControllerMessage_Drain)(nil),
 	}
@@ -3163,7 +3320,7 @@ func file_gatewright_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gatewright_node_v1_node_proto_rawDesc), len(file_gatewright_node_v1_node_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   35,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -93,12 +93,12 @@ func notify(channel chan<- struct{}) {
 }
 
 // merge combines an update that is not being applied yet with a newer one. For each API the newer bundle or removal
-// counts, and so does the newer Gateway.
+// counts, and so does the newer Gateway, and for each Secret the newer values.
 func merge(queued, newer *nodev1.Update) *nodev1.Update {
 	if queued == nil {
 		return newer
 	}
-	bundles, removed := map[string]*nodev1.ApiBundle{}, map[string]bool{}
+	bundles, removed, secrets := map[string]*nodev1.ApiBundle{}, map[string]bool{}, map[string]*nodev1.SecretValues{}
 	for _, update := range []*nodev1.Update{queued, newer} {
 		for _, api := range update.GetRemovedApis() {
 			removed[api] = true
@@ -108,6 +108,9 @@ func merge(queued, newer *nodev1.Update) *nodev1.Update {
 			bundles[bundle.GetApi()] = bundle
 			delete(removed, bundle.GetApi())
 		}
+		for _, secret := range update.GetSecrets() {
+			secrets[secret.GetName()] = secret
+		}
 	}
 	merged := &nodev1.Update{Revision: newer.GetRevision(), RemovedApis: slices.Sorted(maps.Keys(removed)), Gateway: newer.GetGateway()}
 	if merged.Gateway == nil {
@@ -115,6 +118,9 @@ func merge(queued, newer *nodev1.Update) *nodev1.Update {
 	}
 	for _, api := range slices.Sorted(maps.Keys(bundles)) {
 		merged.Bundles = append(merged.Bundles, bundles[api])
+	}
+	for _, name := range slices.Sorted(maps.Keys(secrets)) {
+		merged.Secrets = append(merged.Secrets, secrets[name])
 	}
 	return merged
 }

@@ -22,6 +22,11 @@ func anUpdate(t *rapid.T, label string) *nodev1.Update {
 			update.Bundles = append(update.Bundles, &nodev1.ApiBundle{Api: api, Digest: digest})
 		}
 	}
+	for _, secret := range []string{"x", "y"} {
+		if version := rapid.SampledFrom([]string{"", "1", "2"}).Draw(t, label+" version of "+secret); version != "" {
+			update.Secrets = append(update.Secrets, &nodev1.SecretValues{Name: secret, Version: version})
+		}
+	}
 	return update
 }
 
@@ -33,6 +38,9 @@ func applied(state map[string]string, update *nodev1.Update) map[string]string {
 	}
 	for _, bundle := range update.GetBundles() {
 		next[bundle.GetApi()] = bundle.GetDigest()
+	}
+	for _, secret := range update.GetSecrets() {
+		next["secret "+secret.GetName()] = secret.GetVersion()
 	}
 	return next
 }

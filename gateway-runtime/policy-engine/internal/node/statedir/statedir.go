@@ -25,6 +25,7 @@ const (
 	LastGood   = "last-good" // the state that an Envoy has accepted last
 	Gateway    = "gateway"   // the Gateway that an Envoy has accepted last
 	Pending    = "pending"   // the update that is being applied; left over if the engine dies meanwhile
+	Secrets    = "secrets"   // the values of the controller's Secrets, in no other file
 	stateMagic = "gatewright-state 1 "
 )
 
