@@ -16,6 +16,7 @@ from bench.processes import HOST
 from bench.sample import Bench, Sample, take_undisturbed
 from bench.scale.apis import MARK, Fleet, mark_of, path_of
 from bench.scale.node import Cost, Listing, Memory, Node
+from bench.settings import Settings
 
 CONNECTIONS = 16
 NEW = 1_000_000
@@ -122,22 +123,22 @@ def places(sizes: Sequence[int]) -> list[Place]:
     ]
 
 
-def requests(bench: Bench, nodes: Mapping[int, Node], singles: int, rounds: int, duration: float) -> Iterator[Sample]:
+def requests(bench: Bench, nodes: Mapping[int, Node], singles: int, settings: Settings) -> Iterator[Sample]:
     """Samples of all places, interleaved. Raises BenchError on wrong answers."""
     asked = places(list(nodes))
-    for round_ in range(rounds):
-        report(f"requests, round {round_ + 1} of {rounds}")
+    for round_ in range(settings.rounds):
+        report(f"requests, round {round_ + 1} of {settings.rounds}")
         for place in asked if round_ % 2 == 0 else asked[::-1]:
-            yield _sample(bench, nodes[place.apis], place, singles, round_, duration)
+            yield _sample(bench, nodes[place.apis], place, singles, round_, settings)
 
 
-def _sample(bench: Bench, node: Node, place: Place, singles: int, round_: int, duration: float) -> Sample:
+def _sample(bench: Bench, node: Node, place: Place, singles: int, round_: int, settings: Settings) -> Sample:
     state = state_of(place, singles)
     load = Load(
         f"http://{HOST}:{node.target.port}{path_of(place.number)}",
         CONNECTIONS,
-        0.5,
-        duration,
+        settings.warmup,
+        settings.duration,
         expect={MARK: mark_of(place.number, state)},
     )
     sample = take_undisturbed(partial(bench.measure, place.key, round_, node.target, load), 1)

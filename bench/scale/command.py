@@ -18,13 +18,14 @@ from bench.scale.node import Node
 from bench.scale.table import markdown
 from bench.settings import Settings
 
+WARMUP = 0.5
 WORDS = "Many APIs on one node: bulk and single changes, memory, and the cost of a request."
 
 
 def main(arguments: Sequence[str]) -> None:
     """Prints a table in Markdown; records nothing. BenchError where APIs are not deployed, and on wrong answers."""
     options = _parser().parse_args(arguments)
-    settings = Settings(rounds=options.rounds, duration=options.duration)
+    settings = Settings(rounds=options.rounds, duration=options.duration, warmup=WARMUP, rows=())
     with tempfile.TemporaryDirectory(prefix="scale-") as home, contextlib.ExitStack() as stack:
         folder = Path(home)
         bench, upstream = _start_upstream(folder, stack)
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str]) -> None:
         for apis in sorted(options.apis):
             nodes[apis] = _start_node(settings, folder / str(apis), stack)
             figures.append(measure(nodes[apis], fleet, apis, options.singles, folder / str(apis) / "apis"))
-        samples = list(requests(bench, nodes, options.singles, options.rounds, options.duration))
+        samples = list(requests(bench, nodes, options.singles, settings))
         print(machine.describe(settings, ["scale", *arguments]), "", *markdown(figures, written, samples), sep="\n")
 
 

@@ -32,6 +32,7 @@ POLL_SECONDS = 0.004
 LIVE_SECONDS = 120.0
 APPLY_SECONDS = 1200.0
 LONGEST_WAIT = 60
+IDLE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Node:
         token = (self.run_dir / "management-token").read_text().strip()
         self._headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
         self._controller = http.client.HTTPConnection(url.hostname or HOST, url.port, timeout=LIVE_SECONDS)
+        self._asked = 0.0
         self._listener = http.client.HTTPConnection(HOST, target.port, timeout=LIVE_SECONDS)
 
     def close(self) -> None:
@@ -94,11 +96,7 @@ class Node:
         metadata = document["metadata"]
         assert isinstance(metadata, dict)
         method, path = ("POST", "/v1/apis") if is_new else ("PUT", f"/v1/apis/{metadata['name']}")
-        self._controller.request(method, path, json.dumps(document), self._headers)
-        answer = self._controller.getresponse()
-        text = answer.read()
-        if answer.status >= http.client.BAD_REQUEST:
-            raise BenchError(f"{method} {path}: {answer.status} {text.decode()[:500]}")
+        self._ask(method, path, json.dumps(document))
 
     def list_apis(self, query: str) -> Listing:
         """What GET /v1/apis answers, page by page."""
@@ -113,11 +111,18 @@ class Node:
         self._get(f"/v1/apis?limit=1&wait={LONGEST_WAIT}")
 
     def _get(self, path: str) -> bytes:
-        self._controller.request("GET", path, headers=self._headers)
+        return self._ask("GET", path)
+
+    def _ask(self, method: str, path: str, content: str | None = None) -> bytes:
+        """The body of the answer. Raises BenchError for an error."""
+        if time.monotonic() - self._asked > IDLE_SECONDS:
+            self._controller.close()  # before the controller does: the next request opens it again
+        self._controller.request(method, path, content, self._headers)
         answer = self._controller.getresponse()
         text = answer.read()
-        if answer.status != http.client.OK:
-            raise BenchError(f"GET {path}: {answer.status} {text.decode()[:500]}")
+        self._asked = time.monotonic()
+        if answer.status >= http.client.BAD_REQUEST:
+            raise BenchError(f"{method} {path}: {answer.status} {text.decode()[:500]}")
         return text
 
     def await_live(self, number: int, state: str) -> None:
