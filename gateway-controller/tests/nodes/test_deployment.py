@@ -349,6 +349,16 @@ async def test_an_api_that_moves_to_nodes_that_are_not_there_says_where_it_stays
     assert sent(deployment.next_update(east)) == ([], ["a"])
 
 
+async def test_an_api_that_moves_to_nodes_of_another_controller_leaves_at_once() -> None:
+    """This controller does not know them."""
+    deployment = Deployment(nodes_elsewhere=True)
+    deployment.set_desired(bundle("a", "1", zone="eu"), 1)
+    east = deployment.connect(hello("n1", {"a": "1"}, zone="eu"))
+    deployment.set_desired(bundle("a", "1", zone="us"), 2)
+    assert sent(deployment.next_update(east)) == ([], ["a"])
+    assert deployment.status("a").reason.startswith("expected a node with zone=us at this controller, got n1 (zone=eu)")
+
+
 async def test_what_goes_stays_until_its_successor_runs_on_the_nodes_that_that_is_for() -> None:
     deployment = Deployment()
     deployment.set_desired(bundle("old", "1"), 1)

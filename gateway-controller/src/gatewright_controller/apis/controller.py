@@ -93,7 +93,7 @@ class Controller:
         self.store = store
         self._read_definitions, self._parse_definitions = read_definitions, parse_definitions
         self.definitions = read_definitions()
-        self.deployment = Deployment(store.revision)
+        self.deployment = Deployment(store.revision, nodes_elsewhere=store.is_shared)
         self._edge, self._configured_upstreams, self._conditions = edge, upstreams, conditions
         self.gateway_names: Callable[[], GatewayNames | None] = lambda: None
         """What the Gateway names, for APIs that are written from now on; None where it is not known."""

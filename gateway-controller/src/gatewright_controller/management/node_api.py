@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 from gatewright_documents.mistake import listed
 from msgspec import UNSET
@@ -18,7 +19,7 @@ from gatewright_controller.management.queries import LONGEST_WAIT, whole_number
 from gatewright_controller.management.queries import wait as wait_seconds
 from gatewright_controller.management.rows import JSON, Answer, Parameter, Part, Row, Unbound
 from gatewright_controller.management.shapes import nodes as shapes
-from gatewright_controller.nodes.deployment import Deployment, Node
+from gatewright_controller.nodes.deployment import Deployment, Node, NodeStatus
 from gatewright_controller.nodes.draining import Draining, DrainRequest, NotDrainedError
 from gatewright_controller.nodes.node_documents import DOCUMENTS, NodeDocuments, NoDocumentError, Why
 from gatewright_controller.times import timestamp, utc_now
@@ -79,7 +80,8 @@ class NodeEndpoints:
     def _shown(self, node: Node) -> shapes.Node:
         listening = self._deployment.gateway_on(node)
         gateway = shapes.NodeGateway(digest=node.gateway_applied, state=listening.state, reason=listening.reason)
-        states = Counter(status.state for _, status in self._deployment.statuses_on(node))
+        statuses = list(self._deployment.statuses_on(node))
+        states = Counter(status.state for _, status in statuses)
         return shapes.Node(
             id=node.id,
             labels=dict(sorted(node.labels.items())),
@@ -90,8 +92,8 @@ class NodeEndpoints:
             connected_at=node.connected_at,
             policies=[shapes.NodePolicy(name=name, version=version) for name, version in sorted(node.policies)],
             apis=[shapes.ServedApi(name=name, digest=digest) for name, digest in sorted(node.applied.items())],
-            rejected=_unserved(node, "rejected"),
-            pending=_unserved(node, "pending"),
+            rejected=_unserved(statuses, "rejected"),
+            pending=_unserved(statuses, "pending"),
             gateway=gateway,
             documents=self._documents.documents_of(node.id),
         )
@@ -103,9 +105,8 @@ def _drain(node: Node, request: DrainRequest | None) -> shapes.NodeDrain:
     return shapes.NodeDrain(state=node.drain, by=request.actor, since=request.at, reason=request.reason or UNSET)
 
 
-def _unserved(node: Node, state: str) -> list[shapes.UnservedApi]:
-    unapplied = sorted(node.unapplied.items())
-    return [shapes.UnservedApi(name=name, reason=status.reason) for name, status in unapplied if status.state == state]
+def _unserved(statuses: Iterable[tuple[str, NodeStatus]], state: str) -> list[shapes.UnservedApi]:
+    return [shapes.UnservedApi(name=name, reason=status.reason) for name, status in statuses if status.state == state]
 
 
 def _document_endpoint(name: str) -> Unbound:

@@ -150,11 +150,12 @@ class Node:
 class Deployment:
     """Desired state on one side, nodes on the other. `revision` is that of the store's newest write.
 
-    update_bytes: of bundles that a node is sent at once; a bundle that is larger goes alone.
+    update_bytes: of bundles that a node is sent at once; a bundle that is larger goes alone. nodes_elsewhere: whether
+    other controllers may have nodes that run the same APIs.
     """
 
-    def __init__(self, revision: int = 0, update_bytes: int = UPDATE_BYTES) -> None:
-        self.revision = revision
+    def __init__(self, revision: int = 0, update_bytes: int = UPDATE_BYTES, *, nodes_elsewhere: bool = False) -> None:
+        self.revision, self._nodes_elsewhere = revision, nodes_elsewhere
         self._update_bytes = update_bytes
         self.nodes: dict[str, Node] = {}
         self.admin_addresses: dict[str, str] = {}
@@ -283,11 +284,12 @@ class Deployment:
         known = [f"{node.id} ({labels_text(node.labels)})" for _, node in sorted(self.nodes.items())]
         more = len(known) - MOST_NAMED
         named = ", ".join([*known[:MOST_NAMED], f"{more} more"] if more > 1 else known)
+        here = " at this controller" if self._nodes_elsewhere else ""
         options = " ".join(f"--node-label {key}={value}" for key, value in sorted(bundle.nodes.items()))
         left = [node.id for node in self.nodes.values() if self._is_needed(bundle.api, node)]
         behind = f"; until then {', '.join(sorted(left))} keeps the version before" if left else ""
         return (
-            f"expected a node with {labels_text(bundle.nodes)}, got {named}: start a node with {options}, "
+            f"expected a node with {labels_text(bundle.nodes)}{here}, got {named}: start a node with {options}, "
             f"or change spec.nodes{behind}"
         )
 
@@ -463,8 +465,10 @@ class Deployment:
         return self._has_arrived(successor)
 
     def _has_arrived(self, bundle: Bundle) -> bool:
-        """Whether a node that the API is for runs it, and the others have said why they do not."""
-        nodes = self._nodes_of(bundle)
+        """Whether a node that the API is for runs it, and the others have said why they do not. Nodes of other
+        controllers are not known here: where none of its own is to run it, they may."""
+        if not (nodes := self._nodes_of(bundle)):
+            return self._nodes_elsewhere
         is_run = any(node.applied.get(bundle.api) == bundle.digest for node in nodes)
         return is_run and all(node.has_reported(bundle) or node.unfit_for(bundle) for node in nodes)
 

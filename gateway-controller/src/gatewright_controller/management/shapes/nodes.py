@@ -88,9 +88,9 @@ class Node(Answered, frozen=True):
     policies: list[NodePolicy]
     apis: list[ServedApi]
     rejected: list[UnservedApi]
-    """Until an operator changes something."""
+    """What it does not serve until an operator changes something."""
     pending: list[UnservedApi]
-    """For a reason that may pass; the node retries by itself."""
+    """What it has not acknowledged yet, or does not serve for a reason that may pass; the node retries by itself."""
     gateway: NodeGateway
     documents: list[str]
     """What it can report of itself now: `GET /v1/nodes/{id}/NAME`."""

@@ -64,6 +64,27 @@ function unaskable(node) {
   return `its engine ${node.engineVersion} is too old to report metrics and stats; update the node to the controller's version`;
 }
 
+/** @param {any} node */
+export function labelsOf(node) {
+  return Object.entries(node.labels).map(([key, value]) => `${key}=${value}`).join(", ");
+}
+
+/** How many APIs the node is to serve. @param {any} node */
+export function wantedOn({ states }) {
+  return states.deployed + states.pending + states.rejected;
+}
+
+/** Whether it takes no new connections, or is about to take none. @param {any} node */
+export function isDrained(node) {
+  return ["draining", "drained"].includes(node.drain.state);
+}
+
+/** `drained, by token:ann since …: new kernel`, as far as it is known. @param {any} node @param {(time: string) => string} ago */
+export function drainOf({ drain }, ago) {
+  const by = drain.by ? `, by ${drain.by} ${ago(drain.since)}` : "";
+  return `${drain.state === "unsupported" ? "serving" : drain.state}${by}${drain.reason ? `: ${drain.reason}` : ""}`;
+}
+
 /** @param {string} id */
 function pathOf(id) {
   return `/v1/nodes/${encodeURIComponent(id)}`;

@@ -1,6 +1,5 @@
 // One node: what it serves, its executors and processes, and what is wrong with them.
 
-import { getAll } from "../lib/api.js";
 import { lineChart } from "../lib/chart.js";
 import { badge, empty, facts, heading, table } from "../lib/components.js";
 import { el } from "../lib/dom.js";
@@ -9,7 +8,7 @@ import { figures, troubleList } from "../lib/figures.js";
 import { ago, bytes, dateTime, duration, number } from "../lib/format.js";
 import { pollPage } from "../lib/looking.js";
 import { samples, total } from "../lib/metrics.js";
-import { askNodes } from "../lib/nodes.js";
+import { askNodes, drainOf, isDrained, labelsOf, wantedOn } from "../lib/nodes.js";
 import { patch } from "../lib/patch.js";
 import { href } from "../lib/router.js";
 import { requestCharts, requestSources } from "../lib/traffic.js";
@@ -30,10 +29,10 @@ async function show(root, { id }, signal) {
   const [above, below] = [el("div"), el("div")];
   root.append(heading(id), above, el("h2", null, "Since this page was opened"), el("div", { class: "charts" }, charts.elements), below);
   await pollPage(root, SECONDS, signal, async () => {
-    const [{ apis }, [report]] = await Promise.all([getAll("/v1/apis", { signal }), askNodes(signal, { id, stats: true, notes: true, metrics: wanted })]);
+    const [report] = await askNodes(signal, { id, stats: true, notes: true, metrics: wanted });
     sampler.add([report]);
     charts.add(sampler, report.metrics);
-    patch(above, troubleList(ofNode(report), "This node has no problems."), headline(report, apis.length));
+    patch(above, troubleList(ofNode(report), "This node has no problems."), headline(report));
     patch(below, apisOf(report.node), report.stats ? executorsOf(report.stats) : null, report.metrics ? processesOf(report.metrics) : null, report.stats ? restOf(report) : null);
   });
 }
@@ -64,11 +63,11 @@ class Charts {
   }
 }
 
-/** @param {import("../lib/nodes.js").NodeReport} report @param {number} apis */
-function headline({ node, stats, metrics }, apis) {
+/** @param {import("../lib/nodes.js").NodeReport} report */
+function headline({ node, stats, metrics }) {
   return [
     figures([
-      ["APIs served", `${number(node.apis.length)} of ${number(apis)}`, [node.rejected.length, node.pending.length].some(Boolean) ? `${node.rejected.length} rejected, ${node.pending.length} pending` : null],
+      ["APIs served", `${number(node.apis.length)} of ${number(wantedOn(node))}`, [node.states.rejected, node.states.pending].some(Boolean) ? `${number(node.states.rejected)} rejected, ${number(node.states.pending)} pending` : null],
       ["Exchanges under way", stats ? number(stats.extProc.active) : "–", stats ? `${number(stats.extProc.exchanges)} since the start` : null],
       ["Quarantined", stats ? number(stats.quarantined.length) : "–", "policy instances"],
       ["Memory", metrics ? bytes(total(metrics, "gatewright_process_memory_bytes")) : "–", "of all processes"],
@@ -78,6 +77,8 @@ function headline({ node, stats, metrics }, apis) {
     facts([
       ["Engine", node.engineVersion],
       ["Connected", `${dateTime(node.connectedAt)}, ${ago(node.connectedAt)}`],
+      ["Labels", labelsOf(node) || "none"],
+      ["State", isDrained(node) ? badge(drainOf(node, ago), "warn") : drainOf(node, ago)],
       ["Gateway", [badge(node.gateway.state), node.gateway.reason ? ` ${node.gateway.reason}` : null]],
       ["Revision", stats ? number(stats.node.revision) : "–"],
       ["Metrics for Prometheus", stats?.listener ? el("code", null, `http://${stats.listener}/metrics`) : "not served"],
