@@ -171,7 +171,7 @@ class Controller:
     async def _reload_definitions(self, sources: Sequence[ApiSource], terms: Terms) -> Prospect:
         fresh = await asyncio.to_thread(self._read_definitions)
         async with self._writing:
-            before = self.store.revision
+            before = await asyncio.to_thread(lambda: self.store.revision)
             prospect, present, written = await asyncio.to_thread(self._stored_with, fresh, sources, terms)
             offers = await asyncio.to_thread(self._offers, prospect, present, written)
             for offer in offers:
