@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 	grpcbackoff "google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
@@ -27,6 +28,9 @@ var reconnect = backoff.Doubling{First: 100 * time.Millisecond, Longest: 800 * t
 
 // refusals are the codes by which a controller refuses a node: by its token, its certificate or its hello.
 var refusals = []codes.Code{codes.Unauthenticated, codes.PermissionDenied, codes.InvalidArgument}
+
+// alive has pings find out within 15 s that a connection is cut off, though it is open here. The controller does the same.
+var alive = keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}
 
 const observeAgain = 30 * time.Second // after a controller without the Observe method
 
@@ -118,6 +122,7 @@ func (c *Client) dial(failed func(error)) (*grpc.ClientConn, error) {
 	}
 	return grpc.NewClient(c.Address, append(options,
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32), grpc.WaitForReady(true)),
+		grpc.WithKeepaliveParams(alive),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           grpcbackoff.Config{BaseDelay: reconnect.First, Multiplier: 2, Jitter: 0.2, MaxDelay: reconnect.Longest},
 			MinConnectTimeout: time.Second,
