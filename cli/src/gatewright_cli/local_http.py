@@ -209,6 +209,8 @@ class Stream:
                 break
         if not self.answer.status_code:
             raise LocalHttpError("no answer")
+        if self.answer.is_error:
+            self._reading.gather()
 
     async def lines(self, silence: float) -> AsyncIterator[bytes]:
         """Each line as it arrives, without its end. Raises LocalHttpError if the answer is cut off, or if nothing
@@ -241,6 +243,7 @@ class _Reading:
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
+        self._pieces: list[bytes] = []
         self.answer = Answer()
         self.complete = False
 
@@ -249,7 +252,7 @@ class _Reading:
 
     def take(self) -> bytes:
         """The content that has arrived since the last call."""
-        taken, self.answer.content = self.answer.content, b""
+        taken, self._pieces = b"".join(self._pieces), []
         return taken
 
     def finish(self) -> Answer:
@@ -258,6 +261,11 @@ class _Reading:
             raise LocalHttpError("no answer")
         if not self.complete and not {"content-length", "transfer-encoding"}.isdisjoint(self.answer.headers):
             raise LocalHttpError("the answer was cut off")
+        return self.gather()
+
+    def gather(self) -> Answer:
+        """The answer with the content that has arrived."""
+        self.answer.content = b"".join(self._pieces)
         return self.answer
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -267,7 +275,7 @@ class _Reading:
         self.answer.status_code = self._parser.get_status_code()
 
     def on_body(self, piece: bytes) -> None:
-        self.answer.content += piece
+        self._pieces.append(piece)
 
     def on_message_complete(self) -> None:
         self.complete = True

@@ -49,6 +49,7 @@ ASKS = {
     "record": ["record"],
     "record DIR": ["record", "recorded", "--kept"],
     "inspector": ["inspector"],
+    "state export": ["state", "export", "-o", "one.state"],
     "token create": ["token", "create", "one", "--role", "viewer"],
     "token list": ["token", "list"],
     "token delete": ["token", "delete", "one"],

@@ -54,6 +54,10 @@ class Resources:
         """The JSON object at a path."""
         return self._decode(await self._ask("GET", path))
 
+    async def fetch_bytes(self, path: str) -> bytes:
+        """The content at a path, as it is."""
+        return (await self._ask("GET", path)).content
+
     async def create(self, path: str, document: Resource, terms: Mapping[str, str]) -> Resource:
         """Creates a resource, and returns it. terms: of the write."""
         content, headers = msgspec.json.encode(document), {"content-type": "application/json"}

@@ -221,3 +221,9 @@ def test_the_level_of_each_executor_is_shown(lacks: list[str], shown: str) -> No
     at = next(line for line in lines if line.startswith("PROCESS")).index("ISOLATION")
     assert next(line for line in lines if line.startswith("executor-default-0"))[at:].strip() == shown
     assert next(line for line in lines if line.startswith("engine"))[at:].strip() == ""
+
+
+def test_a_state_that_is_not_exported_degrades_the_run() -> None:
+    away = status(stateExportTrouble="https://b/x answered 403 to a PUT")
+    assert shortcomings(away, NOW) == ["the state is not exported (https://b/x answered 403 to a PUT)"]
+    assert health(away, NOW) == Health.DEGRADED

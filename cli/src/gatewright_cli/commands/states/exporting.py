@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-import httpx
 from gatewright_controller.signed_state import (
     NotWrittenError,
     SignedStateError,
@@ -15,13 +14,14 @@ from gatewright_controller.signed_state import (
     write,
 )
 
-from gatewright_cli.clients.controller_refusals import DeployError, NoAnswerError, RefusedError, preflight_error
-from gatewright_cli.commands.controller_address import ControllerAddress, controller_address
+from gatewright_cli.clients.controller_refusals import DeployError, preflight_error
+from gatewright_cli.clients.resources import Resources
+from gatewright_cli.commands.controller_address import controller_address
 from gatewright_cli.commands.options import NamedController
-from gatewright_cli.local_http import Answer
 from gatewright_cli.mistakes import PreflightError
 
 SECONDS = 120.0
+"""For an answer: a state may have a hundred megabytes."""
 
 
 def export_state(place: str, run_dir: Path | None, controller: NamedController | None) -> str:
@@ -30,7 +30,8 @@ def export_state(place: str, run_dir: Path | None, controller: NamedController |
         raise PreflightError([f"--output: {mistake}"])
     address = controller_address(run_dir, controller)
     try:
-        document = _fetch(address)
+        resources = Resources(address.url, address.token, address.tls, SECONDS)
+        document = asyncio.run(resources.fetch_bytes("/v1/state"))
         head = read_head(document)
         asyncio.run(write(place, document))
     except DeployError as error:
@@ -40,20 +41,3 @@ def export_state(place: str, run_dir: Path | None, controller: NamedController |
     except NotWrittenError as error:
         raise PreflightError([str(error)]) from error
     return f"{shown(place)}: revision {head.revision} of {address.place}, {len(document)} bytes, key {head.key}"
-
-
-def _fetch(address: ControllerAddress) -> bytes:
-    """By httpx: a state may have a hundred megabytes. Raises RefusedError, NoAnswerError."""
-    headers = {"authorization": f"Bearer {address.token}"} if address.token else {}
-    verify = address.tls if address.tls is not None else True
-    try:
-        response = httpx.get(
-            f"{address.url}/v1/state", headers=headers, verify=verify, timeout=SECONDS, trust_env=False
-        )
-    except httpx.HTTPError as error:
-        raise NoAnswerError(f"the controller at {address.url} gave no answer ({type(error).__name__})") from error
-    answer = Answer(response.status_code, {name.lower(): value for name, value in response.headers.items()})
-    answer.content = response.content
-    if answer.is_error:
-        raise RefusedError.of(answer)
-    return answer.content
