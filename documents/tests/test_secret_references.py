@@ -35,7 +35,7 @@ def mistakes(value: JsonValue) -> list[str]:
     return [str(mistake) for mistake in SCHEMA.parameter_mistakes(value, "params")]
 
 
-@pytest.mark.parametrize("name", ["a", "upstream-key", "a.b_c-1", "0", "a" * 253])
+@pytest.mark.parametrize("name", ["a", "upstream-key", "a.b_c-1", "0", "a" * 253, "pay/key", "a-b/c.d_e"])
 def test_text_and_references_are_taken(name: str) -> None:
     reference = {"secretRef": name}
     assert mistakes({"key": "text", "keys": [{"id": "a", "key": "b"}], "headers": {"x": "y"}, "pair": ["a", "b"]}) == []
@@ -52,10 +52,13 @@ def test_text_and_references_are_taken(name: str) -> None:
         ({"key": 12345}, ["params.key: expected text or {secretRef: NAME}, got '********'"]),
         ({"key": {"secretRef": "../etc/passwd"}},
          ["params.key: expected a name of lower-case letters, digits, -, _ and . that begins with a letter or "
-          "digit, got '********'; name the secret's file"]),
+          "digit, got '********'; name the secret's file, or the controller's Secret and its key as NAME/KEY"]),
         ({"key": {"secretRef": "..data"}}, ["params.key"]),
         ({"key": {"secretRef": "Upper"}}, ["params.key"]),
-        ({"key": {"secretRef": "a/b"}}, ["params.key"]),
+        ({"key": {"secretRef": "a/b/c"}}, ["params.key"]),
+        ({"key": {"secretRef": "a.b/c"}}, ["params.key"]),
+        ({"key": {"secretRef": "a/"}}, ["params.key"]),
+        ({"key": {"secretRef": "/a"}}, ["params.key"]),
         ({"key": {"secretRef": ""}}, ["params.key"]),
         ({"key": {"secretRef": "a\n"}}, ["params.key"]),
         ({"key": {"secretRef": "a" * 254}}, ["params.key"]),

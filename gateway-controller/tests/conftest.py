@@ -19,6 +19,7 @@ import pytest
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.gateway.gateways import Gateways
+from gatewright_controller.kinds import Keyring, Kinds, open_kinds
 from gatewright_controller.management.api import ApiLimits, create_app
 from gatewright_controller.management.openapi import openapi, path_of
 from gatewright_controller.management.rows import Row
@@ -167,6 +168,16 @@ async def gateways(controller: Controller) -> Gateways:
     return Gateways(controller.store, controller.deployment, None)
 
 
+KEY = "11" * 32
+"""Of Secrets."""
+
+
+@pytest.fixture
+async def kinds(controller: Controller) -> Kinds:
+    """With a key for Secrets."""
+    return open_kinds(controller, Keyring(KEY))
+
+
 @pytest.fixture
 async def observations(controller: Controller) -> AsyncIterator[Observations]:
     """Tests connect nodes to it that report exchanges."""
@@ -221,7 +232,7 @@ async def hold_to_document(response: httpx.Response) -> None:
 
 @pytest.fixture
 async def client_with(
-    controller: Controller, gateways: Gateways, observations: Observations
+    controller: Controller, gateways: Gateways, kinds: Kinds, observations: Observations
 ) -> AsyncIterator[Callable[..., httpx.AsyncClient]]:
     """Clients of a management API with these limits, people, token and states; all have the same controller."""
     async with contextlib.AsyncExitStack() as clients:
@@ -242,6 +253,7 @@ async def client_with(
                 people=people,
                 states=states,
                 export=export,
+                kinds=kinds,
                 limits=limits,
             )
             transport = httpx.ASGITransport(app, raise_app_exceptions=False)

@@ -16,6 +16,7 @@ from gatewright_controller import api_folder
 from gatewright_controller.api_folder import ApiFolder
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.gateway.gateways import Gateways
+from gatewright_controller.kinds import Keyring, open_kinds
 from gatewright_controller.management.api import create_app
 from gatewright_controller.plans import Plans
 from gatewright_documents.values import JsonObject
@@ -29,7 +30,9 @@ async def files(tmp_path: Path, controller: Controller, gateways: Gateways) -> C
     """A folder without files."""
     path = tmp_path / "apis"
     path.mkdir()
-    return ApiFolder(path, Plans(controller, gateways), lambda: controller.definitions), path
+    return ApiFolder(
+        path, Plans(controller, gateways, open_kinds(controller, Keyring())), lambda: controller.definitions
+    ), path
 
 
 @pytest.fixture
@@ -143,7 +146,9 @@ async def test_after_a_start_the_file_that_says_what_is_stored_has_the_name(
     write("b.json", "a", "/b")
     await served(folder, controller)
     write("a.json", "a", "/a")
-    again = ApiFolder(path, Plans(controller, gateways), lambda: controller.definitions)
+    again = ApiFolder(
+        path, Plans(controller, gateways, open_kinds(controller, Keyring())), lambda: controller.definitions
+    )
     assert await served(again, controller) == {"a": "/b"}
 
 

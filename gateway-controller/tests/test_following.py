@@ -20,6 +20,7 @@ from gatewright_controller.apis.api_source import ApiSource
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.following import Following
 from gatewright_controller.gateway.gateways import Gateways
+from gatewright_controller.kinds import Keyring, Kinds, open_kinds
 from gatewright_controller.model import Api, from_document
 from gatewright_controller.nodes.deployment import Node
 from gatewright_controller.plans import Intent, Plans
@@ -33,6 +34,7 @@ from gatewright_documents.values import JsonObject
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 SECONDS = 30.0
+KEY = "11" * 32
 CHANGES = int(os.environ.get("CHANGES_OF_A_WRITER", "12"))
 """200 in the run that the issue of the time asked for."""
 WRITERS, NAMES = 8, 20
@@ -44,6 +46,7 @@ class Side:
 
     controller: Controller
     gateways: Gateways
+    kinds: Kinds
     following: Following
     node: Node
 
@@ -73,6 +76,7 @@ def url(new_postgresql: Callable[[], str]) -> str:
 @pytest.fixture
 def definitions(folder: Path, testdata: Path) -> Definitions:
     shutil.copy(testdata / "keyed-v1.0.0.yaml", folder)
+    shutil.copy(testdata / "sealed-v1.0.0.yaml", folder)
     return load_definitions(folder, {"guard": {"issuer": "https://id.example"}})
 
 
@@ -89,11 +93,13 @@ async def sides(
             gateways = Gateways(store, controller.deployment, None)
             controller.gateway_names = gateways.names
             gateways.load()
-            following = Following(controller, gateways)
+            kinds = open_kinds(controller, Keyring(KEY))
+            kinds.load()
+            following = Following(controller, gateways, kinds)
             task = asyncio.create_task(following.run())
             stack.push_async_callback(asyncio.wait, [task])
             stack.callback(task.cancel)
-            made.append(Side(controller, gateways, following, connect(controller)))
+            made.append(Side(controller, gateways, kinds, following, connect(controller)))
         yield made[0], made[1]
 
 
@@ -122,6 +128,32 @@ async def test_what_one_writes_the_others_nodes_get(sides: tuple[Side, Side], or
     assert there.at_the_node() == {}
 
 
+async def test_the_values_of_a_secret_that_one_has_written_are_sent_by_the_other(
+    sides: tuple[Side, Side], orders: JsonObject
+) -> None:
+    here, there = sides
+    await here.kinds["Secret"].put(secret("first"))
+    document = named(orders, "a")
+    document["spec"]["policies"] = [{"name": "sealed", "version": "v1", "params": {"key": {"secretRef": "pay/key"}}}]
+    await here.controller.create(document)
+    await there.until(lambda: "a" in there.controller.deployment.apis)
+    sent = [dict(values.values) for values in there.controller.deployment.next_update(there.node).secrets]
+    assert sent == [{"key": "first"}]
+    await here.kinds["Secret"].put(secret("second"))
+    await there.until(lambda: there.store.revision <= there.controller.deployment.revision)
+    sent = [dict(values.values) for values in there.controller.deployment.next_update(there.node).secrets]
+    assert sent == [{"key": "second"}]
+
+
+def secret(value: str) -> JsonObject:
+    return {
+        "apiVersion": "gatewright.dev/v1",
+        "kind": "Secret",
+        "metadata": {"name": "pay"},
+        "spec": {"values": {"key": value}},
+    }
+
+
 async def test_a_context_that_passes_on_stays_until_its_successor_is_there(
     sides: tuple[Side, Side], orders: JsonObject
 ) -> None:
@@ -133,7 +165,7 @@ async def test_a_context_that_passes_on_stays_until_its_successor_is_there(
     new = ApiSource("new.json", json.dumps(named(orders, "new", "/here")).encode())
     owned = await here.controller.replace(named(orders, "old", "/here"), Terms(owner="team"))
     assert owned.owner == "team"
-    await Plans(here.controller, here.gateways).apply([new], Intent("team", prune=True))
+    await Plans(here.controller, here.gateways, here.kinds).apply([new], Intent("team", prune=True))
     await there.until(lambda: "new" in there.controller.deployment.apis)
     update = there.controller.deployment.next_update(there.node)
     assert ([bundle.api for bundle in update.bundles], [*update.removed_apis]) == (["new"], [])
@@ -225,7 +257,7 @@ async def test_writers_at_both_lose_no_update(
     newest = max(revision for _, revision in acknowledged)
     fresh = Controller(store, lambda: definitions, EdgeSettings())
     fresh.load()
-    expected = Side(fresh, sides[0].gateways, sides[0].following, connect(fresh)).at_the_node()
+    expected = Side(fresh, sides[0].gateways, sides[0].kinds, sides[0].following, connect(fresh)).at_the_node()
     for side in sides:
         await side.until(lambda side=side: side.controller.deployment.revision >= newest)  # type: ignore[misc]
         await side.following.catch_up()

@@ -13,11 +13,11 @@ import msgspec
 def field_docs(kind: type) -> dict[str, str]:
     """By the names of the attributes, also of those that the structs have which it is made from.
 
-    kind: defined at the top level of its module.
+    kind: defined at the top level of its module, or made at run time: then those that it is made from say all.
     """
     base = kind.__mro__[1]
     inherited = field_docs(base) if issubclass(base, msgspec.Struct) and base is not msgspec.Struct else {}
-    return inherited | _docs_by_class(kind.__module__)[kind.__name__]
+    return inherited | _docs_by_class(kind.__module__).get(kind.__name__, {})
 
 
 @cache

@@ -102,3 +102,18 @@ def listed(names: Sequence[str]) -> str:
     if len(names) <= 1:
         return names[0] if names else "none"
     return f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def without_values(invalid: Invalid) -> Invalid:
+    """The same mistakes without anything that was found, for an input that may have secrets in it."""
+    mistakes = [
+        Mistake.expecting(
+            mistake.expected or "another document",
+            cure=mistake.cure,
+            field=mistake.field,
+            line=mistake.line,
+            file=mistake.file,
+        )
+        for mistake in invalid.mistakes
+    ]
+    return type(invalid)(mistakes)

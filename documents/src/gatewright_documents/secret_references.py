@@ -1,6 +1,8 @@
-"""Where a schema says `format: secret`: text, or `{secretRef: NAME}`, which names a secret that its operator keeps.
+"""Where a schema says `format: secret`: text, or `{secretRef: NAME}`, which names a secret that is kept elsewhere.
 
-A node is sent both in one form, which marks the secret: `{"secretRef": "", "value": TEXT}` and
+NAME is a file of the node; NAME/KEY is a key of a Secret of the controller.
+
+A node is sent all of them in one form, which marks the secret: `{"secretRef": "", "value": TEXT}` and
 `{"secretRef": NAME}`.
 """
 
@@ -15,7 +17,11 @@ from gatewright_documents.values import JsonObject, JsonValue, KeyPath
 
 FORMAT = "secret"
 KEY, VALUE = "secretRef", "value"
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,252}")
+FILE = r"[a-z0-9][a-z0-9._-]{0,252}"
+"""A pattern of a file's name, and of a key of a Secret."""
+RESOURCE = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+"""A pattern of a Secret's name."""
+NAME = re.compile(f"(?:{RESOURCE}/)?{FILE}")
 REFERENCE: JsonObject = {
     "type": "object",
     "required": [KEY],
@@ -25,7 +31,7 @@ REFERENCE: JsonObject = {
             "type": "string",
             "pattern": f"^{NAME.pattern}$",
             "x-expected": "a name of lower-case letters, digits, -, _ and . that begins with a letter or digit",
-            "x-cure": "name the secret's file",
+            "x-cure": "name the secret's file, or the controller's Secret and its key as NAME/KEY",
         }
     },
 }
@@ -36,6 +42,12 @@ def is_reference(value: JsonValue) -> bool:
     if not isinstance(value, dict) or value.keys() != {KEY}:
         return False
     return isinstance(value[KEY], str) and NAME.fullmatch(value[KEY]) is not None
+
+
+def split_reference(name: str) -> tuple[str, str] | None:
+    """The Secret of the controller and its key; None for the name of a file."""
+    secret, slash, key = name.partition("/")
+    return (secret, key) if slash else None
 
 
 def is_secret(parts: Sequence[JsonObject]) -> bool:
@@ -105,8 +117,13 @@ def _misplaced(value: JsonValue, schemas: Sequence[JsonValue], root: JsonObject,
 
 def references(value: JsonValue, path: KeyPath = ()) -> Iterator[KeyPath]:
     """Where references to secrets stand in values that nodes are sent."""
-    if is_reference(value):
-        yield path
+    yield from (found for found, _ in named_secrets(value, path))
+
+
+def named_secrets(value: JsonValue, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
+    """Where references to secrets stand, each with what it names."""
+    if isinstance(value, dict) and is_reference(value):
+        yield path, value[KEY]
     elif isinstance(value, dict | list):
         for step, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from references(item, (*path, step))
+            yield from named_secrets(item, (*path, step))

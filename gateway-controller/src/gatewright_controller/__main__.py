@@ -113,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--state-export", metavar="FILE|URL", help="where the state is written after changes")
     parser.add_argument("--token-file", metavar="FILE", help="holds the bearer token of the management API")
     parser.add_argument("--system-parameters-file", metavar="FILE", help="YAML; what policies ask of the operator")
+    parser.add_argument("--secret-key-file", metavar="FILE", help="holds the keys that encrypt Secrets")
     parser.add_argument("--log-level", metavar="LEVEL", help="debug, info, warning or error")
     parser.add_argument("--settings", metavar="FILE", type=Path, help="YAML; options and environment go over it")
     parser.add_argument("--print-settings", action="store_true", default=None, help="all settings with their comments")

@@ -10,6 +10,7 @@ from functools import partial
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.apis.past_apis import decode_past
 from gatewright_controller.gateway.gateways import Gateways
+from gatewright_controller.kinds import Kinds
 from gatewright_controller.resource.claims import Claim, claims_of
 from gatewright_controller.store import API, Changes, StorageError, StoredApi, context_of
 
@@ -20,8 +21,8 @@ RETRY_SECONDS = 1.0
 class Following:
     """Keeps a controller at what its database has. Run it once it has loaded what there was."""
 
-    def __init__(self, controller: Controller, gateways: Gateways) -> None:
-        self._store, self._controller, self._gateways = controller.store, controller, gateways
+    def __init__(self, controller: Controller, gateways: Gateways, kinds: Kinds) -> None:
+        self._store, self._controller, self._gateways, self._kinds = controller.store, controller, gateways, kinds
         self._seen = controller.deployment.revision
 
     async def run(self) -> None:
@@ -60,6 +61,9 @@ class Following:
             changes = await asyncio.to_thread(self._store.changes_since, self._seen)
             if changes.gateway:
                 await self._gateways.read_again()
+            for kind, name in sorted(changes.others):
+                if kind in self._kinds:  # before the APIs that name it
+                    await self._kinds[kind].read_again(name, changes.revision)
             for step in await asyncio.to_thread(self._steps, changes):
                 step()
             self._seen = changes.revision

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import importlib.util
 import logging
 import signal
 import socket
@@ -27,6 +28,7 @@ from gatewright_controller.apis.controller import Controller
 from gatewright_controller.following import Following
 from gatewright_controller.gateway.gateway_file import read_effective, render
 from gatewright_controller.gateway.gateways import Gateways
+from gatewright_controller.kinds import Keyring, Kinds, open_kinds
 from gatewright_controller.known_tokens import KnownTokens
 from gatewright_controller.local.acme_folder import write_private
 from gatewright_controller.local.loopback import is_loopback
@@ -100,6 +102,8 @@ async def _serve_stored(store: Store, settings: Settings, listener: Listener, st
     upstreams = _private_upstreams(settings, listener.socket)
     conditions = Conditions(Path(settings.engine) if settings.engine else None)
     controller = Controller(store, read_definitions, edge, parse_definitions, upstreams, conditions)
+    kinds = open_kinds(controller, _keyring(settings))
+    kinds.load()  # before the APIs that name some of them
     controller.load()
     file = Path(settings.gateway) if settings.gateway else None
     async with _obtaining(settings, controller.deployment) as acme:
@@ -107,17 +111,18 @@ async def _serve_stored(store: Store, settings: Settings, listener: Listener, st
         controller.gateway_names = gateways.names
         gateways.load()
         async with _people(settings.oidc) as people:
-            await _run(controller, gateways, people, settings, listener, stop)
+            await _run(controller, (gateways, kinds), people, settings, listener, stop)
 
 
 async def _run(
     controller: Controller,
-    gateways: Gateways,
+    beside: tuple[Gateways, Kinds],
     people: People | None,
     settings: Settings,
     listener: Listener,
     stop: asyncio.Event,
 ) -> None:
+    gateways, kinds = beside
     states, export = _states(settings, controller.deployment)
     metrics = Metrics(
         controller.deployment.states,
@@ -125,7 +130,7 @@ async def _run(
         state_export=lambda: (export.status.revision, bool(export.status.error)) if export else None,
     )
     observations = Observations(controller.deployment)
-    folder = _folder(settings, controller, gateways)
+    folder = _folder(settings, controller, gateways, kinds)
     if folder:
         await folder.apply()
     app = create_app(
@@ -139,12 +144,13 @@ async def _run(
         folder=folder,
         states=states,
         export=export,
+        kinds=kinds,
         limits=ApiLimits(callers=CallerLimits(settings.requests_per_second)),
     )
     server = management_server(app, listener.tls)
     keeping = Pruning(controller.store, _keep(settings), metrics.count_pruned)
     tasks = [
-        asyncio.create_task(Following(controller, gateways).run(), name="following other controllers"),
+        asyncio.create_task(Following(controller, gateways, kinds).run(), name="following other controllers"),
         asyncio.create_task(keeping.run(), name="pruning"),
         *([asyncio.create_task(folder.run(), name="following files")] if folder else []),
         *([asyncio.create_task(export.run(), name="exporting the state")] if export else []),
@@ -176,11 +182,20 @@ async def _run(
     await nodes.stop(STOP_SECONDS)
 
 
-def _folder(settings: Settings, controller: Controller, gateways: Gateways) -> ApiFolder | None:
+def _keyring(settings: Settings) -> Keyring:
+    """Raises `Invalid`."""
+    keyring = Keyring(settings.secret_key, Path(settings.secret_key_file) if settings.secret_key_file else None)
+    if keyring and importlib.util.find_spec("cryptography") is None:
+        cure = "pip install 'gatewright[secrets]', or leave the key out"
+        raise Invalid([Mistake.expecting("the package cryptography", "none", cure, field="secretKey")])
+    return keyring
+
+
+def _folder(settings: Settings, controller: Controller, gateways: Gateways, kinds: Kinds) -> ApiFolder | None:
     """The files that all APIs are taken from; None where the management API writes them."""
     if not settings.apis:
         return None
-    return ApiFolder(Path(settings.apis).absolute(), Plans(controller, gateways), lambda: controller.definitions)
+    return ApiFolder(Path(settings.apis).absolute(), Plans(controller, gateways, kinds), lambda: controller.definitions)
 
 
 def _keep(settings: Settings) -> Keep:

@@ -197,6 +197,20 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
             "refused."
         ),
     ] = []
+    secret_key: Annotated[
+        str,
+        secret(
+            "Keys by which the values of Secrets are encrypted in the database, each 32 bytes as base64 or hex, with "
+            "white space between them: the first one encrypts, all decrypt. None: no Secret can be written."
+        ),
+    ] = ""
+    secret_key_file: Annotated[
+        str,
+        described(
+            "File that holds the keys, instead of `secretKey`; it is read again for `gatewright secret rotate`, and "
+            "for a value that none of the keys fits."
+        ),
+    ] = ""
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], described("Of its own log lines: debug, info, warning or error.")
     ] = "info"
@@ -259,7 +273,9 @@ def _take_from_files(values: JsonObject) -> Iterator[Mistake]:
 
 
 def _alone(values: JsonObject) -> Iterator[Mistake]:
-    """A mistake where there is a certificate without its key, or the other way round."""
+    """A mistake where there is a certificate without its key, or the other way round, or keys of Secrets twice."""
+    if values.get("secretKey") and values.get("secretKeyFile"):
+        yield Mistake("secretKeyFile", "expected either secretKeyFile or secretKey, got both; leave one out")
     for field, other, option in (
         ("tlsKey", "tlsCertificate", "tls-key"),
         ("tlsCertificate", "tlsKey", "tls-certificate"),

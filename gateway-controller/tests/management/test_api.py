@@ -109,7 +109,7 @@ async def test_mistakes_come_all_at_once_with_their_fields(client: httpx.AsyncCl
     refused = await client.post("/v1/apis", json=orders)
     assert (refused.status_code, refused.headers["content-type"]) == (422, PROBLEM)
     problem = refused.json()
-    assert problem["detail"] == "3 mistakes in the API definition"
+    assert problem["detail"] == "3 mistakes in the definition"
     assert [error["field"] for error in problem["errors"]] == [
         "spec.operations[2]", "spec.policies[0].name", "spec.upstream.main.url",
     ]  # fmt: skip

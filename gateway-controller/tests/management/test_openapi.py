@@ -127,10 +127,11 @@ async def test_a_whole_number_with_a_decimal_point_is_a_mistake(
 
 
 async def test_an_unknown_kind_is_refused_with_the_known_ones(client: httpx.AsyncClient) -> None:
-    refused = await client.get("/v1/schemas/secret.json")
+    refused = await client.get("/v1/schemas/route.json")
     assert refused.status_code == 404
     assert (
-        refused.json()["detail"] == "expected one of api, exchange-filter, gateway or policy-definition, got 'secret'"
+        refused.json()["detail"]
+        == "expected one of api, exchange-filter, gateway, policy-definition or secret, got 'route'"
     )
 
 

@@ -36,7 +36,7 @@ A token that is bound to some APIs has of these only the rights that concern one
 
 ## Operations
 
-`bound` is a publisher that is bound to one team's APIs: with its own API, and with one of another team.
+`bound` is a publisher that is bound to one team's APIs and Secrets: with its own, and with one of another team.
 A list has its own alone.
 
 {operations}
@@ -53,9 +53,15 @@ def api_of(orders: JsonObject, name: str) -> JsonObject:
     return document
 
 
+def secret_of(name: str) -> JsonObject:
+    metadata = {"name": name, "labels": {"team": name}}
+    values = {"key": "value"}
+    return {"apiVersion": "gatewright.dev/v1", "kind": "Secret", "metadata": metadata, "spec": {"values": values}}
+
+
 def request_of(row: Row, orders: JsonObject, team: str) -> tuple[str, dict[str, str], JsonObject | None]:
     """Path, query and body of a request that concerns this team's API, if the row concerns one."""
-    name = team if row.path.startswith("/v1/apis") else "none"
+    name = team if row.path.startswith(("/v1/apis", "/v1/secrets")) else "none"
     path = re.sub(r"\{.*?\}", name, row.path.replace("{revision}", "0"))
     changed = api_of(orders, team)
     changed["spec"]["context"] = f"/{team}-too"
@@ -64,6 +70,8 @@ def request_of(row: Row, orders: JsonObject, team: str) -> tuple[str, dict[str, 
         "createApi": api_of(orders, f"new-{team}"),
         "replaceApi": changed,
         "rollBackApi": {"revision": 0},
+        "putSecret": secret_of(team),
+        "rollBackSecret": {"revision": 0},
         "plan": sources,
         "apply": sources,
         "createRecording": {"filter": {"api": team}, "seconds": 1},
@@ -80,6 +88,7 @@ async def outcomes(client: httpx.AsyncClient, tokens: dict[str, str], orders: Js
             await client.delete(f"/v1/apis/{name}")
             await client.delete(f"/v1/apis/new-{name}")
             await client.post("/v1/apis", json=api_of(orders, name))
+            await client.put(f"/v1/secrets/{name}", json=secret_of(name))
         path, query, body = request_of(row, orders, MINE if caller == OWN else THEIRS)
         answer = await client.request(row.method, path, params=query, headers={"authorization": token}, json=body)
         found[caller] = str(answer.status_code) if answer.status_code in (401, 403) else "yes"

@@ -132,7 +132,9 @@ async def test_a_token_with_labels_opens_for_nodes_that_have_them(
     for _ in range(2):
         assert await network.outcome("n1", "eu", zone="us") == "PERMISSION_DENIED"
     assert await network.outcome("n2", "eu") == "PERMISSION_DENIED"
-    assert [(record.node, record.reason) for record in caplog.records if record.message == "node refused"] == [
+    assert [
+        (vars(record)["node"], vars(record)["reason"]) for record in caplog.records if record.message == "node refused"
+    ] == [
         (
             node,
             f"expected the labels zone=eu, which token:eu is for, of the node {node}, got {got}: "

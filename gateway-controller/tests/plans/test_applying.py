@@ -10,6 +10,7 @@ from gatewright_controller._gen import node_pb2
 from gatewright_controller.apis.api_source import ApiSource
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.gateway.gateways import Gateways
+from gatewright_controller.kinds import Keyring, open_kinds
 from gatewright_controller.nodes.deployment import Node
 from gatewright_controller.plans import ForeignError, Intent, MovedError, Plans, Reviewed, ShownPlan
 from gatewright_controller.store import Author, Store
@@ -23,7 +24,7 @@ TEAM = Intent("team-a", prune=True)
 @pytest.fixture
 async def plans(controller: Controller, gateways: Gateways) -> Plans:
     controller.gateway_names = gateways.names
-    return Plans(controller, gateways)
+    return Plans(controller, gateways, open_kinds(controller, Keyring()))
 
 
 def sources(*documents: JsonObject) -> list[ApiSource]:
@@ -84,7 +85,7 @@ async def test_names_stand_once_and_kinds_are_known(plans: Plans, orders: JsonOb
         Invalid, match=r"twice\.yaml:.*expected each API once, got 'orders-v1', which orders-v1\.yaml has"
     ):
         await plans.plan([*sources(orders), ApiSource("twice.yaml", yaml.safe_dump(orders).encode())], Intent())
-    with pytest.raises(Invalid, match="expected 'Api' or 'Gateway', got 'Route'"):
+    with pytest.raises(Invalid, match="expected 'Api', 'Gateway' or 'Secret', got 'Route'"):
         await plans.plan(sources({**orders, "kind": "Route"}), Intent())
 
 

@@ -11,6 +11,7 @@ import pytest
 from gatewright_controller.apis.api_source import ApiSource
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.gateway.gateways import Gateways
+from gatewright_controller.kinds import Keyring, open_kinds
 from gatewright_controller.plans import ForeignError, Intent, MovedError, Plans, Reviewed, ShownPlan
 from gatewright_controller.resource.definitions import load_definitions
 from gatewright_controller.store import open_store
@@ -70,7 +71,11 @@ class Sequences(RuleBasedStateMachine):
     async def _start(self) -> None:
         definitions = load_definitions(DEFINITIONS, {"guard": {"issuer": "https://id.example"}})
         self.controller = Controller(self.store, lambda: definitions, EdgeSettings())
-        self.plans = Plans(self.controller, Gateways(self.store, self.controller.deployment, None))
+        self.plans = Plans(
+            self.controller,
+            Gateways(self.store, self.controller.deployment, None),
+            open_kinds(self.controller, Keyring()),
+        )
 
     def teardown(self) -> None:
         self.store.close()

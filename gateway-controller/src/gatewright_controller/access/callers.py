@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from gatewright_documents.mistake import Mistake
+from gatewright_documents.values import JsonObject
 
 from gatewright_controller.access.roles import BOUND, RIGHTS, Right, Role
 from gatewright_controller.access.scopes import EVERY_API, Scope
@@ -60,6 +61,24 @@ class Permit:
             raise NotPermittedError(
                 f"expected one of the {scopes}, which {self.actor} is for, got {api.metadata.name}, which is none"
             )
+
+    def refuse_other_resources(self, kind: str, document: JsonObject) -> None:
+        """Raises `NotPermittedError` where the resource of another kind, which has a name and labels, may not be
+        touched."""
+        if not self.covers_resource(document):
+            name, scopes = (
+                document["metadata"]["name"],
+                [text for scope in self.apis or () if (text := scope.of_resources)],
+            )
+            expected = f"one of the {kind}s with {' or '.join(scopes)}" if scopes else f"no {kind}"
+            raise NotPermittedError(f"expected {expected}, which {self.actor} is for, got {name}, which is none")
+
+    def covers_resource(self, document: JsonObject) -> bool:
+        """Whether the resource of another kind may be touched."""
+        metadata = document["metadata"]
+        return self.apis is None or any(
+            scope.covers_resource(metadata["name"], metadata.get("labels", {})) for scope in self.apis
+        )
 
     def refuse_gateway(self) -> None:
         """Raises `NotPermittedError` where the Gateway may not be written."""

@@ -19,25 +19,39 @@ Right = Literal[
     "nodes:write",
     "policies:write",
     "requests:send",
+    "secret-keys:write",
+    "secrets:read",
+    "secrets:write",
     "tokens:write",
 ]
 """What a client has to be allowed to do. `exchanges:read`: what clients and upstreams have sent. `nodes:inspect`: what
-nodes report of themselves, of all APIs. `nodes:write`: to drain them. `nodes:connect`: to be a node, which is sent all
-APIs with their secrets."""
+nodes report of themselves, of all APIs. `nodes:write`: to drain them. `secrets:read`: their names and keys, for no
+client gets a value. `secret-keys:write`: to encrypt all of them by another key. `nodes:connect`: to be a node, which is
+sent all APIs with their secrets."""
 Role = Literal["admin", "publisher", "viewer", "node"]
 ROLES: tuple[Role, ...] = get_args(Role)
 PersonRole = Literal["admin", "publisher", "viewer"]
 """Those that a person may have; a node is a program, and has a token."""
 
 BOUND: frozenset[Right] = frozenset(
-    ("apis:read", "apis:write", "caller:read", "exchanges:read", "nodes:connect", "nodes:read", "requests:send")
+    (
+        "apis:read",
+        "apis:write",
+        "caller:read",
+        "exchanges:read",
+        "nodes:connect",
+        "nodes:read",
+        "requests:send",
+        "secrets:read",
+        "secrets:write",
+    )
 )
 """Rights of a grant that is bound to some APIs or nodes: those that concern one of them, or none."""
 
-_VIEWER: frozenset[Right] = frozenset(("apis:read", "caller:read", "nodes:read", "nodes:inspect"))
+_VIEWER: frozenset[Right] = frozenset(("apis:read", "caller:read", "nodes:read", "nodes:inspect", "secrets:read"))
 RIGHTS: Mapping[Role, frozenset[Right]] = {
     "admin": frozenset(get_args(Right)),
-    "publisher": _VIEWER | {"apis:write", "exchanges:read", "requests:send"},
+    "publisher": _VIEWER | {"apis:write", "exchanges:read", "requests:send", "secrets:write"},
     "viewer": _VIEWER,
     "node": frozenset(("caller:read", "nodes:connect")),
 }

@@ -44,6 +44,18 @@ class Scope:
             and (not self.contexts or any(is_below(context, top) for top in self.contexts))
         )
 
+    def covers_resource(self, name: str, labels: Mapping[str, str]) -> bool:
+        """Whether a resource of another kind is in it, which has neither hosts nor a context: by name and labels, so
+        that one that is bound by hosts and contexts alone covers none."""
+        if not self.is_every_api and not self.of_resources:
+            return False
+        return self.has_name(name) and all(labels.get(key) == value for key, value in self.labels.items())
+
+    @property
+    def of_resources(self) -> str:
+        """As in `Secrets with …`; "" where it covers none, or every one."""
+        return str(Scope(names=self.names, labels=self.labels))
+
     def has_name(self, name: str) -> bool:
         """Whether one of the names fits."""
         return not self.names or any(fnmatchcase(name, glob) for glob in self.names)

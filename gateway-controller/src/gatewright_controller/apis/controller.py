@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from gatewright_documents.mistake import Invalid, Mistake
 from gatewright_documents.values import JsonObject
 
+from gatewright_controller.access import Permit
 from gatewright_controller.apis.api_change import TriedWrite
 from gatewright_controller.apis.api_source import ApiSource
 from gatewright_controller.apis.past_apis import PastApi, decode_past, diff_of_past
@@ -20,6 +21,7 @@ from gatewright_controller.resource.claims import Claim, claims_of
 from gatewright_controller.resource.conditions import Conditions
 from gatewright_controller.resource.definitions import DefinitionChanges, Definitions, definitions_of
 from gatewright_controller.resource.private_upstreams import PrivateUpstreams
+from gatewright_controller.resource.secret_keys import keys_by_secret, keys_of
 from gatewright_controller.resource.secrets import restored
 from gatewright_controller.resource.versions import (
     Move,
@@ -33,6 +35,7 @@ from gatewright_controller.resource.versions import (
 from gatewright_controller.store import (
     ANY_TERMS,
     API,
+    SECRET,
     ApiExistsError,
     ContextTakenError,
     Entry,
@@ -53,6 +56,7 @@ from gatewright_controller.validation import (
     NO_CONDITIONS,
     NO_PRIVATE_UPSTREAMS,
     GatewayNames,
+    SecretKeys,
     claimed_by,
     context_taken,
     names_private_upstream,
@@ -268,13 +272,35 @@ class Controller:
         """The API that is to be written, with the secrets that the stored one has where it has their masks."""
         document = self._with_secrets(document, definitions)
         names = self.gateway_names()
-        return validate(document, definitions, claims, self._upstreams, names, self._conditions, is_written=True)
+        return validate(
+            document,
+            definitions,
+            claims,
+            self._upstreams,
+            names,
+            self._conditions,
+            is_written=True,
+            secrets=self.secret_keys,
+        )
 
-    def validate_alone(self, document: JsonObject, names: GatewayNames | None) -> Api:
+    def validate_alone(self, document: JsonObject, names: GatewayNames | None, secrets: SecretKeys) -> Api:
         """The API that a document of a set says; whether others claim the same is looked at by the set's reader.
-        names: what the set's Gateway names. Raises `Invalid`."""
-        definitions = self.definitions
-        return validate(document, definitions, {}, self._upstreams, names, self._conditions, is_written=True)
+        names, secrets: what there is with the set. Raises `Invalid`."""
+        upstreams, conditions = self._upstreams, self._conditions
+        return validate(document, self.definitions, {}, upstreams, names, conditions, is_written=True, secrets=secrets)
+
+    def secret_keys(self, name: str) -> Collection[str] | None:
+        """The keys of a Secret; None where there is none."""
+        stored = self.store.resource(SECRET, name)
+        return keys_of(stored.document) if stored else None
+
+    def refuse_others(self, api: Api, permit: Permit) -> None:
+        """Raises `NotPermittedError` where the API may not be touched, or names a Secret that may not be: its values
+        go to its policies, and by them to its upstream."""
+        permit.refuse_others(api)
+        for name in sorted(keys_by_secret(api)) if permit.apis is not None else ():
+            if stored := self.store.resource(SECRET, name):
+                permit.refuse_other_resources(SECRET, stored.document)
 
     def translate(self, api: Api, versions: Versions) -> Bundle:
         """What nodes are sent of the API, with these versions."""
@@ -403,7 +429,7 @@ class Controller:
         """What a write stores and hands to the nodes."""
         self._refuse(_name_of(document), terms)
         api = self._validated(document, self.definitions, self._claims_beside(document))
-        terms.permit.refuse_others(api)
+        self.refuse_others(api, terms.permit)
         versions = newest_versions(api, self.definitions)
         return api, versions, self._translated(with_exact_versions(api, versions))
 
@@ -412,7 +438,7 @@ class Controller:
         document = kept_document(past)
         self._refuse(past.entry.name, terms, is_there=False)
         api = self._validated(document, self.definitions, self._claims_beside(document))
-        terms.permit.refuse_others(api)
+        self.refuse_others(api, terms.permit)
         versions = kept_versions(api, past.versions, self.definitions)
         exact = validate(to_document(with_exact_versions(api, versions)), self.definitions, {}, self._upstreams)
         return api, versions, self._translated(exact)

@@ -15,8 +15,10 @@ from gatewright_controller.api_folder import ApiFolder
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.gateway.gateways import Gateways
 from gatewright_controller.inspector import inspector_routes
+from gatewright_controller.kinds import Keyring, Kinds, open_kinds
 from gatewright_controller.known_tokens import KnownTokens
 from gatewright_controller.local.metrics import Measured, Metrics
+from gatewright_controller.management import resources_api
 from gatewright_controller.management.access import Access, CallerLimits, FindCaller
 from gatewright_controller.management.apis_api import ApiEndpoints
 from gatewright_controller.management.audit_api import AuditEndpoints
@@ -37,6 +39,7 @@ from gatewright_controller.management.problems import HANDLERS
 from gatewright_controller.management.process_api import ProcessEndpoints
 from gatewright_controller.management.request_api import RequestEndpoints, RequestLimits
 from gatewright_controller.management.revision_api import RevisionEndpoints
+from gatewright_controller.management.secret_keys_api import SecretKeyEndpoints
 from gatewright_controller.management.state_api import StateEndpoints
 from gatewright_controller.management.table import PARTS, routes_of
 from gatewright_controller.management.token_api import TokenEndpoints
@@ -71,11 +74,13 @@ def create_app(
     folder: ApiFolder | None = None,
     states: States | None = None,
     export: Export | None = None,
+    kinds: Kinds | None = None,
     limits: ApiLimits = ApiLimits(),
 ) -> Starlette:
     """The ASGI application. An empty `token` without `people` asks for none, and is for loopback only.
     folder: the files that all APIs are taken from."""
     bodies, deployment = Bodies(max_request_bytes), controller.deployment
+    kinds = kinds or open_kinds(controller, Keyring())
     metrics = metrics or Metrics(deployment.states, lambda: len(deployment.nodes))
     watching = watching or Watching(Observations(deployment))
     documents = NodeDocuments(watching.observations, deployment, limits.documents)
@@ -85,7 +90,7 @@ def create_app(
         ProcessEndpoints(metrics),
         DocumentEndpoints(lambda: openapi(PARTS)),
         ApiEndpoints(controller, bodies),
-        PlanEndpoints(Plans(controller, gateways), deployment, bodies),
+        PlanEndpoints(Plans(controller, gateways, kinds), deployment, bodies),
         PolicyEndpoints(controller, bodies),
         NodeEndpoints(deployment, documents, Draining(deployment)),
         StateEndpoints(states, export),
@@ -94,9 +99,11 @@ def create_app(
         RevisionEndpoints(controller, gateways),
         ExchangeEndpoints(watching, controller, limits.exchanges),
         RequestEndpoints(controller, gateways, watching, limits.requests),
+        *(part.endpoints(kinds[name], bodies) for name, part in resources_api.PARTS.items()),
+        SecretKeyEndpoints(controller.store, kinds.secrets),
         TokenEndpoints(controller.store, bodies.json_object),
         LoginEndpoints(people, bodies.json_object),
-        AuditEndpoints(controller.store, controller, gateways),
+        AuditEndpoints(controller.store, controller, gateways, kinds),
     )
     return Starlette(
         routes=[*routes_of(endpoints, [permitted, folder_endpoints.refuse_writes]), *inspector_routes()],

@@ -1,4 +1,4 @@
-"""Which APIs a list is asked for: `?name=GLOB`, `?state=STATE`, `?owner=NAME`, `?label=team=payments`."""
+"""Which resources a list is asked for: `?name=GLOB`, `?owner=NAME`, `?label=team=payments`, of APIs `?state=STATE`."""
 
 from __future__ import annotations
 
@@ -28,28 +28,40 @@ _LABEL = re.compile(LABEL.schema["pattern"])
 
 
 @dataclass(frozen=True)
-class ApiFilter:
-    """What a request asks for. state, owner: "" for any. labels: each key with its value; "" for any value."""
+class ResourceFilter:
+    """What a request asks for. owner: "" for any. labels: each key with its value; "" for any value."""
 
     request: Request
-    state: str
     owner: str
     labels: tuple[tuple[str, str], ...]
 
     @classmethod
-    def of(cls, request: Request) -> ApiFilter:
+    def of(cls, request: Request) -> ResourceFilter:
         """Raises `Problem`."""
         texts = request.query_params.getlist(LABEL.name)
-        return cls(request, choice(request, STATE), owner_of(request), tuple(map(_parse_label, texts)))
+        return cls(request, owner_of(request), tuple(map(_parse_label, texts)))
+
+    def fits(self, name: str, owner: str, labels: Mapping[str, str]) -> bool:
+        """Whether a resource is asked for."""
+        return self.owner in ("", owner) and has_labels(labels, self.labels) and fits_name(self.request, name)
+
+
+@dataclass(frozen=True)
+class ApiFilter:
+    """What a request asks for of APIs. state: "" for any."""
+
+    resources: ResourceFilter
+    state: str
+
+    @classmethod
+    def of(cls, request: Request) -> ApiFilter:
+        """Raises `Problem`."""
+        return cls(ResourceFilter.of(request), choice(request, STATE))
 
     def fits(self, stored: StoredApi, state: str) -> bool:
         """state: what has become of the API."""
-        return (
-            self.state in ("", state)
-            and self.owner in ("", stored.owner)
-            and has_labels(stored.api.metadata.labels, self.labels)
-            and fits_name(self.request, stored.name)
-        )
+        fits = self.resources.fits(stored.name, stored.owner, stored.api.metadata.labels)
+        return self.state in ("", state) and fits
 
 
 def has_labels(labels: Mapping[str, str], asked: tuple[tuple[str, str], ...]) -> bool:

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.gateway.gateways import Gateways
+from gatewright_controller.kinds import Kinds
 from gatewright_controller.management.json_answer import JsonAnswer
 from gatewright_controller.management.pages import ENTRIES, LARGEST, MOST, NEWEST
 from gatewright_controller.management.problems import Problem
@@ -38,8 +39,8 @@ FIRST_ACTIONS = ("created", "renamed")
 class AuditEndpoints:
     """Reads the log that writes and refusals leave."""
 
-    def __init__(self, store: Store, controller: Controller, gateways: Gateways) -> None:
-        self._store, self._controller, self._gateways = store, controller, gateways
+    def __init__(self, store: Store, controller: Controller, gateways: Gateways, kinds: Kinds) -> None:
+        self._store, self._controller, self._gateways, self._kinds = store, controller, gateways, kinds
 
     async def list(self, request: Request) -> Response:
         """Those that fit; with `changes` what each write has changed."""
@@ -52,7 +53,7 @@ class AuditEndpoints:
 
     async def _diff(self, entry: AuditEntry) -> str | UnsetType:
         """Masked; UNSET where nothing was written, or its history is no longer there or cannot be read."""
-        if entry.revision is None or entry.kind not in (API, GATEWAY):
+        if entry.revision is None or not (entry.kind in (API, GATEWAY) or entry.kind in self._kinds):
             return UNSET
         name = THE_GATEWAY if entry.kind == GATEWAY else entry.name
         older = await asyncio.to_thread(self._store.history, entry.kind, name, entry.revision, 1)
@@ -63,6 +64,11 @@ class AuditEndpoints:
                     return UNSET
                 before = await self._gateways.past(older[0].revision) if older else replace(written, document=None)
                 return await self._gateways.diff(before, written)
+            if entry.kind in self._kinds:
+                resources = self._kinds[entry.kind]
+                past = await resources.past(name, entry.revision)
+                past_before = await resources.past(name, older[0].revision) if older else replace(past, document=None)
+                return await resources.diff(past_before, past)
             api = await self._controller.past(name, entry.revision)
             if not older and api.entry.action not in FIRST_ACTIONS:
                 return UNSET

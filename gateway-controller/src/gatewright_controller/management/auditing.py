@@ -12,6 +12,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gatewright_controller import kinds
 from gatewright_controller.management.authors import author_of
 from gatewright_controller.management.callers import CALLER, STRANGER
 from gatewright_controller.management.problems import Problem
@@ -22,7 +23,13 @@ from gatewright_controller.times import timestamp, utc_now
 
 log = logging.getLogger(__name__)
 NODE = "Node"
-KINDS = {"/v1/apis": API, "/v1/gateway": GATEWAY, "/v1/tokens": TOKEN, "/v1/nodes": NODE}
+KINDS = {
+    "/v1/apis": API,
+    "/v1/gateway": GATEWAY,
+    "/v1/tokens": TOKEN,
+    "/v1/nodes": NODE,
+    **{f"/v1/{kind.plural}": kind.name for kind in kinds.KINDS},
+}
 """What is at the paths that begin so."""
 UNKNOWN_CALLER = 401
 NOT_PERMITTED = (UNKNOWN_CALLER, 403, 429)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TypeVar
 
 from gatewright_documents.json_reader import line_tree, parse_json
-from gatewright_documents.mistake import Invalid
+from gatewright_documents.mistake import Invalid, Unreadable, without_values
 from gatewright_documents.values import JsonObject, JsonValue
 from gatewright_documents.yaml_reader import parse_yaml
 from starlette.requests import Request
@@ -40,13 +40,17 @@ class Bodies:
         self._one_reader = asyncio.Semaphore(1)
 
     @contextlib.asynccontextmanager
-    async def document(self, request: Request) -> AsyncIterator[JsonObject]:
-        """The resource in the body. Mistakes that are found in it are reported with their lines."""
+    async def document(self, request: Request, *, hides_values: bool = False) -> AsyncIterator[JsonObject]:
+        """The resource in the body. Mistakes that are found in it are reported with their lines. hides_values: what
+        cannot be read is in none of them."""
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type not in PARSERS:
             raise Problem(415, f"expected a Content-Type of {', '.join(PARSERS)}, got {media_type or 'none'}")
         parse, body = PARSERS[media_type], await bounded_body(request, self._max_bytes)
-        document = await self._reading(parse, body)
+        try:
+            document = await self._reading(parse, body)
+        except Unreadable as unreadable:
+            raise without_values(unreadable) if hides_values else unreadable from None
         document.pop("status", None)  # the controller's; a client that sends back what it got changes nothing by it
         try:
             yield document

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 from gatewright_documents.mistake import Invalid, Mistake
@@ -75,20 +75,27 @@ class PlanEndpoints:
             self._wait_for_gateway(done, seconds),
         )
         changed = (outcome for change in done.changes for outcome in self._outcomes_of(change))
-        unchanged = (self._gateway() if kind == "Gateway" else self._api(name) for kind, name in done.unchanged)
-        return [*changed, *unchanged]
+        return [*changed, *(self._outcome(kind, name) for kind, name in done.unchanged)]
+
+    def _outcome(self, kind: str, name: str) -> shapes.Outcome:
+        match kind:
+            case "Gateway":
+                return self._gateway()
+            case "Api":
+                return self._api(name)
+        return _other(kind, name, "stored")
 
     async def _wait_for_gateway(self, done: ShownPlan, seconds: float) -> None:
         if any(change.kind == "Gateway" for change in done.changes):
             await self._deployment.wait_until_gateway_converged(seconds)
 
     def _outcomes_of(self, change: Change) -> Iterator[shapes.Outcome]:
-        if change.kind == "Gateway":
-            yield self._gateway()
-        elif gone := _gone(change):
+        if gone := _gone(change):
             yield self._removed(gone)
-        if change.kind == "Api" and change.action != "delete":
-            yield self._api(change.name)
+        if change.kind not in ("Api", "Gateway") and change.action == "delete":
+            yield _other(change.kind, change.name, "deleted")
+        elif change.kind == "Gateway" or change.action != "delete":
+            yield self._outcome(change.kind, change.name)
 
     def _api(self, name: str) -> shapes.Outcome:
         status = self._deployment.status(name)
@@ -104,9 +111,13 @@ class PlanEndpoints:
         return shapes.Outcome(kind="Gateway", name="gateway", state=status.state, reason=status.reason)
 
 
+def _other(kind: str, name: str, state: Literal["deleted", "stored"]) -> shapes.Outcome:
+    return msgspec.convert({"kind": kind, "name": name, "state": state, "reason": ""}, shapes.Outcome)
+
+
 def _gone(change: Change) -> str:
     """The name of the API that goes by this change; "" where none does."""
-    if change.kind == "Gateway":
+    if change.kind != "Api":
         return ""
     return change.renamed_from or (change.name if change.action == "delete" else "")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from msgspec import UNSET
 
 from gatewright_controller.management.shapes import plans as shapes
@@ -16,14 +18,14 @@ def shaped_plan(shown: ShownPlan) -> shapes.Plan:
 
 def shaped_unchanged(shown: ShownPlan) -> list[shapes.Unchanged]:
     """What a set has and the store too, as clients get it."""
-    return [shapes.Unchanged(kind=kind, name=name) for kind, name in shown.unchanged]
+    return [shapes.Unchanged(kind=cast("shapes.Kind", kind), name=name) for kind, name in shown.unchanged]
 
 
 def shaped_change(change: Change) -> shapes.Change:
     """The change as clients get it."""
     return shapes.Change(
         action=change.action,
-        kind=change.kind,
+        kind=cast("shapes.Kind", change.kind),
         name=change.name,
         renamed_from=change.renamed_from or UNSET,
         revision=change.revision,

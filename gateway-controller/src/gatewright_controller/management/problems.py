@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from gatewright_controller.access import NotPermittedError
 from gatewright_controller.gateway.gateways import GatewayOfFileError, NoGatewayError
+from gatewright_controller.kinds import KINDS
 from gatewright_controller.management.json_answer import JsonAnswer
 from gatewright_controller.management.plan_shapes import shaped_plan
 from gatewright_controller.management.shapes import problem as shapes
@@ -22,8 +23,10 @@ from gatewright_controller.oidc import ProviderAwayError
 from gatewright_controller.plans import ForeignError, MovedError
 from gatewright_controller.store import (
     API,
+    GATEWAY,
     ApiExistsError,
     NoSuchApiError,
+    NoSuchResourceError,
     NoSuchRevisionError,
     NoSuchTokenError,
     OtherOwnerError,
@@ -64,7 +67,7 @@ def _on_problem(_: Request, error: Exception) -> Response:
 def _on_invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, Invalid)
     errors = [_shown(mistake) for mistake in error.mistakes]
-    detail = "1 mistake in the API definition" if len(errors) == 1 else f"{len(errors)} mistakes in the API definition"
+    detail = "1 mistake in the definition" if len(errors) == 1 else f"{len(errors)} mistakes in the definition"
     return problem_response(422, detail, errors=errors)
 
 
@@ -122,7 +125,16 @@ def _on_no_revision(_: Request, error: Exception) -> Response:
 
 def _resource(kind: str, name: str) -> tuple[str, str]:
     """What a resource is called, and its path."""
-    return (f"the API {name}", f"/v1/apis/{name}") if kind == API else ("the Gateway", "/v1/gateway")
+    if kind == GATEWAY:
+        return "the Gateway", "/v1/gateway"
+    plural = {API: "apis", **{other.name: other.plural for other in KINDS}}[kind]
+    return f"the {'API' if kind == API else kind} {name}", f"/v1/{plural}/{name}"
+
+
+def _on_no_resource(_: Request, error: Exception) -> Response:
+    assert isinstance(error, NoSuchResourceError)
+    _resource_name, path = _resource(error.kind, error.name)
+    return problem_response(404, f"{error}; PUT {path} creates one")
 
 
 def _on_foreign(_: Request, error: Exception) -> Response:
@@ -202,6 +214,7 @@ HANDLERS = {
     Unreadable: _on_unreadable,
     ApiExistsError: _on_exists,
     NoSuchApiError: _on_missing,
+    NoSuchResourceError: _on_no_resource,
     NoSuchRevisionError: _on_no_revision,
     OtherOwnerError: _on_other_owner,
     OtherRevisionError: _on_other_revision,

@@ -57,39 +57,39 @@ class RevisionEndpoints:
         """The newest first. 404."""
         name = request.path_params["name"]
         await self._refuse_others(request, name)
-        return await _list(request, lambda before, limit: self._controller.history(name, before, limit))
+        return await answer_list(request, lambda before, limit: self._controller.history(name, before, limit))
 
     async def list_of_gateway(self, request: Request) -> Response:
         """The newest first."""
-        return await _list(request, self._gateways.history)
+        return await answer_list(request, self._gateways.history)
 
     async def api(self, request: Request) -> Response:
         """As it was, secrets masked; as YAML without its entry. 404, also where it was gone then."""
-        past = await self._controller.past(request.path_params["name"], _revision(request))
+        past = await self._controller.past(request.path_params["name"], revision_of(request))
         _refuse_other(request, past)
         definitions = self._controller.definitions
         document = masked(past.api, past.versions, definitions) if past.api else None
         text = await asyncio.to_thread(api_text, document) if document else ""
-        return _show(request, Shown(past.entry, document, text))
+        return show(request, Shown(past.entry, document, text))
 
     async def gateway(self, request: Request) -> Response:
         """The same of the Gateway."""
-        past = await self._gateways.past(_revision(request))
+        past = await self._gateways.past(revision_of(request))
         document = masked_gateway(past.document) if past.document is not None else None
-        return _show(request, Shown(past.entry, document, gateway_text(document)))
+        return show(request, Shown(past.entry, document, gateway_text(document)))
 
     async def diff_of_api(self, request: Request) -> Response:
         """Unified, secrets masked. Without `from` it is the revision before the newest, without `to` the newest."""
         name = request.path_params["name"]
-        before, after = [await self._controller.past(name, revision) for revision in _from_and_to(request)]
+        before, after = [await self._controller.past(name, revision) for revision in asked_revisions(request)]
         for past in (before, after):
             _refuse_other(request, past)
-        return _diff(before.entry, after.entry, await self._controller.diff(before, after))
+        return answer_diff(before.entry, after.entry, await self._controller.diff(before, after))
 
     async def diff_of_gateway(self, request: Request) -> Response:
         """The same of the Gateway."""
-        before, after = [await self._gateways.past(revision) for revision in _from_and_to(request)]
-        return _diff(before.entry, after.entry, await self._gateways.diff(before, after))
+        before, after = [await self._gateways.past(revision) for revision in asked_revisions(request)]
+        return answer_diff(before.entry, after.entry, await self._gateways.diff(before, after))
 
     async def _refuse_others(self, request: Request, name: str) -> None:
         """By what the API is now, or was before it was deleted or got another name. Raises `NotPermittedError`,
@@ -118,9 +118,10 @@ def _refuse_other(request: Request, past: PastApi) -> None:
         permit_of(request).refuse_others(past.api)
 
 
-async def _list(request: Request, read: Callable[[int | None, int], Awaitable[Sequence[Entry]]]) -> Response:
+async def answer_list(request: Request, read: Callable[[int | None, int], Awaitable[Sequence[Entry]]]) -> Response:
+    """The writes that `read` finds before a revision, at most so many."""
     limit = whole_number(request, NEWEST.name, ENTRIES, 1, MOST)
-    before = whole_number(request, _BEFORE.name, 0, 1, LARGEST)
+    before = whole_number(request, BEFORE.name, 0, 1, LARGEST)
     found = await read(before or None, limit + 1)
     more = len(found) > limit
     older = f"{request.url.path}?before={found[limit - 1].revision}&limit={limit}" if more else UNSET
@@ -141,7 +142,8 @@ def _shape(entry: Entry) -> shapes.Entry:
     )
 
 
-def _show(request: Request, shown: Shown) -> Response:
+def show(request: Request, shown: Shown) -> Response:
+    """The resource in the form that is asked for. Raises `Problem` where it was gone then."""
     entry = shown.entry
     if shown.document is None:
         cure = "an older one of its history has a document"
@@ -152,17 +154,18 @@ def _show(request: Request, shown: Shown) -> Response:
     return JsonAnswer({**shown.document, "status": _shape(entry)}, headers=headers)
 
 
-def _diff(before: Entry, after: Entry, diff: str) -> Response:
+def answer_diff(before: Entry, after: Entry, diff: str) -> Response:
+    """What two writes have different."""
     return JsonAnswer(shapes.Diff(before=_shape(before), after=_shape(after), diff=diff))
 
 
-def _revision(request: Request) -> int:
+def revision_of(request: Request) -> int:
     """That in the path. Raises `Problem`."""
     return _number(request.path_params["revision"], "a revision")
 
 
-def _from_and_to(request: Request) -> tuple[int, int]:
-    """Raises `Problem`."""
+def asked_revisions(request: Request) -> tuple[int, int]:
+    """`?from=REVISION&to=REVISION`. Raises `Problem`."""
     query = request.query_params
     return _number(query.get("from", "-1"), "from"), _number(query.get("to", "0"), "to")
 
@@ -183,18 +186,18 @@ def _in_range(revision: int) -> int:
 
 _NAME = Parameter("name", {"type": "string"}, "Of the API.")
 _NUMBER = {"type": "integer", "minimum": -LARGEST, "maximum": LARGEST}
-_REVISION = Parameter(
+REVISION = Parameter(
     "revision", _NUMBER, "A number of the history; 0 stands for the newest, -1 for the one before it, and so on."
 )
-_BEFORE = Parameter(
+BEFORE = Parameter(
     "before", {"type": "integer", "minimum": 1, "maximum": LARGEST}, "Only those older than this revision."
 )
-_COMPARED = (
+COMPARED = (
     Parameter("from", {**_NUMBER, "default": -1}, "The older one."),
     Parameter("to", {**_NUMBER, "default": 0}, "The newer one."),
 )
-_LISTED = {200: Answer("The writes, the newest first.", (shapes.RevisionList,))}
-_DIFFERENT = {200: Answer("What is different.", (shapes.Diff,))}
+LISTED = {200: Answer("The writes, the newest first.", (shapes.RevisionList,))}
+DIFFERENT = {200: Answer("What is different.", (shapes.Diff,))}
 
 PART = Part(
     "History",
@@ -207,9 +210,9 @@ PART = Part(
             RevisionEndpoints.list_of_api,
             "apis:read",
             "Who wrote an API, when and why; also one that was deleted.",
-            _LISTED,
+            LISTED,
             in_path=(_NAME,),
-            query=(NEWEST, _BEFORE),
+            query=(NEWEST, BEFORE),
             refusals=(404, 503),
         ),
         Row(
@@ -220,7 +223,7 @@ PART = Part(
             "apis:read",
             "An API as a write left it; as YAML without that write's entry, for an `Accept` that prefers YAML.",
             {200: Answer("The API.", (shapes.PastApi,), (JSON, YAML), ETAG)},
-            in_path=(_NAME, _REVISION),
+            in_path=(_NAME, REVISION),
             refusals=(404, 503),
         ),
         Row(
@@ -230,9 +233,9 @@ PART = Part(
             RevisionEndpoints.diff_of_api,
             "apis:read",
             "What two writes of an API have different.",
-            _DIFFERENT,
+            DIFFERENT,
             in_path=(_NAME,),
-            query=_COMPARED,
+            query=COMPARED,
             refusals=(404, 503),
         ),
         Row(
@@ -242,8 +245,8 @@ PART = Part(
             RevisionEndpoints.list_of_gateway,
             "nodes:read",
             "Who wrote the Gateway, when and why.",
-            _LISTED,
-            query=(NEWEST, _BEFORE),
+            LISTED,
+            query=(NEWEST, BEFORE),
             refusals=(404, 503),
         ),
         Row(
@@ -254,7 +257,7 @@ PART = Part(
             "nodes:read",
             "The Gateway as a write left it; as YAML without that write's entry, for an `Accept` that prefers YAML.",
             {200: Answer("The Gateway.", (shapes.PastGateway,), (JSON, YAML), ETAG)},
-            in_path=(_REVISION,),
+            in_path=(REVISION,),
             refusals=(404, 503),
         ),
         Row(
@@ -264,8 +267,8 @@ PART = Part(
             RevisionEndpoints.diff_of_gateway,
             "nodes:read",
             "What two writes of the Gateway have different.",
-            _DIFFERENT,
-            query=_COMPARED,
+            DIFFERENT,
+            query=COMPARED,
             refusals=(404, 503),
         ),
     ),

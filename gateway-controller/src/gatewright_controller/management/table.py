@@ -27,7 +27,9 @@ from gatewright_controller.management import (
     policy_api,
     process_api,
     request_api,
+    resources_api,
     revision_api,
+    secret_keys_api,
     state_api,
     token_api,
 )
@@ -41,6 +43,8 @@ PARTS = (
     policy_api.PART,
     gateway_api.PART,
     revision_api.PART,
+    *resources_api.PARTS.values(),
+    secret_keys_api.PART,
     node_api.PART,
     exchange_api.PART,
     request_api.PART,

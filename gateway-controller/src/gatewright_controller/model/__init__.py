@@ -49,6 +49,7 @@ from gatewright_controller.model.routing import (
     Split,
     Websocket,
 )
+from gatewright_controller.model.secret import Secret, SecretSpec
 from gatewright_controller.model.store import Store, Valkey, ValkeyTls
 from gatewright_controller.model.tracing import Tracing
 from gatewright_controller.model.upstream import (
@@ -119,6 +120,8 @@ __all__ = [
     "Retries",
     "Rewrite",
     "Routing",
+    "Secret",
+    "SecretSpec",
     "Split",
     "Store",
     "Strict",

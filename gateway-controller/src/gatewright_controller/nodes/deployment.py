@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from gatewright_controller._gen import node_pb2
+from gatewright_controller.nodes.secret_values import SecretValues
 from gatewright_controller.resource.node_labels import has_labels, labels_text
 from gatewright_controller.translate import Bundle
 
@@ -101,6 +102,8 @@ class Node:
     orders: list[node_pb2.Drain] = field(default_factory=list)
     """What it is still to be sent."""
     connected: bool = True
+    secrets_sent: dict[str, str] = field(default_factory=dict)
+    """Secret → version; at first what the node says it has."""
 
     @staticmethod
     def of(hello: node_pb2.Hello) -> Node:
@@ -112,6 +115,7 @@ class Node:
         node.gateway_sent = node.gateway_applied = hello.gateway_digest
         node.keeps_gateway = hello.keeps_gateway
         node.drain = DRAIN_STATES.get(hello.drain, "unsupported")
+        node.secrets_sent = {secret.name: secret.version for secret in hello.secrets}
         return node
 
     def is_to_run(self, bundle: Bundle) -> bool:
@@ -169,6 +173,7 @@ class Deployment:
         self._leaving: dict[str, set[str]] = {}
         """By API, the nodes that it is not for any more, until it runs on those that it is for now."""
         self._gateway: node_pb2.Gateway | None = None
+        self.secrets = SecretValues()
         self._changed = asyncio.Event()
         self._stopping = False
 
@@ -181,6 +186,7 @@ class Deployment:
         self._suspended.pop(bundle.api, None)
         self._successors.pop(bundle.api, None)
         self._desired[bundle.api] = bundle
+        self.secrets.use(bundle.api, bundle.secrets)
         self._revisions[bundle.api] = revision
         self._advance_revision(revision)
 
@@ -211,6 +217,7 @@ class Deployment:
         self._successors.pop(api, None)
         self._revisions.pop(api, None)
         self._leaving.pop(api, None)
+        self.secrets.use(api, ())
         if successors:
             self._successors[api] = frozenset(successors)
         self._advance_revision(revision)
@@ -218,6 +225,16 @@ class Deployment:
     def set_gateway(self, gateway: node_pb2.Gateway | None, revision: int) -> None:
         """What nodes are to listen on; None: what each has."""
         self._gateway = gateway
+        self._advance_revision(revision)
+
+    def set_secret(self, values: node_pb2.SecretValues, revision: int) -> None:
+        """Nodes whose APIs name the Secret get these values of it."""
+        self.secrets.put(values)
+        self._advance_revision(revision)
+
+    def remove_secret(self, name: str, revision: int) -> None:
+        """There is no such Secret any more."""
+        self.secrets.drop(name)
         self._advance_revision(revision)
 
     def gateway_status(self) -> ApiStatus:
@@ -404,7 +421,15 @@ class Deployment:
         if gateway:
             node.gateway_sent = gateway.digest
         messages = [bundle.message for bundle in bundles]
-        return node_pb2.Update(revision=self.revision, bundles=messages, removed_apis=removed, gateway=gateway)
+        secrets = self.secrets.unsent(lambda api: self._runs(node, api), node.secrets_sent)
+        return node_pb2.Update(
+            revision=self.revision, bundles=messages, removed_apis=removed, gateway=gateway, secrets=secrets
+        )
+
+    def _runs(self, node: Node, api: str) -> bool:
+        """Whether the node runs a version of the API, or is to run one and can."""
+        desired = self._desired.get(api)
+        return api in node.sent and (api in node.applied or bool(desired and not node.unfit_for(desired)))
 
     def whole_update(self) -> node_pb2.Update:
         """What a new node that can run everything would be sent, in one message, whatever its size."""

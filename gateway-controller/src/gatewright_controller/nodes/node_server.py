@@ -85,7 +85,7 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
                 log.info("node is to drain" if order.drained else "node is to serve again", extra={"node": node.id})
                 yield node_pb2.ControllerMessage(drain=order)
             update = self._deployment.next_update(node)
-            if update.bundles or update.removed_apis or update.HasField("gateway"):
+            if update.bundles or update.removed_apis or update.secrets or update.HasField("gateway"):
                 yield _message_of(node, update)
             elif not orders:
                 await self._deployment.wait_for_change()
@@ -174,6 +174,7 @@ def _update_fields(node: Node, update: node_pb2.Update) -> dict[str, object]:
         "apis": [bundle.api for bundle in update.bundles][:20],
         "removed": list(update.removed_apis)[:20],
         "gateway": update.gateway.digest[:12],
+        "secrets": [secret.name for secret in update.secrets][:20],
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,6 +16,7 @@ from gatewright_controller.access import EVERYTHING, Permit
 from gatewright_controller.apis.api_source import ApiSource
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.gateway.gateways import Gateways, names_in, unnamed
+from gatewright_controller.kinds import Kinds
 from gatewright_controller.model import Api
 from gatewright_controller.plans.effects import Effects
 from gatewright_controller.plans.folder import FolderDocument, FolderPlan, plan_folder
@@ -23,6 +24,12 @@ from gatewright_controller.plans.gateway_step import NAME, GatewayPlan, gateway_
 from gatewright_controller.plans.holders import Holders
 from gatewright_controller.plans.plan import ApiPlan, ApiStep, Intent, WantedApi, claims
 from gatewright_controller.plans.planner import plan_apis
+from gatewright_controller.plans.resource_steps import (
+    ResourcePlan,
+    ResourceStep,
+    plan_resources,
+    refuse_not_permitted,
+)
 from gatewright_controller.plans.shown import Change, Kind, ShownPlan, described, digest_of, outlined
 from gatewright_controller.plans.wanted import (
     Documents,
@@ -32,7 +39,9 @@ from gatewright_controller.plans.wanted import (
     wanted_api,
     wanted_apis,
 )
+from gatewright_controller.resource.secret_keys import keys_of
 from gatewright_controller.store import (
+    SECRET,
     UNKNOWN,
     Author,
     Batch,
@@ -77,32 +86,35 @@ class Reviewed:
 
 @dataclass(frozen=True)
 class Prepared:
-    """All of a plan, ready to be stored. stored: every API that it has to do with."""
+    """All of a plan, ready to be stored. stored: every API that it has to do with. keyed: as `digest_of` has it."""
 
     plan: ApiPlan
     gateway: GatewayPlan
+    resources: ResourcePlan
     stored: Mapping[str, StoredApi]
     bundles: Mapping[str, Bundle]
     revision: int
+    keyed: Mapping[str, str]
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
-        return not self.plan.steps and self.gateway.action is None
+        return not self.plan.steps and self.gateway.action is None and not any(self.resources.changing)
 
     @property
     def unchanged(self) -> tuple[tuple[Kind, str], ...]:
         """Kinds and names of what the set has and the store too."""
         apis: tuple[tuple[Kind, str], ...] = tuple(("Api", name) for name in self.plan.unchanged)
+        others = tuple(step.key for step in self.resources.steps if step.action is None)
         is_same = self.gateway.is_wanted and self.gateway.action is None
-        return (("Gateway", NAME), *apis) if is_same else apis
+        return (*others, ("Gateway", NAME), *apis) if is_same else (*others, *apis)
 
 
 class Plans:
     """One for each controller."""
 
-    def __init__(self, controller: Controller, gateways: Gateways) -> None:
-        self._controller, self._gateways = controller, gateways
+    def __init__(self, controller: Controller, gateways: Gateways, kinds: Kinds) -> None:
+        self._controller, self._gateways, self._kinds = controller, gateways, kinds
 
     async def plan(self, sources: Sequence[ApiSource], intent: Intent, permit: Permit = EVERYTHING) -> ShownPlan:
         """permit: for whom it is. Raises `Invalid`, `ForeignError`, `NotPermittedError`, `GatewayOfFileError`."""
@@ -165,7 +177,7 @@ class Plans:
             for step in folder.plan.steps
             if step.after
         }
-        return folder, Prepared(folder.plan, GatewayPlan(), stored, bundles, revision)
+        return folder, Prepared(folder.plan, GatewayPlan(), ResourcePlan(), stored, bundles, revision, {})
 
     async def _apply(self, apply_once: Callable[[], Awaitable[ShownPlan]]) -> ShownPlan:
         async with self._gateways.writing, self._controller.writing:
@@ -199,21 +211,28 @@ class Plans:
         """shows: whether the plan is to be described, for which all APIs must be known."""
         store = self._controller.store
         revision = store.revision
-        needs_all = shows or intent.prune or documents.gateway is not None
+        needs_all = bool(shows or intent.prune or documents.gateway is not None or documents.others)
         stored = {api.name: api for api in store.list()} if needs_all else self._stored_beside(documents)
         gateway = plan_gateway(store.gateway(), self._wanted_gateway(documents), intent)
-        validate = partial(self._controller.validate_alone, names=self._names_after(gateway))
+        resources = self._planned_resources(documents, intent)
+        validate = partial(
+            self._controller.validate_alone,
+            names=self._names_after(gateway),
+            secrets=partial(self._secret_keys_after, resources),
+        )
         plan = plan_apis(
             stored.values(), wanted_apis(documents, stored, self._controller.definitions, validate), intent
         )
         if plan.conflicts:
             raise Invalid(list(conflict_mistakes(documents, plan.conflicts)))
-        foreign = [("Api", api.name, api.owner) for api in plan.foreign]
+        foreign = [(resource.kind, resource.name, resource.owner) for resource in resources.foreign]
+        foreign += [("Api", api.name, api.owner) for api in plan.foreign]
         if gateway.foreign and gateway.stored:
             foreign.append(("Gateway", NAME, gateway.stored.owner))
         if foreign:
             raise ForeignError(foreign, intent.owner)
-        _refuse_not_permitted(plan, gateway, permit)
+        self._refuse_not_permitted(plan, gateway, resources, permit)
+        self._refuse_unfit(resources, _apis_after(plan, stored).values())
         document = self._gateway_after(gateway) if gateway.action else None
         if document and (mistakes := list(unnamed(document, _apis_after(plan, stored).values()))):
             raise Invalid(mistakes)
@@ -222,7 +241,47 @@ class Plans:
             for step in plan.steps
             if step.after
         }
-        return Prepared(plan, gateway, stored, bundles, revision)
+        hidden = [(key, found) for key, found in documents.others.items() if self._kinds[key[0]].kind.hides_values]
+        keyed = {source.file: self._kinds[kind].kind.digest(document) for (kind, _), (source, document) in hidden}
+        return Prepared(plan, gateway, resources, stored, bundles, revision, keyed)
+
+    def _planned_resources(self, documents: Documents, intent: Intent) -> ResourcePlan:
+        """The mistakes of those that cannot be kept are among those of the documents then."""
+        plan, invalid = plan_resources(self._kinds, documents.others, intent)
+        if invalid:
+            documents.mistakes += invalid.mistakes
+        return plan
+
+    def _secret_keys_after(self, plan: ResourcePlan, name: str) -> Collection[str] | None:
+        """The keys of the Secret once the set is applied; None where there is none then."""
+        if not plan.concerns((SECRET, name)):
+            return self._controller.secret_keys(name)
+        document = plan.after((SECRET, name))
+        return keys_of(document) if document else None
+
+    def _refuse_unfit(self, plan: ResourcePlan, apis: Collection[Api]) -> None:
+        """Raises `Invalid` where an API could not go on with what becomes of a resource."""
+        mistakes = [
+            mistake
+            for step in plan.changing
+            if step.stored
+            for mistake in self._kinds[step.kind].kind.unfit(step.name, step.kept, apis)
+        ]
+        if mistakes:
+            raise Invalid(mistakes)
+
+    def _refuse_not_permitted(
+        self, plan: ApiPlan, gateway: GatewayPlan, resources: ResourcePlan, permit: Permit
+    ) -> None:
+        """Raises `NotPermittedError`, before anything is shown of what is stored."""
+        if gateway.action:
+            permit.refuse_gateway()
+        refuse_not_permitted(list(resources.changing), permit)
+        for step in plan.steps:
+            if step.before:
+                permit.refuse_others(step.before.api)
+            if step.after:
+                self._controller.refuse_others(step.after.api, permit)
 
     def _stored_beside(self, documents: Documents) -> dict[str, StoredApi]:
         """The stored APIs that those of the set replace, and those that have what they claim."""
@@ -254,15 +313,29 @@ class Plans:
 
     def _outlined(self, prepared: Prepared) -> Iterator[Change]:
         gateway = prepared.gateway
+        yield from (_outlined(step) for step in prepared.resources.changing if step.kept)
         if gateway.action:
             revision = gateway.stored.revision if gateway.stored else None
             yield Change(gateway.action, "Gateway", NAME, "", revision)
         yield from outlined(prepared.plan)
+        yield from (_outlined(step) for step in prepared.resources.changing if not step.kept)
 
     def _described(self, prepared: Prepared, sources: Sequence[ApiSource], intent: Intent) -> ShownPlan:
-        changes = tuple(self._changes(prepared))
-        digest = digest_of(changes, sources, intent)
+        going = (step for step in prepared.resources.changing if not step.kept)
+        coming = (step for step in prepared.resources.changing if step.kept)
+        changes = (
+            *map(self._described_resource, coming),
+            *self._changes(prepared),
+            *map(self._described_resource, going),
+        )
+        digest = digest_of(changes, sources, intent, prepared.keyed)
         return ShownPlan(changes, prepared.unchanged, prepared.revision, digest)
+
+    def _described_resource(self, step: ResourceStep) -> Change:
+        resources, before = self._kinds[step.kind], step.stored.document if step.stored else None
+        labels = f"{step.name} of revision {step.stored.revision if step.stored else 0}", step.name
+        diff = resources.diff_of(before, step.kept, *labels)
+        return _outlined(step, diff, tuple(resources.kind.effects(step.name, before, step.kept)))
 
     def _changes(self, prepared: Prepared) -> Iterator[Change]:
         controller, gateway = self._controller, prepared.gateway
@@ -293,12 +366,15 @@ class Plans:
         written = await asyncio.to_thread(self._controller.store.write_batch, _batch(prepared), terms)
         if gateway.action:
             self._gateways.adopt(written.gateway)
+        kept = {(resource.kind, resource.name): resource for resource in written.resources}
+        for step in prepared.resources.changing:
+            self._kinds[step.kind].adopt(step.name, kept.get(step.key), written.revision)
         _hand_out(prepared, self._controller, written.revision)
         return written.revision
 
 
 def _batch(prepared: Prepared) -> Batch:
-    steps, gateway = prepared.plan.steps, prepared.gateway
+    steps, gateway, changing = prepared.plan.steps, prepared.gateway, list(prepared.resources.changing)
     return Batch(
         [(step.after.api, step.after.versions) for step in steps if step.after],
         {step.name: step.renamed_from for step in steps if step.renamed_from},
@@ -306,17 +382,14 @@ def _batch(prepared: Prepared) -> Batch:
         gateway.document if gateway.action in ("add", "change") else None,
         deletes_gateway=gateway.action == "delete",
         seen={name: api.revision for name, api in prepared.stored.items()},
+        resources={step.key: step.kept for step in changing},
+        seen_resources={step.key: step.stored.revision for step in changing if step.stored},
     )
 
 
-def _refuse_not_permitted(plan: ApiPlan, gateway: GatewayPlan, permit: Permit) -> None:
-    """Raises `NotPermittedError`, before anything is shown of what is stored."""
-    if gateway.action:
-        permit.refuse_gateway()
-    for step in plan.steps:
-        for side in (step.before, step.after):
-            if side:
-                permit.refuse_others(side.api)
+def _outlined(step: ResourceStep, diff: str = "", effects: tuple[str, ...] = ()) -> Change:
+    assert step.action
+    return Change(step.action, step.kind, step.name, "", step.stored.revision if step.stored else None, diff, effects)
 
 
 def _refuse_moved(shown: ShownPlan, reviewed: Reviewed, stored: Iterable[StoredApi]) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
 
 from gatewright_controller.apis.api_change import TriedWrite, change_of, unified
 from gatewright_controller.apis.api_source import ApiSource
@@ -16,7 +15,8 @@ from gatewright_controller.resource.api_text import api_text
 from gatewright_controller.resource.definitions import Definitions
 from gatewright_controller.resource.secrets import masked
 
-Kind = Literal["Api", "Gateway"]
+Kind = str
+"""Of resources, as documents have it."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,11 @@ class ShownPlan:
     digest: str = ""
 
 
-def digest_of(changes: Sequence[Change], sources: Sequence[ApiSource], intent: Intent) -> str:
+def digest_of(changes: Sequence[Change], sources: Sequence[ApiSource], intent: Intent, keyed: Mapping[str, str]) -> str:
     """SHA-256, in hex: equal for two plans that do the same, with the same documents, to the same world. What the
-    changes do not reach may have moved."""
-    texts = [[source.file, hashlib.sha256(source.text).hexdigest()] for source in sources]
+    changes do not reach may have moved. keyed: by file, what stands for documents with values of which no digest may
+    say anything."""
+    texts = [[source.file, keyed.get(source.file) or hashlib.sha256(source.text).hexdigest()] for source in sources]
     content = [asdict(intent), texts, [asdict(change) for change in changes]]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
-from gatewright_documents.mistake import Invalid, Mistake, shown
+from gatewright_documents.mistake import Invalid, Mistake, listed, shown, without_values
 from gatewright_documents.values import JsonObject
 
+from gatewright_controller import kinds
 from gatewright_controller.apis.api_source import ApiSource
+from gatewright_controller.kinds import Kind
 from gatewright_controller.model import Api, from_document, without_written_defaults
 from gatewright_controller.plans.plan import Conflict, WantedApi
 from gatewright_controller.plans.planner import means_the_same
@@ -21,6 +23,7 @@ from gatewright_controller.resource.versions import newest_versions
 from gatewright_controller.store import StoredApi
 
 API, GATEWAY = "Api", "Gateway"
+KINDS = {kind.name: kind for kind in kinds.KINDS}
 Validate = Callable[[JsonObject], Api]
 """The API that a document says. Raises `Invalid`."""
 
@@ -31,6 +34,8 @@ class Documents:
 
     apis: list[tuple[ApiSource, JsonObject]] = field(default_factory=list)
     gateway: tuple[ApiSource, JsonObject] | None = None
+    others: dict[tuple[str, str], tuple[ApiSource, JsonObject]] = field(default_factory=dict)
+    """Of other kinds, by kind and name."""
     mistakes: list[Mistake] = field(default_factory=list)
 
 
@@ -44,8 +49,14 @@ def read_documents(sources: Iterable[ApiSource]) -> Documents:
             with source.locating():
                 _add(documents, source, document, files)
         except Invalid as invalid:
-            documents.mistakes += invalid.mistakes
+            shown_mistakes = without_values(invalid) if _may_hide_values(source) else invalid
+            documents.mistakes += shown_mistakes.mistakes
     return documents
+
+
+def _may_hide_values(source: ApiSource) -> bool:
+    """Whether it looks like a document of a kind whose values no mistake may show, though it cannot be read."""
+    return any(kind.hides_values and kind.name.encode() in source.text for kind in KINDS.values())
 
 
 def _add(documents: Documents, source: ApiSource, document: JsonObject, files: dict[str, str]) -> None:
@@ -55,14 +66,31 @@ def _add(documents: Documents, source: ApiSource, document: JsonObject, files: d
             raise Invalid([Mistake.expecting("one Gateway", f"another in {documents.gateway[0].file}", field="kind")])
         documents.gateway = (source, document)
         return
+    if (kind := KINDS.get(str(document.get("kind")))) is not None:
+        _add_other(documents, kind, (source, document))
+        return
     if document.get("kind") != API:
-        raise Invalid([Mistake.expecting("'Api' or 'Gateway'", shown(document.get("kind")), field="kind")])
+        known = listed([repr(name) for name in (API, GATEWAY, *KINDS)])
+        raise Invalid([Mistake.expecting(known, shown(document.get("kind")), field="kind")])
     name = name_of(document)
     if name in files:
         raise Invalid([Mistake("metadata.name", f"expected each API once, got {name!r}, which {files[name]} has too")])
     if name is not None:
         files[name] = source.file
     documents.apis.append((source, document))
+
+
+def _add_other(documents: Documents, kind: type[Kind], sourced: tuple[ApiSource, JsonObject]) -> None:
+    """Raises `Invalid`."""
+    source, document = sourced
+    if mistakes := list(kind.mistakes(document)):
+        raise Invalid(mistakes)
+    key = kind.name, name_of(document) or ""
+    if key in documents.others:
+        other = documents.others[key][0].file
+        expected = f"each {kind.name} once"
+        raise Invalid([Mistake.expecting(expected, f"{key[1]!r}, which {other} has too", field="metadata.name")])
+    documents.others[key] = source, document
 
 
 def wanted_apis(

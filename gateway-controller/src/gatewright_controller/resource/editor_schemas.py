@@ -8,7 +8,7 @@ from gatewright_documents.definition_schema import definition_schema
 from gatewright_documents.editor_schema import editor_schema
 from gatewright_documents.values import JsonObject, JsonValue
 
-from gatewright_controller.model import Api, Gateway
+from gatewright_controller.model import Api, Gateway, Secret
 from gatewright_controller.resource.definitions import Definition, Definitions
 from gatewright_controller.resource.exchange_filter import ExchangeFilter
 
@@ -34,6 +34,11 @@ def gateway_schema() -> JsonObject:
     return editor_schema(Gateway, "Gatewright Gateway")
 
 
+def secret_schema() -> JsonObject:
+    """A Secret: values that are kept and never shown."""
+    return editor_schema(Secret, "Gatewright Secret")
+
+
 def exchange_filter_schema() -> JsonObject:
     """Which exchanges are recorded, or shown, by the management API."""
     return editor_schema(ExchangeFilter, "Filter of exchanges")
@@ -44,6 +49,7 @@ SCHEMAS: dict[str, Callable[[], JsonObject]] = {
     "exchange-filter": exchange_filter_schema,
     "gateway": gateway_schema,
     "policy-definition": definition_schema,
+    "secret": secret_schema,
 }
 """By the kind of document: all that the management API reads."""
 

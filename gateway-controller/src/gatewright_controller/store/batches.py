@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from gatewright_controller.model import Api
 from gatewright_controller.resource.versions import Versions
@@ -12,14 +12,16 @@ from gatewright_controller.store.resources import (
     API,
     GATEWAY,
     THE_GATEWAY,
+    Action,
     Batch,
     StoredApi,
     StoredGateway,
+    StoredResource,
     WrittenBatch,
     owner_after,
     refuse,
 )
-from gatewright_controller.store.transaction import Transaction, read_apis, read_gateway
+from gatewright_controller.store.transaction import Transaction, read_apis, read_gateway, read_resource
 
 
 def write_batch(batch: Batch, transaction: Transaction) -> WrittenBatch:
@@ -33,7 +35,7 @@ def write_batch(batch: Batch, transaction: Transaction) -> WrittenBatch:
         transaction.delete(going[name])
     for api, versions in batch.apis:
         _write(api, versions, transaction, going.get(batch.renamed.get(api.metadata.name, "")), present)
-    return WrittenBatch(transaction.revision, _write_gateway(batch, transaction))
+    return WrittenBatch(transaction.revision, _write_gateway(batch, transaction), _write_resources(batch, transaction))
 
 
 def _refuse_written_meanwhile(batch: Batch, stored: Mapping[str, StoredApi]) -> None:
@@ -63,6 +65,22 @@ def _write(
         transaction.update(present[name], api, versions)
     else:
         transaction.insert(api, versions)
+
+
+def _write_resources(batch: Batch, transaction: Transaction) -> Sequence[StoredResource]:
+    """Raises `WrittenMeanwhileError`, and where one is not what the write is for."""
+    written = []
+    for (kind, name), document in batch.resources.items():
+        stored = read_resource(transaction.connection, kind, name)
+        if (stored.revision if stored else 0) != batch.seen_resources.get((kind, name), 0):
+            raise WrittenMeanwhileError(name)
+        refuse(kind, name, stored, transaction.terms)
+        if document is not None:
+            action: Action = "changed" if stored else "created"
+            written.append(transaction.put_resource(kind, stored, document, action))
+        elif stored:
+            transaction.delete_resource(stored)
+    return tuple(written)
 
 
 def _write_gateway(batch: Batch, transaction: Transaction) -> StoredGateway | None:

@@ -18,4 +18,5 @@ def changes_since(connection: Connection, since: int) -> Changes:
     names = sorted(name for kind, name in written if kind == API)
     found = read_apis(connection, names)
     gone = [name for name in names if name not in found]
-    return Changes(newest, list(found.values()), gone, any(kind == GATEWAY for kind, _ in written))
+    others = frozenset(key for key in written if key[0] not in (API, GATEWAY))
+    return Changes(newest, list(found.values()), gone, any(kind == GATEWAY for kind, _ in written), others)

@@ -21,8 +21,10 @@ from gatewright_controller.store.resources import (
     PastResource,
     StoredApi,
     StoredGateway,
+    StoredResource,
     WrittenBatch,
 )
+from gatewright_controller.store.rewriting import Rewriting
 
 
 class Store(Protocol):
@@ -70,8 +72,9 @@ class Store(Protocol):
     def find(self, names: Iterable[str]) -> dict[str, StoredApi]:
         """The APIs of these names, as far as there are any, by name."""
 
-    def list(self, after: str = "", limit: int | None = None) -> list[StoredApi]:
-        """By name, those behind `after`; at most `limit` of them."""
+    def list(self, after: str = "", limit: int | None = None, containing: str = "") -> list[StoredApi]:
+        """By name, those behind `after`; at most `limit` of them. containing: only those whose JSON, without spaces,
+        has this text."""
 
     def claims(self) -> dict[Claim, str]:
         """What APIs have → their names."""
@@ -94,6 +97,25 @@ class Store(Protocol):
     def record_gateway(self, document: JsonObject, author: Author) -> None:
         """An entry in the Gateway's history for one that is not kept here, as a file's: none where the newest entry has
         the same document."""
+
+    def resource(self, kind: str, name: str) -> StoredResource | None:
+        """Of another kind than these, if there is one."""
+
+    def resources(self, kind: str) -> Sequence[StoredResource]:
+        """All of the kind, by name."""
+
+    def put_resource(
+        self, kind: str, document: JsonObject, terms: Terms = ANY_TERMS, past: PastResource | None = None
+    ) -> StoredResource:
+        """In the place of the one of this name, if there is one. The same again stays, with its revision. past: what it
+        was made of, in a rollback."""
+
+    def delete_resource(self, kind: str, name: str, terms: Terms = ANY_TERMS) -> int:
+        """The revision of the deletion. Raises `NoSuchResourceError`."""
+
+    def rewrite(self, kind: str, rewritten: Callable[[JsonObject], JsonObject]) -> Rewriting:
+        """Puts another form of the same in the place of each document of the kind, past ones too: that is no write of
+        a resource. Each is done by itself, and left alone where the form is the same or another write was quicker."""
 
     def history(self, kind: str, name: str, before: int | None = None, limit: int = 1000) -> Sequence[Entry]:
         """The newest first; those older than the revision `before`."""

@@ -11,6 +11,14 @@ class NoSuchApiError(LookupError):
     """There is no API of this name."""
 
 
+class NoSuchResourceError(LookupError):
+    """There is no resource of this kind and name."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        self.kind, self.name = kind, name
+        super().__init__(f"there is no {kind} {name}")
+
+
 class NoSuchRevisionError(LookupError):
     """The resource has no such revision. oldest, newest: those of its writes that are kept, None where none are."""
 

@@ -16,7 +16,7 @@ from gatewright_controller.resource.versions import Versions
 from gatewright_controller.store.authors import NO_OWNER, Author, Terms
 from gatewright_controller.store.errors import OtherOwnerError, OtherRevisionError
 
-API, GATEWAY, TOKEN = "Api", "Gateway", "Token"
+API, GATEWAY, TOKEN, SECRET = "Api", "Gateway", "Token", "Secret"
 """Kinds of resources."""
 THE_GATEWAY = "gateway"
 """The name by which the one Gateway is kept."""
@@ -56,6 +56,25 @@ class StoredGateway:
     revision: int
     updated_at: str
     owner: str = NO_OWNER
+
+
+@dataclass(frozen=True)
+class StoredResource:
+    """A resource of another kind than these, as it was last written. document: in the form in which its kind is kept,
+    which has `metadata` in clear; times are RFC 3339, UTC.
+    """
+
+    kind: str
+    document: JsonObject
+    revision: int
+    created_at: str
+    updated_at: str
+    owner: str = NO_OWNER
+
+    @property
+    def name(self) -> str:
+        """Its name, which no other one of the kind has."""
+        return name_in(self.document)
 
 
 @dataclass(frozen=True)
@@ -99,7 +118,9 @@ class PastResource:
 class Batch:
     """apis: created, or put in the place of those that there are, as they are: one that is the same gets the revision
     too. renamed: new names, of `apis`, with those that they had. gateway: takes the place of the one that there is.
-    seen: the revisions of all APIs of which the batch was made, by name; None: they may be any.
+    seen: the revisions of all APIs of which the batch was made, by name; None: they may be any. resources: of other
+    kinds, which take the place of those that there are, by kind and name; None: that one goes. seen_resources: the
+    revisions that these were made of.
     """
 
     apis: Sequence[tuple[Api, Versions]] = ()
@@ -108,25 +129,30 @@ class Batch:
     gateway: JsonObject | None = None
     deletes_gateway: bool = False
     seen: Mapping[str, int] | None = None
+    resources: Mapping[tuple[str, str], JsonObject | None] = field(default_factory=dict)
+    seen_resources: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Changes:
     """What was written after a revision. written: APIs as they are now. removed: names of those that are gone.
-    gateway: whether the Gateway is among it. revision: of the newest write."""
+    gateway: whether the Gateway is among it. others: kinds and names of all else. revision: of the newest write."""
 
     revision: int
     written: Sequence[StoredApi] = ()
     removed: Sequence[str] = ()
     gateway: bool = False
+    others: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True)
 class WrittenBatch:
-    """revision: of all that was written. gateway: the one that the batch had, as it is kept; None where it had none."""
+    """revision: of all that was written. gateway: the one that the batch had, as it is kept; None where it had none.
+    resources: those of other kinds that the batch had."""
 
     revision: int
     gateway: StoredGateway | None = None
+    resources: Sequence[StoredResource] = ()
 
 
 def context_of(api: Api) -> str:
@@ -144,11 +170,18 @@ def owner_after(owner: str, terms: Terms) -> str:
     return terms.owner or owner
 
 
-def refuse(kind: str, name: str, stored: StoredApi | StoredGateway | None, terms: Terms) -> None:
+def name_in(document: JsonObject) -> str:
+    """The name of the resource that a valid document says."""
+    return str(document["metadata"]["name"])
+
+
+def refuse(kind: str, name: str, stored: StoredApi | StoredGateway | StoredResource | None, terms: Terms) -> None:
     """Raises `NotPermittedError`, `OtherRevisionError` and `OtherOwnerError` where what is stored is not what the write
     may change, or is for."""
     if isinstance(stored, StoredApi):
         terms.permit.refuse_others(stored.api)
+    if isinstance(stored, StoredResource):
+        terms.permit.refuse_other_resources(kind, stored.document)
     if kind == GATEWAY:
         terms.permit.refuse_gateway()
     revision, updated_at = (stored.revision, stored.updated_at) if stored else (0, "")

@@ -20,7 +20,7 @@ from gatewright_controller.store.authors import ANY_TERMS, NO_OWNER, Author, Ter
 from gatewright_controller.store.batches import write_batch
 from gatewright_controller.store.changes import changes_since
 from gatewright_controller.store.database_obstacles import is_full
-from gatewright_controller.store.errors import ApiExistsError, NoSuchApiError, StorageError
+from gatewright_controller.store.errors import ApiExistsError, NoSuchApiError, NoSuchResourceError, StorageError
 from gatewright_controller.store.past import entries, newest_document, past_resource
 from gatewright_controller.store.pruning import START, Position, Pruned, PruningRound, Retention, find_excess
 from gatewright_controller.store.resources import (
@@ -35,24 +35,30 @@ from gatewright_controller.store.resources import (
     PastResource,
     StoredApi,
     StoredGateway,
+    StoredResource,
     WrittenBatch,
     encode,
     is_same,
+    name_in,
     owner_after,
     refuse,
 )
+from gatewright_controller.store.rewriting import Rewriting, rewrite
 from gatewright_controller.store.tables import resources, revision
 from gatewright_controller.store.token_rows import delete_token, insert_token, read_tokens, token_of
 from gatewright_controller.store.transaction import (
     HOLDERS,
     READ_SOME,
+    RESOURCE,
     Transaction,
     decode_api,
     decode_claims,
+    decode_resource,
     read_api,
     read_apis,
     read_gateway,
     read_holders,
+    read_resource,
 )
 from gatewright_controller.times import timestamp, utc_now
 
@@ -175,10 +181,12 @@ class SqlStore:
         with self._using() as connection:
             return read_apis(connection, names)
 
-    def list(self, after: str = "", limit: int | None = None) -> list[StoredApi]:
+    def list(self, after: str = "", limit: int | None = None, containing: str = "") -> list[StoredApi]:
         if "\0" in after:  # which PostgreSQL has in no text, and no name has
             after = after.partition("\0")[0]
         statement = READ_SOME.where(resources.c.name > after) if after else READ_SOME
+        if containing:
+            statement = statement.where(resources.c.document.contains(containing, autoescape=True))
         with self._using() as connection:
             return [decode_api(row) for row in connection.execute(statement.limit(limit))]
 
@@ -199,7 +207,7 @@ class SqlStore:
     ) -> StoredGateway:
         stored = self.gateway()
         refuse(GATEWAY, THE_GATEWAY, stored, terms)
-        if stored and not _changes_gateway(stored, document, terms):
+        if stored and not _changes_document(stored, document, terms):
             return stored
         source = f"{THE_GATEWAY}@{past.entry.revision}" if past else ""
         with self._write(terms) as transaction:
@@ -226,6 +234,42 @@ class SqlStore:
             return
         with self._write(Terms(author)) as transaction:
             transaction.note(GATEWAY, THE_GATEWAY, "changed" if newest else "created", NO_OWNER, text)
+
+    def resource(self, kind: str, name: str) -> StoredResource | None:
+        with self._using() as connection:
+            return read_resource(connection, kind, name)
+
+    def resources(self, kind: str) -> Sequence[StoredResource]:
+        of_kind = select(*RESOURCE).where(resources.c.kind == kind).order_by(resources.c.name)
+        with self._using() as connection:
+            return [decode_resource(kind, row) for row in connection.execute(of_kind)]
+
+    def put_resource(
+        self, kind: str, document: JsonObject, terms: Terms = ANY_TERMS, past: PastResource | None = None
+    ) -> StoredResource:
+        name = name_in(document)
+        stored = self.resource(kind, name)
+        refuse(kind, name, stored, terms)
+        if stored and not _changes_document(stored, document, terms):
+            return stored
+        source = f"{name}@{past.entry.revision}" if past else ""
+        with self._write(terms) as transaction:
+            stored = read_resource(transaction.connection, kind, name)
+            refuse(kind, name, stored, terms)
+            action: Action = "rolledBack" if past else "changed" if stored else "created"
+            owner = past.entry.owner if past else NO_OWNER
+            return transaction.put_resource(kind, stored, document, action, source, owner)
+
+    def delete_resource(self, kind: str, name: str, terms: Terms = ANY_TERMS) -> int:
+        with self._write(terms) as transaction:
+            if (stored := read_resource(transaction.connection, kind, name)) is None:
+                raise NoSuchResourceError(kind, name)
+            refuse(kind, name, stored, terms)
+            transaction.delete_resource(stored)
+            return transaction.revision
+
+    def rewrite(self, kind: str, rewritten: Callable[[JsonObject], JsonObject]) -> Rewriting:
+        return rewrite(lambda: self._using(writes=True), kind, rewritten)
 
     def history(self, kind: str, name: str, before: int | None = None, limit: int = 1000) -> Sequence[Entry]:
         with self._using() as connection:
@@ -315,7 +359,7 @@ def _changes(stored: StoredApi, api: Api, versions: Versions, terms: Terms) -> b
     return not is_same(stored, api, versions) or owner_after(stored.owner, terms) != stored.owner
 
 
-def _changes_gateway(stored: StoredGateway, document: JsonObject, terms: Terms) -> bool:
+def _changes_document(stored: StoredGateway | StoredResource, document: JsonObject, terms: Terms) -> bool:
     return encode(stored.document) != encode(document) or owner_after(stored.owner, terms) != stored.owner
 
 

@@ -22,9 +22,11 @@ from gatewright_controller.store.resources import (
     Action,
     StoredApi,
     StoredGateway,
+    StoredResource,
     context_of,
     encode,
     encode_api,
+    name_in,
     owner_after,
     refuse,
 )
@@ -100,6 +102,18 @@ def read_gateway(connection: Connection) -> StoredGateway | None:
     if (row := _read(connection, GATEWAY, THE_GATEWAY)) is None:
         return None
     return StoredGateway(json.loads(row.document), row.revision, row.updated_at, row.owner)
+
+
+def read_resource(connection: Connection, kind: str, name: str) -> StoredResource | None:
+    """The resource of another kind, if there is one."""
+    row = _read(connection, kind, name)
+    return decode_resource(kind, row) if row else None
+
+
+def decode_resource(kind: str, row: Columns) -> StoredResource:
+    """The resource of a row with the columns of RESOURCE."""
+    document, revision, created_at, updated_at, _, owner = row
+    return StoredResource(kind, json.loads(document), revision, created_at, updated_at, owner)
 
 
 def _read(connection: Connection, kind: str, name: str) -> Columns | None:
@@ -213,6 +227,32 @@ class Transaction:
         """The Gateway goes."""
         self._rows[DELETE].append({"of_kind": GATEWAY, "of_name": THE_GATEWAY})
         self.note(GATEWAY, THE_GATEWAY, "deleted", old.owner)
+
+    def put_resource(
+        self,
+        kind: str,
+        old: StoredResource | None,
+        document: JsonObject,
+        action: Action,
+        counterpart: str = "",
+        owner: str = NO_OWNER,
+    ) -> StoredResource:
+        """A resource of another kind, in the place of the one that there is. owner: whose it was. Raises
+        `NotPermittedError`."""
+        self.terms.permit.refuse_other_resources(kind, document)
+        name, text = name_in(document), encode(document)
+        owner = owner_after(old.owner if old else owner, self.terms)
+        if old:
+            self._update(kind, name, text, "[]", owner)
+        else:
+            self._insert(kind, name, text, self.now, "[]", owner)
+        self.note(kind, name, action, owner, text, counterpart=counterpart)
+        return StoredResource(kind, document, self.revision, old.created_at if old else self.now, self.now, owner)
+
+    def delete_resource(self, old: StoredResource) -> None:
+        """The resource goes."""
+        self._rows[DELETE].append({"of_kind": old.kind, "of_name": old.name})
+        self.note(old.kind, old.name, "deleted", old.owner)
 
     def note(
         self,

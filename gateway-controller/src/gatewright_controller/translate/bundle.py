@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -11,6 +12,7 @@ from gatewright_controller.model import Api, Operation
 from gatewright_controller.resource.definitions import Definitions
 from gatewright_controller.resource.matches import ANY_METHOD, matches_of, operation_name
 from gatewright_controller.resource.paths import PathTemplate, context_of, parse_path
+from gatewright_controller.resource.secret_keys import secrets_in
 from gatewright_controller.translate import envoy
 from gatewright_controller.translate.actions import action, used_pools
 from gatewright_controller.translate.chains import SHADOW_DIGEST, attach, chain
@@ -29,15 +31,18 @@ from gatewright_controller.translate.settings import EdgeSettings
 from gatewright_controller.translate.timeouts import timeouts
 from gatewright_controller.translate.upstream_paths import upstream_paths
 
+REFERENCE = b'"secretRef"'
+
 
 @dataclass(frozen=True)
 class Bundle:
     """The message, and the policies that a node must have to run it: name, version, digest of the definition. nodes:
-    the labels of those that are to run it."""
+    the labels of those that are to run it. secrets: names of the Secrets whose values it needs."""
 
     message: node_pb2.ApiBundle
     policies: frozenset[tuple[str, str, str]]
     nodes: Mapping[str, str] = field(default_factory=dict)
+    secrets: frozenset[str] = frozenset()
 
     @property
     def api(self) -> str:
@@ -89,7 +94,7 @@ def translate(api: Api, definitions: Definitions, settings: EdgeSettings) -> Bun
         chains=_distinct(paths),
     )
     message.digest = _digest(message)
-    return Bundle(message, _policies(message), api.spec.nodes)
+    return Bundle(message, _policies(message), api.spec.nodes, _secrets(message))
 
 
 def _target(api: Api, pool: Callable[[str], Pool]) -> Target:
@@ -140,6 +145,12 @@ def _distinct(paths: list[RoutedPath]) -> list[node_pb2.Chain]:
         routed_operation.chain.id: routed_operation.chain for routed_operation in operations if routed_operation.chain
     }
     return sorted(chains.values(), key=lambda chain: (chain.operation, chain.id))
+
+
+def _secrets(message: node_pb2.ApiBundle) -> frozenset[str]:
+    attachments = (attachment for chain in message.chains for attachment in chain.attachments)
+    texts = (text for attachment in attachments for text in (attachment.parameters, attachment.system_parameters))
+    return frozenset(secret for text in texts if REFERENCE in text for _, secret, _ in secrets_in(json.loads(text)))
 
 
 def _policies(message: node_pb2.ApiBundle) -> frozenset[tuple[str, str, str]]:

@@ -24,6 +24,7 @@ from gatewright_controller.validation.listeners import GatewayNames, check_liste
 from gatewright_controller.validation.paths import check_context_of, check_new_paths, check_operations
 from gatewright_controller.validation.policies import check_chains, check_conditions, check_idle_timeouts, check_policy
 from gatewright_controller.validation.routing import check_routing
+from gatewright_controller.validation.secret_references import SecretKeys, check_secrets
 from gatewright_controller.validation.upstreams import check_upstreams, names_private_upstream
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "NO_PRIVATE_UPSTREAMS",
     "Claims",
     "GatewayNames",
+    "SecretKeys",
     "claimed_by",
     "context_taken",
     "names_private_upstream",
@@ -51,10 +53,11 @@ def validate(
     conditions: Conditions = NO_CONDITIONS,
     *,
     is_written: bool = False,
+    secrets: SecretKeys | None = None,
 ) -> Api:
     """The API that the document says. `claims`: those of the other APIs. `names`: what the Gateway names, None where
     it is not known; then nodes check it. `conditions`: checks them. is_written: refuses what former releases have
-    taken, and what is stored may have.
+    taken, and what is stored may have. secrets: the keys of the controller's; without it nodes check them.
 
     Raises `Invalid` with every mistake, or MOST_MISTAKES of them.
     """
@@ -64,6 +67,7 @@ def validate(
         _meaning(draft, definitions, claims, (upstreams, names)),
         check_conditions(draft, definitions, conditions),
         check_new_paths(draft) if is_written else (),
+        check_secrets(draft, secrets) if secrets else (),
     )
     mistakes = list(itertools.islice(found, MOST_MISTAKES))
     if next(found, None):

@@ -21,12 +21,19 @@ GATEWAY: JsonObject = {
     "metadata": {"name": "default"},
     "spec": {"listeners": [{"name": "http", "port": 8080}]},
 }
+SECRET: JsonObject = {
+    "apiVersion": "gatewright.dev/v1",
+    "kind": "Secret",
+    "metadata": {"name": "payment", "labels": {"team": "payments"}},
+    "spec": {"values": {"api-key": "********"}},
+}
 SOURCE: JsonObject = {"file": "orders.yaml", "text": "apiVersion: gatewright.dev/v1\nkind: Api\n…\n"}
 EXAMPLES: dict[str, JsonObject] = {
     "Api": API,
     "Gateway": GATEWAY,
     "LogLevel": {"level": "debug"},
     "ResourceSet": {"sources": [SOURCE], "owner": "team-a", "prune": True},
+    "Secret": SECRET,
     "ReviewedSet": {"sources": [SOURCE], "owner": "team-a", "prune": True, "digest": "2c26b46b68ff", "revision": 17},
     "Source": SOURCE,
     "SourceText": SOURCE,

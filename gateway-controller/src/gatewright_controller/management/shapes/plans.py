@@ -21,11 +21,11 @@ Owner = Annotated[
         extra_json_schema=expecting("a short name such as 'team-a', or '' for none"),
     ),
 ]
-Kind = Literal["Api", "Gateway"]
+Kind = Literal["Api", "Gateway", "Secret"]
 
 
 class SourceText(Strict, frozen=True):
-    """The document of an API or of the Gateway."""
+    """The document of an API, of the Gateway or of a resource of another kind."""
 
     file: str
     """Its name in mistakes; JSON if it ends in `.json`, else YAML."""
@@ -95,8 +95,8 @@ class Outcome(Answered, frozen=True):
 
     kind: Kind
     name: str
-    state: State | Literal["deleted"]
-    """`deleted`: no connected node serves it any more."""
+    state: State | Literal["deleted", "stored"]
+    """`deleted`: no connected node serves it any more. `stored`: of a resource that nodes do not acknowledge."""
     reason: str
 
 

@@ -92,7 +92,7 @@ function typeOf(schema, root, depth) {
 const CONSTRAINTS = {
   enum: (value) => `one of ${value.map((/** @type {unknown} */ member) => JSON.stringify(member)).join(", ")}`,
   const: (value) => `always ${JSON.stringify(value)}`,
-  format: (value) => ({ password: "", secret: "text, or {secretRef: NAME}" })[/** @type {string} */ (value)] ?? `a ${value}`,
+  format: (value) => ({ password: "", secret: "text, or {secretRef: NAME} or {secretRef: NAME/KEY}" })[/** @type {string} */ (value)] ?? `a ${value}`,
   pattern: (value) => `matches ${value}`,
   minimum: (value) => `at least ${value}`,
   maximum: (value) => `at most ${value}`,

@@ -1,0 +1,48 @@
+"""Kinds of resources beside Api and Gateway: each is a class (`kind`), and one line of `open_kinds`.
+
+From that class come its verbs (`resources`), its rows of the management API (`management.resources_api`), its part in
+plans and its history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from gatewright_controller.apis.controller import Controller
+from gatewright_controller.kinds.keyring import Keyring
+from gatewright_controller.kinds.kind import Kind
+from gatewright_controller.kinds.resources import Resources
+from gatewright_controller.kinds.secret_kind import SecretKind
+
+__all__ = ["KINDS", "Keyring", "Kind", "Kinds", "Resources", "SecretKind", "open_kinds"]
+
+KINDS: tuple[type[Kind], ...] = (SecretKind,)
+"""All there are, in the order in which they take effect."""
+
+
+class Kinds:
+    """The resources of all kinds, by the name of the kind."""
+
+    def __init__(self, secrets: SecretKind, others: Mapping[str, Resources]) -> None:
+        self.secrets, self._resources = secrets, others
+
+    def __getitem__(self, kind: str) -> Resources:
+        return self._resources[kind]
+
+    def __contains__(self, kind: object) -> bool:
+        return kind in self._resources
+
+    def __iter__(self) -> Iterator[Resources]:
+        return iter(self._resources.values())
+
+    def load(self) -> None:
+        """Hands what is stored to the nodes."""
+        for resources in self:
+            resources.load()
+
+
+def open_kinds(controller: Controller, keyring: Keyring) -> Kinds:
+    """Those of a controller. keyring: for values that are kept encrypted."""
+    secrets = SecretKind(keyring, controller.deployment)
+    kinds: tuple[Kind, ...] = (secrets,)
+    return Kinds(secrets, {kind.name: Resources(kind, controller) for kind in kinds})

@@ -1,0 +1,99 @@
+"""What a kind of resource is, beside Api and Gateway: one class for each, and `Resources` does the rest."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, ClassVar
+
+import msgspec
+from gatewright_documents.mistake import Mistake
+from gatewright_documents.strict import schema_of
+from gatewright_documents.values import JsonObject, KeyPath
+
+from gatewright_controller.access import Right
+from gatewright_controller.model import Api
+from gatewright_controller.store import StoredResource
+
+Kept = Mapping[str, JsonObject]
+"""Documents as they are kept, by name."""
+
+
+class KindStatus(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """What has become of a resource."""
+
+    revision: int
+    created_at: str
+    """RFC 3339, UTC."""
+    updated_at: str
+    owner: str | msgspec.UnsetType = msgspec.UNSET
+    """Who applies it, where a write said so."""
+
+
+class Kind(ABC):
+    """name: as documents have it. plural: in paths. model: its fields. read, write: rights. status_shape: what a client
+    is told beside the document. hides_values: whether mistakes show no value of a document.
+
+    What a method does not say of a kind is that of one whose documents are kept and shown as they are written.
+    """
+
+    name: ClassVar[str]
+    plural: ClassVar[str]
+    model: ClassVar[type[msgspec.Struct]]
+    read: ClassVar[Right]
+    write: ClassVar[Right]
+    status_shape: ClassVar[type[KindStatus]] = KindStatus
+    hides_values: ClassVar[bool] = False
+
+    @classmethod
+    def mistakes(cls, document: JsonObject) -> Iterator[Mistake]:
+        """All that keeps a document from being of this kind."""
+        yield from schema_of(cls.model).mistakes(document, "", hide_values=cls.hides_values)
+
+    def keep(self, document: JsonObject, stored: JsonObject | None) -> JsonObject:
+        """A valid document in the form in which it is kept. stored: what it takes the place of; the same again is the
+        same form. Raises `Invalid`."""
+        del stored
+        kept: JsonObject = msgspec.to_builtins(msgspec.convert(document, self.model))
+        return kept
+
+    def show(self, kept: JsonObject) -> JsonObject:
+        """What clients are shown."""
+        return kept
+
+    def changed(self, before: JsonObject, after: JsonObject) -> Mapping[KeyPath, str]:
+        """What a diff says behind values of `after` that are shown alike and are not."""
+        del before, after
+        return {}
+
+    def digest(self, document: JsonObject) -> str:
+        """Names what a document says, for a plan."""
+        return msgspec.json.encode(document, order="sorted").decode()
+
+    def status(self, stored: StoredResource) -> Mapping[str, Any]:
+        """The fields of `status_shape` that `KindStatus` has not."""
+        del stored
+        return {}
+
+    def effects(self, name: str, before: JsonObject | None, after: JsonObject | None) -> Iterator[str]:
+        """What a step of a plan means, a sentence each."""
+        del before, after
+        yield f"{self.name} {name} changes nothing for requests by itself"
+
+    def unfit(self, name: str, after: JsonObject | None, apis: Iterable[Api]) -> Iterator[Mistake]:
+        """What keeps APIs from going on with this in the place of the resource; None: it goes."""
+        del name, after, apis
+        yield from ()
+
+    def users(self, name: str) -> str:
+        """A text that the JSON of each API has that may name the resource; "" where none does."""
+        del name
+        return ""
+
+    def adopt(self, stored: StoredResource, revision: int) -> None:
+        """It is stored; nodes hear of it. revision: of the store."""
+        del stored, revision
+
+    def forget(self, name: str, revision: int) -> None:
+        """It is gone."""
+        del name, revision

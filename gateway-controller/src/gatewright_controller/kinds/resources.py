@@ -1,0 +1,215 @@
+"""The verbs of the resources of one kind: what is written is valid, kept and handed to the nodes, in this order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from gatewright_documents.mistake import Invalid
+from gatewright_documents.values import JsonObject
+from gatewright_documents.yaml_writer import yaml_text
+
+from gatewright_controller.apis.api_change import NOTHING, unified
+from gatewright_controller.apis.controller import Controller
+from gatewright_controller.kinds.kind import Kind
+from gatewright_controller.store import (
+    ANY_TERMS,
+    Entry,
+    NoSuchResourceError,
+    OtherRevisionError,
+    PastResource,
+    StorageError,
+    StoredResource,
+    Terms,
+    kept_document,
+    name_in,
+    refuse,
+)
+from gatewright_controller.store.finished import finished
+
+log = logging.getLogger(__name__)
+TRIES = 10
+"""Of a write, while other controllers write the same resource."""
+
+
+@dataclass(frozen=True)
+class ResourceChange:
+    """What a write would do, or has done. revision: of what was there, None where nothing was. diff: unified, of the
+    YAML that is shown."""
+
+    action: Literal["created", "changed", "unchanged"]
+    revision: int | None
+    diff: str
+
+
+class Resources:
+    """One for each kind and controller."""
+
+    def __init__(self, kind: Kind, controller: Controller) -> None:
+        self.kind, self._controller, self._store = kind, controller, controller.store
+
+    def load(self) -> None:
+        """Hands what is stored to the nodes."""
+        revision = self._store.revision
+        for stored in self._store.resources(self.kind.name):
+            self.kind.adopt(stored, revision)
+
+    async def read_again(self, name: str, revision: int) -> None:
+        """What another controller has written of this name is handed to the nodes."""
+        self.adopt(name, await asyncio.to_thread(self._store.resource, self.kind.name, name), revision)
+
+    def adopt(self, name: str, stored: StoredResource | None, revision: int) -> None:
+        """What is stored of this name from now on."""
+        if stored:
+            self.kind.adopt(stored, revision)
+        else:
+            self.kind.forget(name, revision)
+
+    def list_stored(self) -> Sequence[StoredResource]:
+        """As `list`, for any thread."""
+        return self._store.resources(self.kind.name)
+
+    async def list(self) -> Sequence[StoredResource]:
+        """All, by name."""
+        return await asyncio.to_thread(self.list_stored)
+
+    async def get(self, name: str) -> StoredResource:
+        """Raises `NoSuchResourceError`."""
+        if (stored := await asyncio.to_thread(self._store.resource, self.kind.name, name)) is None:
+            raise NoSuchResourceError(self.kind.name, name)
+        return stored
+
+    async def put(self, document: JsonObject, terms: Terms = ANY_TERMS) -> tuple[StoredResource, ResourceChange]:
+        """In the place of what there is of this name. Raises `Invalid`, `OtherRevisionError`, `OtherOwnerError`."""
+        if mistakes := list(self.kind.mistakes(document)):
+            raise Invalid(mistakes)
+        return await finished(self._put(document, terms, None))
+
+    async def roll_back(
+        self, name: str, revision: int, terms: Terms = ANY_TERMS
+    ) -> tuple[StoredResource, ResourceChange]:
+        """As it was; also one that was deleted. Raises as `put`, and `NoSuchRevisionError`."""
+        past = await self.past(name, revision)
+        kept_document(past)
+        return await finished(self._put(None, terms, past))
+
+    async def try_put(self, document: JsonObject, terms: Terms = ANY_TERMS) -> tuple[JsonObject, ResourceChange]:
+        """As `put`, and nothing is written: what would be kept. Raises the same."""
+        if mistakes := list(self.kind.mistakes(document)):
+            raise Invalid(mistakes)
+        return await asyncio.to_thread(self._tried, document, terms, None)
+
+    async def try_roll_back(
+        self, name: str, revision: int, terms: Terms = ANY_TERMS
+    ) -> tuple[JsonObject, ResourceChange]:
+        """As `roll_back`, and nothing is written. Raises the same."""
+        past = await self.past(name, revision)
+        kept_document(past)
+        return await asyncio.to_thread(self._tried, None, terms, past)
+
+    async def delete(self, name: str, terms: Terms = ANY_TERMS) -> None:
+        """Raises `NoSuchResourceError`, `Invalid` where an API needs it, `OtherRevisionError`, `OtherOwnerError`."""
+        await finished(self._delete(name, terms))
+
+    async def history(self, name: str, before: int | None, limit: int) -> Sequence[Entry]:
+        """The newest first; those older than the revision `before`. Raises `NoSuchResourceError`: there never was
+        one."""
+        entries = await asyncio.to_thread(self._store.history, self.kind.name, name, before, limit)
+        if not entries and not await asyncio.to_thread(self._store.history, self.kind.name, name, None, 1):
+            raise NoSuchResourceError(self.kind.name, name)
+        return entries
+
+    async def past(self, name: str, revision: int) -> PastResource:
+        """As that write left it: `Store.at`. Raises `NoSuchRevisionError`."""
+        return await asyncio.to_thread(self._store.at, self.kind.name, name, revision)
+
+    async def diff(self, before: PastResource, after: PastResource) -> str:
+        """Unified, of the YAML that is shown of both."""
+        labels = [f"{past.entry.name}@{past.entry.revision}" for past in (before, after)]
+        return await asyncio.to_thread(self.diff_of, before.document, after.document, *labels)
+
+    def diff_of(self, before: JsonObject | None, after: JsonObject | None, *labels: str) -> str:
+        """Unified, of the YAML that is shown of two kept documents. labels: of both in the diff's head."""
+        old = yaml_text(self.kind.show(before)) if before else ""
+        changed = self.kind.changed(before, after) if before and after else {}
+        new = yaml_text(self.kind.show(after), changed) if after else ""
+        return unified(old, new, labels[0] if before else NOTHING, labels[1] if after else NOTHING)
+
+    def kept(self, document: JsonObject, stored: StoredResource | None) -> JsonObject:
+        """What a write of a valid document stores. Raises `Invalid`."""
+        return self.kind.keep(document, stored.document if stored else None)
+
+    async def _put(
+        self, document: JsonObject | None, terms: Terms, past: PastResource | None
+    ) -> tuple[StoredResource, ResourceChange]:
+        async with self._controller.writing:
+            before, stored = await asyncio.to_thread(self._written, document, terms, past)
+            change = await asyncio.to_thread(self._change, before, stored.document)
+            if before is None or stored.revision > before.revision:
+                self.kind.adopt(stored, stored.revision)
+                log.info(f"{self.kind.name} written", extra={"resource": stored.name, "revision": stored.revision})
+        return stored, change
+
+    def _written(
+        self, document: JsonObject | None, terms: Terms, past: PastResource | None
+    ) -> tuple[StoredResource | None, StoredResource]:
+        """What was there, and what is stored. Where another controller has written it since it was read, the write is
+        made anew."""
+        for _ in range(TRIES):
+            before, kept = self._prepared(document, terms, past)
+            seen = frozenset([before.revision if before else 0])
+            expected = seen if terms.expected is None else terms.expected
+            try:
+                return before, self._store.put_resource(self.kind.name, kept, replace(terms, expected=expected), past)
+            except OtherRevisionError:
+                if terms.expected is not None:
+                    raise
+        raise StorageError(f"the {self.kind.name} was written by others {TRIES} times meanwhile", full=False)
+
+    def _prepared(
+        self, document: JsonObject | None, terms: Terms, past: PastResource | None
+    ) -> tuple[StoredResource | None, JsonObject]:
+        """What is there, and what is to be kept: of a document, or of a past write, which is kept as it was."""
+        name = name_in(document) if document else past.entry.name if past else ""
+        before = self._store.resource(self.kind.name, name)
+        refuse(self.kind.name, name, before, terms)
+        kept = self.kept(document, before) if document else kept_document(past) if past else {}
+        terms.permit.refuse_other_resources(self.kind.name, kept)
+        self._refuse_unfit(name, kept)
+        return before, kept
+
+    def _tried(
+        self, document: JsonObject | None, terms: Terms, past: PastResource | None
+    ) -> tuple[JsonObject, ResourceChange]:
+        before, kept = self._prepared(document, terms, past)
+        return kept, self._change(before, kept)
+
+    def _change(self, before: StoredResource | None, kept: JsonObject) -> ResourceChange:
+        name = name_in(kept)
+        if before is None:
+            return ResourceChange("created", None, self.diff_of(None, kept, NOTHING, name))
+        diff = self.diff_of(before.document, kept, f"{name} of revision {before.revision}", name)
+        return ResourceChange("changed" if diff else "unchanged", before.revision, diff)
+
+    def _refuse_unfit(self, name: str, after: JsonObject | None) -> None:
+        """Raises `Invalid` where an API could not go on."""
+        text = self.kind.users(name)
+        apis = [stored.api for stored in self._store.list(containing=text)] if text else []
+        if mistakes := list(self.kind.unfit(name, after, apis)):
+            raise Invalid(mistakes)
+
+    async def _delete(self, name: str, terms: Terms) -> None:
+        async with self._controller.writing:
+            revision = await asyncio.to_thread(self._deleted, name, terms)
+            self.kind.forget(name, revision)
+        log.info(f"{self.kind.name} deleted", extra={"resource": name, "revision": revision})
+
+    def _deleted(self, name: str, terms: Terms) -> int:
+        if (stored := self._store.resource(self.kind.name, name)) is None:
+            raise NoSuchResourceError(self.kind.name, name)
+        refuse(self.kind.name, name, stored, terms)
+        self._refuse_unfit(name, None)
+        return self._store.delete_resource(self.kind.name, name, terms)
