@@ -9,7 +9,7 @@ from gatewright_cli.mistakes import ExitStatus
 
 ADD, CHANGE, MOVE, RENAME, DELETE = "add", "change", "move", "rename", "delete"
 ACTIONS = (ADD, CHANGE, MOVE, RENAME, DELETE)
-DELETED = "deleted"
+DELETED, STORED = "deleted", "stored"
 
 
 class _Message(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -61,7 +61,8 @@ class Plan(_Message, frozen=True):
 
 
 class Outcome(_Message, frozen=True):
-    """What has become of a resource. state: one of `management`, or DELETED."""
+    """What has become of a resource. state: one of `management`, DELETED, or STORED of a resource that
+    nodes do not acknowledge."""
 
     kind: str
     name: str

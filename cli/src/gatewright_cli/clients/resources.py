@@ -13,7 +13,7 @@ from gatewright_cli.clients.controller_refusals import NoAnswerError, RefusedErr
 from gatewright_cli.local_http import Answer, LocalClient, LocalHttpError
 
 ANSWER_SECONDS = 40.0
-ACCEPTED = 202
+CREATED, ACCEPTED = 201, 202
 LONGEST_WAIT = 300.0
 """Seconds: the controller takes no longer `?wait`."""
 Resource = dict[str, Any]
@@ -63,9 +63,17 @@ class Resources:
         content, headers = msgspec.json.encode(document), {"content-type": "application/json"}
         return self._decode(await self._ask("POST", path, content=content, headers=headers, params=terms))
 
-    async def act(self, path: str, query: Mapping[str, str], wait: float) -> Resource:
-        """Has the controller do what is at the path, and returns the resource. wait: how long it may take, in s."""
-        return self._decode(await self._ask("POST", path, params=query, timeout=self._client.timeout + wait))
+    async def put(
+        self, path: str, document: Resource, headers: Mapping[str, str], terms: Mapping[str, str]
+    ) -> tuple[Resource, bool]:
+        """Creates or replaces a resource. Returns it, and whether there was none. headers: such as If-Match."""
+        content, sent = msgspec.json.encode(document), {"content-type": "application/json", **headers}
+        answer = await self._ask("PUT", path, content=content, headers=sent, params=terms)
+        return self._decode(answer), answer.status_code == CREATED
+
+    async def act(self, path: str, query: Mapping[str, str] | None = None, wait: float = LONGEST_WAIT) -> Resource:
+        """Has the controller do what is at the path. Returns what it answers. wait: how long it may take, in s."""
+        return self._decode(await self._ask("POST", path, params=query or {}, timeout=self._client.timeout + wait))
 
     async def delete(
         self, path: str, wait: float, headers: Mapping[str, str], terms: Mapping[str, str] | None = None

@@ -33,7 +33,8 @@ def delete(
     wait: bool,
     timeout: float,
 ) -> None:
-    """Delete APIs by their names, or the Gateway that was written to the controller. The controller is named on stderr.
+    """Delete APIs or Secrets by their names, or the Gateway that was written to the controller. The controller is named
+    on stderr. A Secret that an API names is not deleted.
 
     Without its Gateway, the controller's nodes listen again on what they were started with.
 

@@ -51,11 +51,13 @@ def plan(
     import asyncio
 
     from gatewright_cli.commands.apis import applying, planning
-    from gatewright_cli.commands.apis.plan_file import write_plan
+    from gatewright_cli.commands.apis.plan_file import refuse_values, write_plan
 
     if prune and not owner:
         refuse(["expected --owner NAME with --prune, got none: name who applies the files"])
     documents = applying.load_unread(places, sys.stdin.buffer.read)
+    if output:
+        refuse_values(documents)
     target = applying.find_target(run_dir, controller)
     resources = planning.Ownership(owner, prune, take_over).resources(target, documents)
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 
 from gatewright_cli.commands.options import RUN_DIR, NamedController, controller_options
-from gatewright_cli.commands.resources.kinds import WRITTEN_KINDS, Kind, KindType, names_of
+from gatewright_cli.commands.resources.kinds import SERVED_KINDS, Kind, KindType, names_of
 from gatewright_cli.commands.resources.names import complete_names
 from gatewright_cli.commands.units import DURATION
 
 
 @click.command()
-@click.argument("kind", type=KindType(WRITTEN_KINDS))
+@click.argument("kind", type=KindType(SERVED_KINDS))
 @click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_names)
 @click.option("--for", "condition", type=click.Choice(["deployed", "deleted"]), required=True, help="What to wait for.")
 @click.option("--timeout", type=DURATION, default="30s", show_default=True, help="How long to wait, for all together.")

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
 import msgspec
+from gatewright_documents.json_reader import parse_json
+from gatewright_documents.mistake import Invalid
+from gatewright_documents.secret_masks import MASK
+from gatewright_documents.yaml_reader import parse_yaml
 
+from gatewright_cli.api_files import ApiFile
 from gatewright_cli.clients.plans import Plan, ResourceSet
-from gatewright_cli.mistakes import PreflightError
+from gatewright_cli.mistakes import PreflightError, refuse
 
+VALUES_IN_CLEAR = (
+    "expected no value of a Secret in a file that is kept, since it would stand there in clear: plan without -o, or "
+    "write the values by `gatewright secret set` and ******** in the document"
+)
 FORMAT: Literal["gatewright.dev/plan/v1"] = "gatewright.dev/plan/v1"
 
 
@@ -33,6 +43,22 @@ def write_plan(path: Path, resources: ResourceSet, plan: Plan) -> None:
     except OSError as error:
         scratch.unlink(missing_ok=True)
         raise PreflightError([f"{path}: {error.strerror}: name another file with -o"]) from error
+
+
+def refuse_values(documents: Iterable[ApiFile]) -> None:
+    """Raises PreflightError for Secrets with values in clear, since the file has the documents in it."""
+    refuse([f"{document.path}: {VALUES_IN_CLEAR}" for document in documents if _has_values(document)])
+
+
+def _has_values(document: ApiFile) -> bool:
+    parse = parse_json if document.path.suffix == ".json" else parse_yaml
+    try:
+        found = parse(document.content, "a resource")
+    except Invalid:
+        return False  # the controller says what is wrong with it
+    spec = found.get("spec")
+    values = spec.get("values") if isinstance(spec, dict) else None
+    return found.get("kind") == "Secret" and isinstance(values, dict) and any(text != MASK for text in values.values())
 
 
 def read_plan(path: Path) -> PlanFile:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from gatewright_cli.clients.plans import ACTIONS, DELETED, Applied, Change, Outcome, Plan, Unchanged
+from gatewright_cli.clients.plans import ACTIONS, DELETED, STORED, Applied, Change, Outcome, Plan, Unchanged
 
 Say = Callable[[str], None]
 DONE = {"add": "created", "change": "changed", "move": "moved", "delete": "deleted"}
@@ -58,7 +58,7 @@ def report_applied(applied: Applied, say: Say, *, waited: bool) -> None:
 
 
 def _state(outcome: Outcome) -> str:
-    if outcome.state == DELETED:
+    if outcome.state in (DELETED, STORED):
         return ""
     reason = " ".join(outcome.reason.split())
     return f", {outcome.state}: {reason}" if reason else f", {outcome.state}"
@@ -76,8 +76,8 @@ def _by_name(changes: tuple[Change, ...], unchanged: tuple[Unchanged, ...]) -> I
 
 
 def label(kind: str, name: str) -> str:
-    """An API's name; there is one Gateway."""
-    return name if kind == "Api" else kind
+    """An API's name, another kind with its name; there is one Gateway."""
+    return name if kind == "Api" else kind if kind == "Gateway" else f"{kind} {name}"
 
 
 def differences(before: Plan, now: Plan) -> Iterator[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gatewright_cli.api_files import ApiFile
 from gatewright_cli.clients.controller_refusals import DeployError, InvalidError
 from gatewright_cli.clients.management import DEPLOYED
-from gatewright_cli.clients.plans import DELETED, ConflictError, Plan, ResourceSet, SourceText
+from gatewright_cli.clients.plans import DELETED, STORED, ConflictError, Plan, ResourceSet, SourceText
 from gatewright_cli.clients.resources import LONGEST_WAIT
 from gatewright_cli.commands.apis.applying import Say, Target
 from gatewright_cli.commands.apis.plan_report import differences, report_applied, report_plan, report_trial
@@ -103,5 +103,5 @@ async def apply_set(
     except DeployError as error:
         return report_refusal(error, resources, report_error, reviewed)
     report_applied(applied, say, waited=seconds is not None)
-    settled = all(outcome.state in (DEPLOYED, DELETED) for outcome in applied.resources)
+    settled = all(outcome.state in (DEPLOYED, DELETED, STORED) for outcome in applied.resources)
     return ExitStatus.DONE if seconds is None or settled else ExitStatus.NOT_DEPLOYED

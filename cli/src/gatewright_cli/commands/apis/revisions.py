@@ -11,18 +11,20 @@ import msgspec
 from gatewright_cli.clients.management import ApiChange, GatewayStatus, Management
 from gatewright_cli.commands.apis.applying import Say, Target, report_outcomes
 from gatewright_cli.commands.columns import cell_text, lines_in_columns
+from gatewright_cli.commands.resources.kinds import WRITTEN_KINDS
 from gatewright_cli.mistakes import ExitStatus, PreflightError
 
 REFERENCE = re.compile(r"(?:(?P<kind>[A-Za-z]+)/)?(?P<name>[^@/]+)(?:@(?P<revision>-?[0-9]{1,18}))?")
 API, GATEWAY = "api", "gateway"
+REVISED = {kind.name: kind for kind in WRITTEN_KINDS}
 NEWEST = 0
 HEADINGS = ("REVISION", "ACTION", "AT", "ACTOR", "ORIGIN", "OWNER", "REASON")
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A resource, and one of its revisions: `orders`, `orders@3`, `gateway/gateway@-1`. revision: None if none is
-    named.
+    """A resource, and one of its revisions: `orders`, `orders@3`, `secret/pay@3`, `gateway/gateway@-1`. revision: None
+    if none is named.
     """
 
     kind: str
@@ -34,15 +36,16 @@ class Reference:
         """Raises PreflightError."""
         found = REFERENCE.fullmatch(text)
         kind = (found["kind"] or API).lower() if found else ""
-        if not found or kind not in (API, GATEWAY) or (kind == GATEWAY and found["name"] != GATEWAY):
-            expected = "expected NAME or NAME@REVISION of an API, or gateway/gateway"
+        if not found or kind not in REVISED or (kind == GATEWAY and found["name"] != GATEWAY):
+            others = ", ".join(f"{other}/NAME" for other in REVISED if other not in (API, GATEWAY))
+            expected = f"expected NAME or NAME@REVISION of an API, {others} or gateway/gateway"
             raise PreflightError([f"{text}: {expected}: `gatewright history NAME` lists revisions"])
         return cls(kind, found["name"], None if found["revision"] is None else int(found["revision"]))
 
     @property
     def path(self) -> str:
         """Of the resource in the management API."""
-        return f"/v1/apis/{self.name}" if self.kind == API else "/v1/gateway"
+        return REVISED[self.kind].path_of(self.name)
 
     def of_revision(self) -> int:
         """The revision. Raises PreflightError if none is named."""
@@ -128,6 +131,9 @@ async def roll_back(target: Target, reference: Reference, seconds: float | None,
     verb = "unchanged" if before == after else f"rolled back to {after.source.rpartition('@')[2]}"
     if reference.kind == API:
         return await report_outcomes(target, {reference.name: verb}, seconds, say)
+    if reference.kind != GATEWAY:
+        say(f"{reference.name} {verb}")
+        return ExitStatus.DONE
     status = msgspec.json.decode(content, type=_GatewayResource).status
     if restart := status.change.restart:
         verb += f", waits for a restart: {', '.join(restart)}"
@@ -138,7 +144,7 @@ async def roll_back(target: Target, reference: Reference, seconds: float | None,
 async def try_roll_back(target: Target, reference: Reference, say: Say) -> None:
     """Reports what `roll_back` would change. Raises DeployError if it would be refused."""
     content = await target.management.roll_back(reference.path, reference.of_revision(), dry_run=True)
-    if reference.kind == API:
+    if reference.kind != GATEWAY:
         change = msgspec.json.decode(content, type=_Tried).status.change
         say(f"{reference.name} would be {change.kind}")
         text = change.diff

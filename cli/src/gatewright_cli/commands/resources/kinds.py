@@ -31,8 +31,8 @@ class Kind:
 
     name_of: the name of a resource, which `-o name` prints. matches: whether a resource is meant by a name, for kinds
     that the controller only lists; None: GET PATH/NAME has it. document: what a person writes of it, for `-o yaml`.
-    filters: the query parameters of its list that `get` has options for. is_written: whether it can be deleted, and
-    waited for.
+    filters: the query parameters of its list that `get` has options for. is_written: whether it can be deleted,
+    and has a history.
     """
 
     name: str
@@ -201,7 +201,27 @@ FILE = Kind(
     ),
     lambda document: str(document["file"]),
 )
-KINDS = (API, FILE, GATEWAY, NODE, POLICY)
+SECRET = Kind(
+    "secret",
+    "secrets",
+    "/v1/secrets",
+    (
+        Column("NAME", _api_name),
+        Column("KEYS", lambda secret: ",".join(sorted(secret["spec"]["values"]))),
+        Column("LABELS", _labels, wide=True),
+        Column("OWNER", _status("owner"), wide=True),
+        Column("REVISION", _status("revision"), wide=True),
+        Column("UPDATED", _status("updatedAt")),
+        Column("USED BY", lambda secret: ",".join(secret["status"]["usedBy"])),
+        Column("STATE", _status("state")),
+        Column("REASON", _status("reason")),
+    ),
+    _api_name,
+    document=_written,
+    filters=("label", "owner"),
+    is_written=True,
+)
+KINDS = (API, FILE, GATEWAY, SECRET, NODE, POLICY)
 
 
 class KindType(click.ParamType[Kind]):
@@ -234,7 +254,9 @@ class KindType(click.ParamType[Kind]):
 
 
 WRITTEN_KINDS = tuple(kind for kind in KINDS if kind.is_written)
-"""Those that can be deleted, and waited for."""
+"""Those that can be deleted, and have a history."""
+SERVED_KINDS = (API, GATEWAY)
+"""Those that nodes acknowledge: they can be waited for."""
 
 
 def names_of(kind: Kind, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,4 +1,5 @@
-"""The secrets that an operator gives a run: the management API's token, and the system parameters of policies.
+"""The secrets that an operator gives a run: the management API's token, the system parameters of policies, and the keys
+that encrypt Secrets.
 
 They come in environment variables, or better in files that variables name. Every process of the same user can read the
 environment that a process started with (proc(5), /proc/PID/environ), also after that process has changed its own copy.
@@ -19,10 +20,12 @@ from gatewright_cli.node.files.run_dir import RunDir
 
 TOKEN = "GATEWRIGHT_CONTROLLER_TOKEN"  # noqa: S105 - the name of a variable
 SYSTEM_PARAMETERS = "GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS"
+SECRET_KEY = "GATEWRIGHT_CONTROLLER_SECRET_KEY"  # noqa: S105 - the name of a variable
 HANDED_OVER = "GATEWRIGHT_SECRETS_FD"
-"""Names the descriptor of a memfd with both values as JSON, for the program that is executed again."""
+"""Names the descriptor of a memfd with their values as JSON, for the program that is executed again."""
 TOKEN_FILE = "management-token"  # noqa: S105 - the name of a file
 SYSTEM_PARAMETERS_FILE = "system-parameters.yaml"
+SECRET_KEY_FILE = "secret-keys"  # noqa: S105 - the name of a file
 TOKEN_BYTES = 32
 
 Environment = MutableMapping[str, str]
@@ -30,22 +33,27 @@ Environment = MutableMapping[str, str]
 
 @dataclass(frozen=True, repr=False)
 class OperatorSecrets:
-    """token: of the management API. system_parameters: YAML, as the operator wrote it."""
+    """token: of the management API. system_parameters: YAML, as the operator wrote it. secret_key: keys that came in a
+    variable; "" for none, and for those in a file, which the controller reads itself, again and again.
+    """
 
     token: str
     system_parameters: str
+    secret_key: str = ""
 
     def write(self, run_dir: RunDir) -> None:
         """Writes the secrets into files of the run directory, 0600, which are removed with it."""
         run_dir.write(TOKEN_FILE, f"{self.token}\n")
         run_dir.write(SYSTEM_PARAMETERS_FILE, self.system_parameters)
+        if self.secret_key:
+            run_dir.write(SECRET_KEY_FILE, f"{self.secret_key}\n")
 
 
 def start_without_secrets(environment: Environment = os.environ) -> None:
     """If secrets are in the environment, executes the program again, with the same arguments and pid, and does not
     return; `from_environment` then finds them.
     """
-    secrets = {name: environment[name] for name in (TOKEN, SYSTEM_PARAMETERS) if environment.get(name)}
+    secrets = {name: environment[name] for name in (TOKEN, SYSTEM_PARAMETERS, SECRET_KEY) if environment.get(name)}
     if not secrets:
         return
     descriptor = os.memfd_create("gatewright-secrets", 0)  # 0: it outlives execve
@@ -75,13 +83,17 @@ def from_environment(environment: Environment = os.environ) -> OperatorSecrets:
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
             mistakes.append(f"{name}_FILE: expected a file that can be read, got {file}: {reason}")
+    environment.pop(SECRET_KEY, None)
+    if secrets.get(SECRET_KEY) and environment.get(f"{SECRET_KEY}_FILE"):
+        mistakes.append(f"expected either {SECRET_KEY} or {SECRET_KEY}_FILE, got both: leave one out")
     token = secrets.get(TOKEN)
     if token is not None and not _is_token(token.strip()):
         mistakes.append(f"{TOKEN}: expected a token of printable ASCII characters without spaces, got other characters")
     if mistakes:
         raise PreflightError(mistakes)
     own = os.urandom(TOKEN_BYTES).hex()
-    return OperatorSecrets(own if token is None else token.strip(), secrets.get(SYSTEM_PARAMETERS, ""))
+    own_token = own if token is None else token.strip()
+    return OperatorSecrets(own_token, secrets.get(SYSTEM_PARAMETERS, ""), secrets.get(SECRET_KEY, ""))
 
 
 def client_token(environment: Mapping[str, str] = os.environ) -> str:

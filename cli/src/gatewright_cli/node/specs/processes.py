@@ -16,7 +16,7 @@ from gatewright_cli.isolation.levels import Isolation
 from gatewright_cli.node.files import state_sources
 from gatewright_cli.node.files.controller_tls import ControllerTls
 from gatewright_cli.node.files.joined_controller import JoinedController
-from gatewright_cli.node.files.operator_secrets import SYSTEM_PARAMETERS_FILE, TOKEN_FILE
+from gatewright_cli.node.files.operator_secrets import SECRET_KEY_FILE, SYSTEM_PARAMETERS_FILE, TOKEN_FILE
 from gatewright_cli.node.files.run_dir import RunDir
 from gatewright_cli.node.files.state_sources import StateSources
 from gatewright_cli.node.listeners import gateway
@@ -179,6 +179,7 @@ def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
     """The controller of a node, which renders the Gateway; also writes its document into the run directory."""
     address, base, tls = settings.controller or "", settings.controller_url or "", settings.controller_tls
     elsewhere, database = _database_variable(), database_of(settings.state_dir)
+    secret_keys = run_dir.path / SECRET_KEY_FILE
     own = f"Its database is in {settings.state_dir}; another --state-dir starts with a new one."
     socket, challenges, metrics = (run_dir.socket(name) for name in ("controller", CHALLENGES, CONTROLLER_METRICS))
     options: Flags = {
@@ -196,6 +197,7 @@ def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         **({"state-key": str(settings.state_key.absolute())} if settings.state_key else {}),
         "token-file": str(run_dir.path / TOKEN_FILE),
         "system-parameters-file": str(run_dir.path / SYSTEM_PARAMETERS_FILE),
+        **({"secret-key-file": str(secret_keys)} if secret_keys.exists() else {}),
         "gateway": str(gateway.write_document(run_dir, settings.gateway)),
         "rendered-gateway": str(run_dir.file(gateway.RENDERED)),
         "acme-folder": str(gateway.acme_folder(settings.state_dir)),
