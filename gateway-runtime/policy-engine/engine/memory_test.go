@@ -1,14 +1,35 @@
 package engine
 
-import "testing"
+import (
+	"runtime"
+	"testing"
 
-func TestGarbageIsFewWhereBodiesAreMany(t *testing.T) {
-	for held, most := range map[int64]int64{0: 64 << 20, 32 << 20: 68 << 20, 128 << 20: 80 << 20, 1 << 30: 192 << 20} {
-		if garbage := int64(garbagePercent(held)) * (usualState + held) / 100; garbage > most || garbage < most*9/10 {
-			t.Errorf("%d bytes held: expected about %d bytes of garbage, got %d", held, most, garbage)
+	"gatewright.dev/policy-engine/internal/await"
+)
+
+func TestGarbageIsFewWhereStateAndBodiesAreMany(t *testing.T) {
+	const mib = 1 << 20
+	for _, c := range []struct{ state, held, most int64 }{
+		{0, 0, 64 * mib}, {0, 32 * mib, 68 * mib}, {0, 128 * mib, 80 * mib}, {0, 1 << 30, 192 * mib},
+		{116 * mib, 0, 89 * mib}, {316 * mib, 0, 139 * mib}, {316 * mib, 128 * mib, 155 * mib},
+	} {
+		garbage := int64(garbagePercent(c.state, c.held)) * (max(c.state, usualState) + c.held) / 100
+		if garbage > c.most || garbage < c.most*9/10 {
+			t.Errorf("%d bytes of state and %d held: expected about %d bytes of garbage, got %d", c.state, c.held, c.most, garbage)
 		}
 	}
-	if got := garbagePercent(0); got != usualPercent {
+	if got := garbagePercent(0, 0); got != usualPercent {
 		t.Errorf("expected %d %% with nothing held, got %d", usualPercent, got)
+	}
+}
+
+func TestEachGarbageCollectionIsNoticed(t *testing.T) {
+	collections := watchCollections(t.Context())
+	for range 3 {
+		runtime.GC()
+		await.Receive(t, collections, "word of a garbage collection")
+	}
+	if liveBytes() <= 0 {
+		t.Error("expected to know what the collection has left")
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"gatewright.dev/policy-engine/internal/extproc"
 	"gatewright.dev/policy-engine/internal/grpcstream"
 	"gatewright.dev/policy-engine/internal/peers"
+	"gatewright.dev/policy-engine/internal/xds"
 )
 
 // servers are the engine's sockets and their servers.
@@ -36,7 +37,7 @@ type endpoint struct {
 func (e *Engine) listen(ctx context.Context) (*servers, error) {
 	s := &servers{
 		extProcServer: extproc.NewServer(exchange.NewServer(e.table, e.counters, &e.watches), e.redactAnalytics, e.options.Log).GRPC(),
-		xdsServer:     grpc.NewServer(),
+		xdsServer:     grpc.NewServer(grpc.ForceServerCodecV2(xds.Codec{})),
 		adminServer:   admin.Server(e.adminSources()),
 	}
 	e.xds.Register(s.xdsServer)

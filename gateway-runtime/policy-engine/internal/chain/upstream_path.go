@@ -3,6 +3,7 @@ package chain
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -14,19 +15,20 @@ type UpstreamPath struct {
 	Substitution string // in RE2's syntax: \1 is the first group
 }
 
-// upstreamPaths are a chain's rules, by upstream.
-type upstreamPaths map[string]rewriteRule
+// upstreamPaths are a chain's rules, a few: one for each upstream.
+type upstreamPaths []rewriteRule
 
 type rewriteRule struct {
+	upstream      string
 	context, base string
 	pattern       *regexp.Regexp
 	substitution  string
 }
 
 func newUpstreamPaths(paths []UpstreamPath, context string) (upstreamPaths, error) {
-	rules := make(upstreamPaths, len(paths))
+	rules := make(upstreamPaths, 0, len(paths))
 	for _, path := range paths {
-		rule := rewriteRule{context: strings.TrimSuffix(context, "/"), base: path.Base}
+		rule := rewriteRule{upstream: path.Upstream, context: strings.TrimSuffix(context, "/"), base: path.Base}
 		if path.Pattern != "" {
 			pattern, err := regexp.Compile(path.Pattern)
 			if err != nil {
@@ -34,7 +36,7 @@ func newUpstreamPaths(paths []UpstreamPath, context string) (upstreamPaths, erro
 			}
 			rule.pattern, rule.substitution = pattern, expansion(path.Substitution)
 		}
-		rules[path.Upstream] = rule
+		rules = append(rules, rule)
 	}
 	return rules, nil
 }
@@ -61,10 +63,11 @@ func expansion(substitution string) string {
 
 // rewrite returns the path that the upstream would get; "" if nothing goes upstream, or the upstream is not known yet.
 func (p upstreamPaths) rewrite(path, upstream string) string {
-	rule, known := p[upstream]
-	if !known {
+	at := slices.IndexFunc(p, func(rule rewriteRule) bool { return rule.upstream == upstream })
+	if at < 0 {
 		return ""
 	}
+	rule := &p[at]
 	if rule.pattern != nil {
 		return rule.pattern.ReplaceAllString(path, rule.substitution)
 	}

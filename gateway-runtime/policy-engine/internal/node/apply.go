@@ -155,10 +155,8 @@ func (n *Node) commit(converged convergence, outcomes outcomes) {
 // replace makes next (nil: no version) the running version of an API, and retires the versions that it replaces.
 func (n *Node) replace(api string, next *version) {
 	current := n.running[api]
-	if next == nil {
-		delete(n.running, api)
-	} else {
-		n.running[api] = next
+	n.setRunning(api, next)
+	if next != nil {
 		n.queue.Remove(api)
 		if next.acknowledged {
 			delete(n.unserved, api)

@@ -128,7 +128,7 @@ func (n *Node) rollBack(ctx context.Context, converged convergence, outcomes out
 			n.reject(n.queue.Put(message, v.revision, secretsOf(message)), refused.err, outcomes)
 		}
 		n.chains.release(v.message)
-		delete(n.running, v.bundle.API)
+		n.setRunning(v.bundle.API, nil)
 		switch {
 		case v.previous != nil:
 			before = append(before, v.previous)
@@ -138,7 +138,7 @@ func (n *Node) rollBack(ctx context.Context, converged convergence, outcomes out
 	}
 	again := n.rollout.converge(ctx, n.target(n.running, n.running), before, n.timing.Probe)
 	for _, v := range append(again.accepted, again.pending...) {
-		n.running[v.bundle.API] = v
+		n.setRunning(v.bundle.API, v)
 	}
 	for _, refused := range again.refused {
 		n.chains.release(refused.candidate.message)

@@ -51,7 +51,7 @@ func (n *Node) build(entry *queuedAPI, outcomes outcomes) *build {
 func (n *Node) startBuild(entry *queuedAPI) *build {
 	var names [][]string
 	if n.unserved[entry.Message.GetApi()].GetDigest() != entry.Message.GetDigest() {
-		names = n.running.newNames(entry.Bundle)
+		names = n.newNames(entry.Bundle)
 	}
 	b := n.chains.startBuild(entry.Message, func() error { return n.names.resolve(n.background.lifetime, names) }, func(b *build) {
 		if !deliver(n.background, n.background.built, b) {

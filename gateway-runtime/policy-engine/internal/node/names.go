@@ -21,22 +21,37 @@ type nameResolver struct {
 
 // newNames returns the names that Envoy will resolve for the first time for a bundle, by cluster. A cluster that runs already, for
 // this API or for another one, keeps the last addresses of its names, even if they do not resolve now.
-func (r running) newNames(bundle *xds.Bundle) (names [][]string) {
+func (n *Node) newNames(bundle *xds.Bundle) (names [][]string) {
+	if len(bundle.Names) > 0 && n.resolved == nil {
+		n.resolved = n.running.resolvedClusters()
+	}
 	for _, cluster := range slices.Sorted(maps.Keys(bundle.Names)) {
-		if !r.hasCluster(cluster) {
+		if !n.resolved[cluster] {
 			names = append(names, bundle.Names[cluster])
 		}
 	}
 	return names
 }
 
-func (r running) hasCluster(name string) bool {
+// resolvedClusters returns the clusters of the versions whose names Envoy resolves.
+func (r running) resolvedClusters() map[string]bool {
+	clusters := map[string]bool{}
 	for _, current := range r {
-		if _, found := current.bundle.Clusters[name]; found {
-			return true
+		for name := range current.bundle.Names {
+			clusters[name] = true
 		}
 	}
-	return false
+	return clusters
+}
+
+// setRunning makes a version the running one of its API; nil: none.
+func (n *Node) setRunning(api string, v *version) {
+	if v == nil {
+		delete(n.running, api)
+	} else {
+		n.running[api] = v
+	}
+	n.resolved = nil
 }
 
 // resolve returns an error for each cluster of which no name resolves. Envoy would accept an unknown name and have no address to

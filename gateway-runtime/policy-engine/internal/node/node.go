@@ -150,6 +150,7 @@ type Node struct {
 	background *background
 
 	running    running
+	resolved   map[string]bool             // clusters of running versions whose names Envoy resolves; nil: not known since one has changed
 	unserved   map[string]*statedir.Bundle // last good versions that did not come up: they stay on disk, and are tried again
 	queue      *buildQueue                 // the newest bundles of APIs that do not run, or not yet
 	rollout    *rollout
