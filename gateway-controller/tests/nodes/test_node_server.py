@@ -13,6 +13,7 @@ import grpc
 import pytest
 from gatewright_controller._gen import node_pb2, node_pb2_grpc
 from gatewright_controller.apis.controller import Controller
+from gatewright_controller.nodes import node_server
 from gatewright_controller.nodes.deployment import Deployment
 from gatewright_controller.nodes.node_server import ListenError, start_node_server
 from gatewright_controller.nodes.observations import Observations
@@ -20,6 +21,8 @@ from gatewright_controller.translate import Bundle
 from gatewright_documents.mistake import Invalid
 from gatewright_documents.values import JsonObject
 from grpc import aio
+
+from e2e.kit.cut_network import running_network
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
@@ -367,3 +370,26 @@ async def test_a_process_may_be_newer_than_the_file_that_names_it(tmp_path: Path
         await node.close()
     finally:
         await server.stop(1)
+
+
+async def test_a_node_that_is_cut_off_counts_as_away_though_its_connection_stays_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With times a tenth of what they are. gRPC waits for a minute where one of them is missing."""
+    faster = tuple((name, value // 10 if name.endswith("_ms") else value) for name, value in node_server.OPTIONS)
+    monkeypatch.setattr(node_server, "OPTIONS", faster)
+    deployment, observations = unobserved()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = await start_node_server(deployment, observations, f"127.0.0.1:{port}")
+    with running_network(port) as network:
+        node = NodeStream(f"127.0.0.1:{network.port}")
+        await node.hello()
+        await node.update()
+        network.cut()
+        async with asyncio.timeout(20):
+            while deployment.nodes:
+                await deployment.wait_for_change()
+        await node.close()
+    await server.stop(1)

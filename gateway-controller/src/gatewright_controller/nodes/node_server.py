@@ -30,6 +30,7 @@ OPTIONS = (
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),  # 15 s after it was cut off, a node counts as away
+    ("grpc.http2.ping_timeout_ms", 5_000),  # else a minute, whatever the line before says
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # nodes do the same; without this it is 5 minutes
 )
 SOCKET_MODE = 0o600
