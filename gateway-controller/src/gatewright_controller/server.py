@@ -9,9 +9,9 @@ import importlib.util
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from gatewright_documents.mistake import Invalid, Mistake
 from gatewright_documents.os_errors import os_reason
@@ -38,7 +38,7 @@ from gatewright_controller.management.api import ApiLimits, create_app
 from gatewright_controller.management.management_server import STOP_SECONDS, Listener, management_server
 from gatewright_controller.model import gateway_from_document, milliseconds
 from gatewright_controller.nodes.deployment import Deployment
-from gatewright_controller.nodes.node_access import NodeAccess, NodeTls
+from gatewright_controller.nodes.node_access import NodeAccess, NodeTls, NotNowError
 from gatewright_controller.nodes.node_server import ListenError, start_node_server
 from gatewright_controller.nodes.observations import Observations
 from gatewright_controller.nodes.watching import Watching
@@ -52,13 +52,14 @@ from gatewright_controller.retention import Keep, Pruning
 from gatewright_controller.settings import PREFIX, Settings
 from gatewright_controller.signed_state import signing_key
 from gatewright_controller.states import Export, States
-from gatewright_controller.store import Store
+from gatewright_controller.store import StorageError, Store
 from gatewright_controller.translate import EdgeSettings
 
 if TYPE_CHECKING:
     from gatewright_controller.local.listener_tls import ListenerTls
 
 log = logging.getLogger(__name__)
+P, T = ParamSpec("P"), TypeVar("T")
 
 
 async def serve(settings: Settings) -> None:
@@ -161,7 +162,7 @@ async def _run(
         observations,
         settings.node_listen,
         peers,
-        controller.recheck_upstreams,
+        _asking_store(controller.recheck_upstreams),
         _nodes_network(settings, controller.store),
     )
     serving = asyncio.create_task(server.serve(sockets=[listener.socket]))
@@ -229,7 +230,20 @@ def _nodes_network(settings: Settings, store: Store) -> tuple[NodeTls, NodeAcces
     if mistakes := list(unreadable(settings.node_tls_authority)) if settings.node_tls_authority else []:
         raise ListenError(f"nodeTlsAuthority: {mistakes[0]}")
     _host_and_port(settings.node_tls_listen)
-    return NodeTls(settings.node_tls_listen, *files), NodeAccess(KnownTokens(store).caller)
+    return NodeTls(settings.node_tls_listen, *files), NodeAccess(_asking_store(KnownTokens(store).caller))
+
+
+def _asking_store(ask: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+    """The same, for the nodes' side, which knows no store. It raises `NotNowError`."""
+
+    @functools.wraps(ask)
+    async def asked(*arguments: P.args, **named: P.kwargs) -> T:
+        try:
+            return await ask(*arguments, **named)
+        except StorageError as error:
+            raise NotNowError(str(error)) from None
+
+    return asked
 
 
 @contextlib.asynccontextmanager

@@ -15,7 +15,7 @@ from gatewright_controller._gen import node_pb2, node_pb2_grpc
 from gatewright_controller.access import Caller, Grant, Scope
 from gatewright_controller.nodes import node_access
 from gatewright_controller.nodes.deployment import Deployment
-from gatewright_controller.nodes.node_access import NodeAccess, NodeTls
+from gatewright_controller.nodes.node_access import NodeAccess, NodeTls, NotNowError
 from gatewright_controller.nodes.node_server import ListenError, start_node_server
 from gatewright_controller.nodes.observations import Observations
 from grpc import aio
@@ -28,12 +28,14 @@ REFUSED = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED, g
 
 @dataclass
 class Network:
-    """A server of nodes over the network. tokens: callers by the text of their token."""
+    """A server of nodes over the network. tokens: callers by the text of their token. asked: how often, while the
+    store does not answer; None: it does."""
 
     signer: Authority
     tls: NodeTls
     deployment: Deployment
     tokens: dict[str, Caller] = field(default_factory=dict)
+    asked: int | None = None
 
     @asynccontextmanager
     async def stream(
@@ -87,6 +89,9 @@ async def open_network(tmp_path: Path) -> AsyncIterator[Callable[..., object]]:
         network = Network(signer, tls, Deployment())
 
         async def find(text: str) -> Caller | None:
+            if network.asked is not None:
+                network.asked += 1
+                raise NotNowError
             return network.tokens.get(text)
 
         server = await start_node_server(
@@ -195,6 +200,28 @@ async def test_a_deleted_token_ends_its_streams(
         del network.tokens["node"]
         assert await call.read() is aio.EOF
     assert network.deployment.nodes == {}
+
+
+async def test_while_no_token_can_be_read_streams_stay_and_none_is_opened(
+    open_network: Callable[..., object], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A token that was deleted meanwhile ends its stream afterwards."""
+    monkeypatch.setattr(node_access, "RECHECK_SECONDS", 0.01)
+    network: Network = await open_network()  # type: ignore[misc]
+    network.tokens["node"] = NODE
+    async with network.stream("node") as call:
+        await call.write(hello("n1"))
+        assert isinstance(await call.read(), node_pb2.ControllerMessage)
+        network.asked = 0
+        async with asyncio.timeout(60):
+            while network.asked < 3:
+                await asyncio.sleep(0.01)
+        assert await network.outcome("n2", "node") == "UNAVAILABLE"
+        assert network.deployment.nodes.keys() == {"n1"}
+        assert [record.message for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
+        network.asked = None
+        del network.tokens["node"]
+        assert await call.read() is aio.EOF
 
 
 async def test_a_renewed_certificate_is_shown_to_new_streams(open_network: Callable[..., object]) -> None:

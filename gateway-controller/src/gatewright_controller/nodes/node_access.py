@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -61,10 +62,14 @@ class NodeTls:
         return tuple((status.st_mtime_ns, status.st_ino) for status in (Path(file).stat() for file in files if file))
 
 
+class NotNowError(Exception):
+    """The store, which decides it, does not answer now."""
+
+
 class NodeAccess:
     """Asked for each stream. A stream that is not encrypted comes from this machine, by a socket that checks its peers.
 
-    find: for tokens.
+    find: for tokens. Raises `NotNowError`.
     """
 
     def __init__(self, find: FindCaller) -> None:
@@ -72,8 +77,13 @@ class NodeAccess:
         self._refused: dict[str, str] = {}  # why, by node, as it was logged
 
     async def admit(self, context: Context, node_id: str, labels: Mapping[str, str]) -> None:
-        """Ends the stream with UNAUTHENTICATED or PERMISSION_DENIED where it may not be this node's."""
-        if refusal := await self._refusal(context, node_id, labels):
+        """Ends the stream with UNAUTHENTICATED or PERMISSION_DENIED where it may not be this node's; with UNAVAILABLE
+        where that is not known now: the node tries again."""
+        try:
+            refusal = await self._refusal(context, node_id, labels)
+        except NotNowError:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the controller cannot read its tokens now")
+        if refusal:
             code, why = refusal
             if self._refused.get(node_id) != why:  # the node tries again and again
                 log.warning("node refused", extra={"node": node_id, "peer": context.peer(), "reason": why})
@@ -83,13 +93,19 @@ class NodeAccess:
 
     async def watch(self, context: Context, node_id: str, labels: Callable[[], Mapping[str, str]]) -> str:
         """Returns once the stream may be this node's no longer, and why. labels: those that it has now."""
-        while not (refusal := await self._refusal(context, node_id, labels())):
+        refusal = None
+        while not refusal:
             await asyncio.sleep(RECHECK_SECONDS)
+            with contextlib.suppress(NotNowError):  # not known now: the stream stays what it was
+                refusal = await self._refusal(context, node_id, labels())
         return refusal[1]
 
     async def permits(self, context: Context, node_id: str, labels: Mapping[str, str]) -> bool:
-        """Whether the stream may be this node's, with other labels than before."""
-        return not await self._refusal(context, node_id, labels)
+        """Whether the stream may be this node's, with other labels than before. Not while that is not known."""
+        try:
+            return not await self._refusal(context, node_id, labels)
+        except NotNowError:
+            return False
 
     async def _refusal(
         self, context: Context, node_id: str, labels: Mapping[str, str]

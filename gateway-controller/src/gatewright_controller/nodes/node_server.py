@@ -19,7 +19,7 @@ from gatewright_controller._gen import node_pb2, node_pb2_grpc
 from gatewright_controller.local.peers import ENGINE, PeerCheck, Rule, in_file
 from gatewright_controller.local.relay import Relay, Unnamed
 from gatewright_controller.nodes.deployment import UNAPPLIED_STATES, Deployment, Node
-from gatewright_controller.nodes.node_access import Context, NodeAccess, NodeTls
+from gatewright_controller.nodes.node_access import Context, NodeAccess, NodeTls, NotNowError
 from gatewright_controller.nodes.observations import Observations, ObservingNode
 from gatewright_controller.resource.node_labels import label_mistakes
 
@@ -35,7 +35,7 @@ OPTIONS = (
 )
 SOCKET_MODE = 0o600
 AdminMoved = Callable[[], Awaitable[None]]
-"""Called when a node's admin listener is elsewhere than was known."""
+"""Called when a node's admin listener is elsewhere than was known. Raises `NotNowError`."""
 
 
 async def _ignore_admin() -> None:
@@ -62,7 +62,10 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
     ) -> AsyncIterator[node_pb2.ControllerMessage]:
         hello = await _hello(request_iterator, context)
         await self._admit(context, hello.node_id, hello.labels)
-        await self._learn_admin_address(hello)  # before the first update, which may bring an API that names it
+        try:
+            await self._learn_admin_address(hello)  # before the first update, which may bring an API that names it
+        except NotNowError:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the controller cannot read its APIs now")
         node = self._deployment.connect(hello)
         self._observations.nodes_changed()
         log.info("node connected", extra={"node": node.id, "apis": len(node.sent), "policies": len(node.policies)})
@@ -103,6 +106,8 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
                 if message.HasField("report"):
                     _log_unapplied(node, message.report)
                     self._deployment.report(node, message.report)
+        except NotNowError:
+            pass  # the stream ends, and the node opens another one
         finally:
             self._deployment.disconnect(node)
 
@@ -124,8 +129,13 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
             self._deployment.disconnect(node)
 
     async def _learn_admin_address(self, hello: node_pb2.Hello) -> None:
+        """Raises `NotNowError`; the address counts as one that is not known, then."""
         if self._deployment.learn_admin_address(hello):
-            await self._admin_moved()
+            try:
+                await self._admin_moved()
+            except NotNowError:
+                self._deployment.admin_addresses.pop(hello.node_id, None)
+                raise
 
     async def Observe(  # noqa: N802 - gRPC's name
         self,
