@@ -77,13 +77,13 @@ def _serve(settings: Settings) -> int:
     gc.disable()  # what is imported stays: a collection would go over all of it and find nothing
     from gatewright_controller.nodes.node_server import ListenError  # here, for what only prints does without a server
     from gatewright_controller.server import serve
-    from gatewright_controller.store import StoreError
+    from gatewright_controller.store import StorageError, StoreError
 
     gc.freeze()
     gc.enable()
     try:
         asyncio.run(serve(settings))
-    except (ListenError, StoreError) as error:
+    except (ListenError, StorageError, StoreError) as error:
         log.error(str(error))
         return 1
     return 0

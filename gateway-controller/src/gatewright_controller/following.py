@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
@@ -15,7 +16,8 @@ from gatewright_controller.resource.claims import Claim, claims_of
 from gatewright_controller.store import API, Changes, StorageError, StoredApi, context_of
 
 log = logging.getLogger(__name__)
-RETRY_SECONDS = 1.0
+RETRY_SECONDS, JITTER = 0.5, 0.25
+"""After the database did not answer; a share of itself longer at most."""
 
 
 class Following:
@@ -38,8 +40,9 @@ class Following:
                 try:
                     await self.catch_up()
                 except StorageError as error:
-                    log.error("what other controllers have written is not read", extra={"reason": str(error)})
-                    await asyncio.sleep(RETRY_SECONDS)
+                    if not error.away:  # which the store logs
+                        log.error("what other controllers have written is not read", extra={"reason": str(error)})
+                    await asyncio.sleep(RETRY_SECONDS * random.uniform(1, 1 + JITTER))  # noqa: S311 - no secret
                     written.set()
         finally:
             listening.cancel()

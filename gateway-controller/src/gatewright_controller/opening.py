@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -29,8 +30,9 @@ from gatewright_controller.settings import Settings
 from gatewright_controller.store import NoDatabaseError, Store, open_store
 
 log = logging.getLogger(__name__)
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 10.0
-"""Between two tries; each is twice the one before."""
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, JITTER = 0.1, 0.5, 0.25
+"""Between two tries; each is twice the one before, and a share of itself longer at most. Nodes wait for this controller
+as long as it waits for its database."""
 
 
 async def open_database(settings: Settings, listener: Listener, stop: asyncio.Event) -> Store | None:
@@ -45,7 +47,7 @@ async def open_database(settings: Settings, listener: Listener, stop: asyncio.Ev
             raise
         waiting = _Waiting(str(error))
     log.error("%s", waiting.reason, extra={"meanwhile": "the node serves its last good state"})
-    metrics = serving_metrics(settings.metrics_listen, settings.peers, Metrics(database_open=False))
+    metrics = serving_metrics(settings.metrics_listen, settings.peers, Metrics(has_database=lambda: False))
     async with _answering(settings, listener, waiting), metrics:
         return await _opened(settings.database, waiting, stop)
 
@@ -61,7 +63,7 @@ async def _opened(url: str, waiting: _Waiting, stop: asyncio.Event) -> Store | N
     pause = FIRST_PAUSE_SECONDS
     while not stop.is_set():
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(pause):
+            async with asyncio.timeout(pause * random.uniform(1, 1 + JITTER)):  # noqa: S311 - no secret
                 await stop.wait()
         pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
         try:

@@ -124,10 +124,12 @@ async def _run(
     stop: asyncio.Event,
 ) -> None:
     gateways, kinds = beside
-    states, export = _states(settings, controller.deployment)
+    deployment, store = controller.deployment, controller.store
+    states, export = _states(settings, deployment)
     metrics = Metrics(
-        controller.deployment.states,
-        lambda: len(controller.deployment.nodes),
+        deployment.states,
+        lambda: len(deployment.nodes),
+        lambda: not store.trouble,
         state_export=lambda: (export.status.revision, bool(export.status.error)) if export else None,
     )
     observations = Observations(controller.deployment)
@@ -163,7 +165,7 @@ async def _run(
         settings.node_listen,
         peers,
         _asking_store(controller.recheck_upstreams),
-        _nodes_network(settings, controller.store),
+        _nodes_network(settings, store),
     )
     serving = asyncio.create_task(server.serve(sockets=[listener.socket]))
     host, port = listener.socket.getsockname()[:2]

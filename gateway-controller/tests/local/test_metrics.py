@@ -55,7 +55,7 @@ async def test_apis_and_nodes_are_counted(
 
 
 def test_a_controller_without_its_database_reports_it() -> None:
-    assert samples(Metrics(database_open=False).text().decode())["gatewright_controller_database_open",] == 0
+    assert samples(Metrics(has_database=lambda: False).text().decode())["gatewright_controller_database_open",] == 0
 
 
 def test_a_wheel_has_no_distribution_of_the_controllers(monkeypatch: pytest.MonkeyPatch) -> None:

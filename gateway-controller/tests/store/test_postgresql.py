@@ -96,11 +96,53 @@ def test_a_server_that_restarts_is_used_again(store: Store, postgresql: postgres
     try:
         with pytest.raises(StorageError) as refused:
             store.create(api("b", "/b"))
-        assert not refused.value.full
+        assert (refused.value.full, refused.value.away, refused.value.unknown) == (False, True, False)
+        assert store.trouble == str(refused.value)
+        assert "start the server, or correct the address" in store.trouble
     finally:
         postgresql.start()
     assert store.create(api("c", "/c")).revision == 2
+    assert store.trouble == ""
     assert [kept.name for kept in store.list()] == ["a", "c"]
+
+
+def test_a_server_that_is_away_is_logged_once_for_each_reason(
+    store: Store, postgresql: postgresql_server.Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    postgresql.stop()
+    try:
+        for _ in range(5):
+            with pytest.raises(StorageError):
+                store.list()
+    finally:
+        postgresql.start()
+    store.list()
+    store.list()
+    *reasons, again = [record.message for record in caplog.records if record.name.endswith("database_state")]
+    assert len(reasons) == len(set(reasons)) <= 2, "the server that ends, and the server that is away"
+    assert again == "the database answers again"
+
+
+SLOW_COMMIT = """
+CREATE FUNCTION wait_long() RETURNS trigger AS $$ BEGIN PERFORM pg_sleep(300); RETURN NULL; END $$ LANGUAGE plpgsql;
+CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON history DEFERRABLE INITIALLY DEFERRED
+FOR EACH ROW EXECUTE FUNCTION wait_long()
+"""
+
+
+def test_of_a_write_whose_commit_was_sent_it_is_not_known_whether_it_was_stored(store: Store, url: str) -> None:
+    administer(url, SLOW_COMMIT)
+    with ThreadPoolExecutor(1) as thread, psycopg.connect(url, autocommit=True) as connection:
+        write = thread.submit(store.create, api("a", "/a"))
+        ended = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'COMMIT' AND wait_event = 'PgSleep'"
+        )
+        while not connection.execute(ended).fetchall():
+            assert not write.done(), write.exception()
+        with pytest.raises(StorageError) as lost:
+            write.result(60)
+    assert (lost.value.away, lost.value.unknown) == (True, True)
 
 
 def test_a_connection_that_was_ended_costs_no_write(store: Store, url: str) -> None:

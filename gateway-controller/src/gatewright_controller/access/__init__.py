@@ -3,6 +3,7 @@
 from gatewright_controller.access.callers import (
     EVERYTHING,
     LOCAL,
+    STRANGER,
     Caller,
     Grant,
     NotPermittedError,
@@ -20,6 +21,7 @@ __all__ = [
     "PREFIX",
     "RIGHTS",
     "ROLES",
+    "STRANGER",
     "Caller",
     "Grant",
     "NotPermittedError",

@@ -128,5 +128,7 @@ class Caller:
         return Permit(self.actor, scopes if is_bound else None, "gateway:write" in self.rights)
 
 
+STRANGER = Caller("stranger")
+"""Comes without a token that is known."""
 LOCAL = Caller("local", (Grant("admin"),))
 """Any client on this machine, where no token is configured."""

@@ -46,14 +46,14 @@ log = logging.getLogger(__name__)
 
 
 class Metrics:
-    """Of one controller. api_states: how many APIs are in each state now; nodes: how many are connected; database_open:
-    whether the controller has its database; state_export: what becomes of the export of states."""
+    """Of one controller. api_states: how many APIs are in each state now; nodes: how many are connected; has_database:
+    whether the controller has its database now; state_export: what becomes of the export of states."""
 
     def __init__(
         self,
         api_states: Callable[[], Mapping[str, int]] = dict,
         nodes: Callable[[], int] = lambda: 0,
-        database_open: bool = True,
+        has_database: Callable[[], bool] = lambda: True,
         state_export: StateExport = lambda: None,
     ) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -79,7 +79,7 @@ class Metrics:
         )
         for rows in (REVISIONS, AUDIT_ENTRIES):
             self._pruned.labels(rows)
-        self._registry.register(_State(api_states, nodes, database_open, state_export))
+        self._registry.register(_State(api_states, nodes, has_database, state_export))
 
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """One request more. route: its pattern, never a path."""
@@ -104,10 +104,10 @@ class _State(Collector):
         self,
         api_states: Callable[[], Mapping[str, int]],
         nodes: Callable[[], int],
-        database_open: bool,
+        has_database: Callable[[], bool],
         state_export: StateExport,
     ) -> None:
-        self._api_states, self._nodes, self._database_open = api_states, nodes, database_open
+        self._api_states, self._nodes, self._has_database = api_states, nodes, has_database
         self._state_export = state_export
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
@@ -118,8 +118,8 @@ class _State(Collector):
         yield GaugeMetricFamily("gatewright_controller_nodes", "Nodes that are connected.", value=self._nodes())
         yield GaugeMetricFamily(
             "gatewright_controller_database_open",
-            "1 while the controller has its database; 0 while it cannot open it: nodes serve their last good state.",
-            value=self._database_open,
+            "1 while the controller has its database; 0 while it cannot open or reach it: nodes serve what they have.",
+            value=self._has_database(),
         )
         if (export := self._state_export()) is not None:
             revision, is_failing = export

@@ -11,12 +11,12 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gatewright_controller.access import LOCAL, Caller, Grant
+from gatewright_controller.access import LOCAL, STRANGER, Caller, Grant
 from gatewright_controller.inspector import is_page_file
 from gatewright_controller.local.loopback import is_loopback
-from gatewright_controller.management.callers import CALLER, STRANGER
 from gatewright_controller.management.problems import Problem, on_provider_away, on_storage, problem_response
 from gatewright_controller.management.rate_limits import RateLimit, refuse_more
+from gatewright_controller.management.rows import CALLER
 from gatewright_controller.management.table import is_open
 from gatewright_controller.oidc import NotSignedInError, ProviderAwayError
 from gatewright_controller.store import StorageError

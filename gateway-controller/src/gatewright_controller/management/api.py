@@ -81,13 +81,13 @@ def create_app(
     folder: the files that all APIs are taken from."""
     bodies, deployment = Bodies(max_request_bytes), controller.deployment
     kinds = kinds or open_kinds(controller, Keyring())
-    metrics = metrics or Metrics(deployment.states, lambda: len(deployment.nodes))
+    metrics = metrics or Metrics(deployment.states, lambda: len(deployment.nodes), lambda: not controller.store.trouble)
     watching = watching or Watching(Observations(deployment))
     documents = NodeDocuments(watching.observations, deployment, limits.documents)
     folder_endpoints = FolderEndpoints(folder)
     endpoints = (
         folder_endpoints,
-        ProcessEndpoints(metrics),
+        ProcessEndpoints(metrics, lambda: controller.store.trouble),
         DocumentEndpoints(lambda: openapi(PARTS)),
         ApiEndpoints(controller, bodies),
         PlanEndpoints(Plans(controller, gateways, kinds), deployment, bodies),

@@ -13,11 +13,11 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gatewright_controller import kinds
+from gatewright_controller.access import STRANGER
 from gatewright_controller.management.authors import author_of
-from gatewright_controller.management.callers import CALLER, STRANGER
 from gatewright_controller.management.problems import Problem
 from gatewright_controller.management.rate_limits import RateLimit
-from gatewright_controller.management.rows import ROW, Row
+from gatewright_controller.management.rows import CALLER, ROW, Row
 from gatewright_controller.store import API, GATEWAY, TOKEN, AuditEntry, Author, StorageError, Store
 from gatewright_controller.times import timestamp, utc_now
 
@@ -42,6 +42,7 @@ class Audited:
 
     def __init__(self, app: ASGIApp, store: Store) -> None:
         self._app, self._store = app, store
+        self._lacking = 0  # entries, since the last one that was stored
         self._strangers, self._known = RateLimit(rate=0.2, burst=50), RateLimit(rate=10, burst=500)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,9 +72,14 @@ class Audited:
         try:
             await asyncio.to_thread(self._store.record, entry_of(scope, status, body))
         except StorageError as error:
-            log.error(
-                "the audit log lacks an entry", extra={"reason": str(error), "path": scope["path"][:LONGEST_PATH]}
-            )
+            self._lacking += 1
+            if not error.away or self._lacking == 1:  # one line for all requests while the database is away
+                extra = {"reason": str(error), "path": scope["path"][:LONGEST_PATH]}
+                log.error("the audit log lacks an entry", extra=extra)
+            return
+        if self._lacking > 1:
+            log.error("the audit log lacks entries", extra={"count": self._lacking})
+        self._lacking = 0
 
 
 def is_entered(scope: Scope, status: int) -> bool:

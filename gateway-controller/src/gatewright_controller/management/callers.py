@@ -6,12 +6,8 @@ from starlette.requests import Request
 
 from gatewright_controller.access import Caller, Permit
 from gatewright_controller.management.problems import Problem
-from gatewright_controller.management.rows import Row
+from gatewright_controller.management.rows import CALLER, Row
 
-CALLER = "gatewright_caller"
-"""Of a scope: the `Caller`."""
-STRANGER = Caller("stranger")
-"""Who comes without a token that is known."""
 PERMIT = "gatewright_permit"
 """Of a scope: what the request may touch."""
 

@@ -15,11 +15,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gatewright_controller.management.bodies import ReadObject
-from gatewright_controller.management.callers import CALLER
 from gatewright_controller.management.json_answer import JsonAnswer
 from gatewright_controller.management.problems import Problem
 from gatewright_controller.management.rate_limits import RateLimit, refuse_more
-from gatewright_controller.management.rows import Answer, Body, Part, Row
+from gatewright_controller.management.rows import CALLER, Answer, Body, Part, Row
 from gatewright_controller.management.shapes import access as shapes
 from gatewright_controller.oidc import NotSignedInError, People, ProviderAnswer
 

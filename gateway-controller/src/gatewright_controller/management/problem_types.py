@@ -3,4 +3,4 @@
 from __future__ import annotations
 
 NO_DATABASE = "urn:gatewright:problem:no-database"
-"""The controller cannot open its database, and tries again; `detail` is the reason with its cure."""
+"""The controller cannot open its database, or has lost it, and tries again; `detail` is the reason with its cure."""

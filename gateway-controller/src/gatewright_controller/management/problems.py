@@ -13,11 +13,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from gatewright_controller.access import NotPermittedError
+from gatewright_controller.access import STRANGER, NotPermittedError
 from gatewright_controller.gateway.gateways import GatewayOfFileError, NoGatewayError
 from gatewright_controller.kinds import KINDS
 from gatewright_controller.management.json_answer import JsonAnswer
 from gatewright_controller.management.plan_shapes import shaped_plan
+from gatewright_controller.management.problem_types import NO_DATABASE
+from gatewright_controller.management.rows import CALLER
 from gatewright_controller.management.shapes import problem as shapes
 from gatewright_controller.oidc import ProviderAwayError
 from gatewright_controller.plans import ForeignError, MovedError
@@ -178,11 +180,19 @@ def _on_no_token(_: Request, error: Exception) -> Response:
 def on_storage(request: Request, error: Exception) -> Response:
     """The database does not do now what is asked of it."""
     assert isinstance(error, StorageError)
-    log.error("storage failed", extra={"reason": str(error), "method": request.method, "path": request.url.path})
+    if not error.away:  # which the store logs, once for each reason
+        log.error("storage failed", extra={"reason": str(error), "method": request.method, "path": request.url.path})
     if error.full:
         return problem_response(507, "there is no room to store the change; what was stored before is as it was")
-    detail = "the controller's storage does not answer; its log says why. What was stored before is as it was"
-    return problem_response(503, detail, {"retry-after": RETRY_SECONDS})
+    stored = "what was stored before is as it was"
+    if error.unknown:
+        stored = "it is not known whether the change was stored: read it again"
+    if not error.away:
+        detail = f"the controller's storage does not answer, and its log says why; {stored}"
+        return problem_response(503, detail, {"retry-after": RETRY_SECONDS})
+    is_known = request.scope.get(CALLER, STRANGER) != STRANGER  # a stranger is not told where the database is
+    reason = str(error) if is_known else "the controller has no connection to its database, and its log says why"
+    return problem_response(503, f"{reason}; {stored}", {"retry-after": RETRY_SECONDS}, type=NO_DATABASE)
 
 
 def on_provider_away(_: Request, error: Exception) -> Response:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -12,13 +14,15 @@ from gatewright_controller.management.shapes.process import Health
 
 
 class ProcessEndpoints:
-    """Of the controller itself."""
+    """Of the controller itself. trouble: why it has no database; "" while it has one."""
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+    def __init__(self, metrics: Metrics, trouble: Callable[[], str] = str) -> None:
+        self._metrics, self._trouble = metrics, trouble
 
     async def health(self, _: Request) -> Response:
         """200 while the process answers."""
+        if trouble := self._trouble():
+            return JsonAnswer(Health(status="no database", reason=trouble))
         return JsonAnswer(Health(status="ok"))
 
     async def metrics(self, _: Request) -> Response:

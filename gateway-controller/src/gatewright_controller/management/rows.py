@@ -26,6 +26,8 @@ Shapes = tuple[Any, ...]
 """Types of which msgspec makes a JSON Schema; a value is of any of them."""
 
 
+CALLER = "gatewright_caller"
+"""Of a scope: the `Caller`."""
 ROW = "gatewright_row"
 """Of a scope: the `Row` whose endpoint answers."""
 

@@ -40,6 +40,10 @@ class Store(Protocol):
     def revision(self) -> int:
         """Of the newest write; 0 before the first."""
 
+    @property
+    def trouble(self) -> str:
+        """Why the database does not answer, with the cure, by its last use; "" while it does."""
+
     def create(self, api: Api, versions: Versions = (), terms: Terms = ANY_TERMS) -> StoredApi:
         """Raises `ApiExistsError`, `ContextTakenError`."""
 

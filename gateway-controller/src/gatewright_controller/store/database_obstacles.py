@@ -59,9 +59,14 @@ def sqlite_obstacle(path: str, error: sqlite3.Error | OSError) -> str:
     return f"{path}: {reason}; let the controller's user read and write this file and its folder"
 
 
+def reason_of(error: BaseException | None) -> str:
+    """What the driver says, in one line."""
+    return " ".join(str(error).split())
+
+
 def postgresql_obstacle(place: str, error: BaseException | None) -> str:
     """The same of a server. error: the driver's."""
-    reason = " ".join(str(error).split())
+    reason = reason_of(error)
     state = sqlstate(error) or next((code for words, code in REFUSALS.items() if words in reason), "")
     cure = CURES.get(state) or CURES.get(state[:2]) or UNREACHABLE
     return f"{place}: {reason}; {cure}"

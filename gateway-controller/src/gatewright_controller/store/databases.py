@@ -24,9 +24,10 @@ def open_sql_store(url: str, migrations: Sequence[Migration] = MIGRATIONS) -> Sq
     scheme, separator, path = url.partition(":")
     if scheme in POSTGRESQL and separator:
         from gatewright_controller.store.notifications import NOTIFY  # here, for a start with SQLite
-        from gatewright_controller.store.postgresql import listening_to, open_postgresql
+        from gatewright_controller.store.postgresql import listening_to, obstacle_of, open_postgresql
 
-        return SqlStore(open_postgresql(url, migrations), contextlib.nullcontext(), NOTIFY, listening_to(url))
+        engine = open_postgresql(url, migrations)
+        return SqlStore(engine, contextlib.nullcontext(), NOTIFY, listening_to(url), obstacle_of(url))
     if scheme != "sqlite" or not separator or not path:
         expected = "expected a database such as sqlite:/var/lib/gatewright/controller.db or postgresql://HOST/NAME"
         raise StoreError(f"{expected}, got {scheme + ':…' if '@' in url else url!r}")

@@ -66,10 +66,12 @@ class ContextTakenError(Exception):
 
 
 class StorageError(Exception):
-    """The storage does not do now what is asked of it; what was stored is as it was. `full`: for want of room."""
+    """The storage does not do now what is asked of it. full: for want of room. away: the database does not answer.
+    unknown: whether the write was stored, since its connection was lost after its commit was sent; else what was stored
+    is as it was."""
 
-    def __init__(self, reason: str, full: bool) -> None:
-        self.full = full
+    def __init__(self, reason: str, full: bool, *, away: bool = False, unknown: bool = False) -> None:
+        self.full, self.away, self.unknown = full, away, unknown
         super().__init__(reason)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,7 +14,8 @@ NOTIFY = f"NOTIFY {CHANNEL}"
 """In a writing transaction: heard once that is committed."""
 LOOK_SECONDS = 5.0
 """After which is looked without having heard of anything: what is heard may be lost with a connection."""
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 5.0
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, JITTER = 0.1, 0.5, 0.25
+"""Between two tries to connect; each is twice the one before, and a share of itself longer at most."""
 
 
 async def listen(options: Mapping[str, Any], written: Callable[[], None]) -> None:
@@ -37,5 +39,5 @@ async def listen(options: Mapping[str, Any], written: Callable[[], None]) -> Non
             if pause == FIRST_PAUSE_SECONDS:
                 reason = " ".join(str(error).split())
                 log.warning("writes of other controllers are not heard; trying again", extra={"reason": reason})
-        await asyncio.sleep(pause)
+        await asyncio.sleep(pause * random.uniform(1, 1 + JITTER))  # noqa: S311 - no secret
         pause = min(2 * pause, LONGEST_PAUSE_SECONDS)

@@ -59,6 +59,12 @@ def listening_to(url: str) -> Callable[[Callable[[], None]], Coroutine[None, Non
     return partial(listen, _connection_options(url))
 
 
+def obstacle_of(url: str) -> Callable[[BaseException | None], str]:
+    """Why the database there does not answer, by the driver's error."""
+    place = _place(_connection_options(url))
+    return lambda error: f"the controller has no connection to its database: {postgresql_obstacle(place, error)}"
+
+
 @contextlib.contextmanager
 def _connected(url: str) -> Iterator[tuple[Engine, str]]:
     """The engine, and the database for people. An error within disposes of the engine."""

@@ -19,7 +19,8 @@ from gatewright_controller.store.audit_rows import AuditEntry, AuditFilter, inse
 from gatewright_controller.store.authors import ANY_TERMS, NO_OWNER, Author, Terms
 from gatewright_controller.store.batches import write_batch
 from gatewright_controller.store.changes import changes_since
-from gatewright_controller.store.database_obstacles import is_full
+from gatewright_controller.store.database_obstacles import is_full, reason_of
+from gatewright_controller.store.database_state import DatabaseState, Obstacle
 from gatewright_controller.store.errors import ApiExistsError, NoSuchApiError, NoSuchResourceError, StorageError
 from gatewright_controller.store.past import entries, newest_document, past_resource
 from gatewright_controller.store.pruning import START, Position, Pruned, PruningRound, Retention, find_excess
@@ -76,14 +77,24 @@ class _UnchangedError(Exception):
 class SqlStore:
     """`turn`: what a thread holds while it uses the engine; SQLite's one connection is used by one thread at a time.
     notify: the statement by which other controllers hear of a write, and `listen` how this one hears of theirs; None
-    where there are no others.
+    where there are no others. obstacle: why the database does not answer, by the driver's error.
     """
 
     def __init__(
-        self, engine: Engine, turn: AbstractContextManager[object], notify: str = "", listen: Listen | None = None
+        self,
+        engine: Engine,
+        turn: AbstractContextManager[object],
+        notify: str = "",
+        listen: Listen | None = None,
+        obstacle: Obstacle = reason_of,
     ) -> None:
         self.engine = engine
         self._turn, self._notify, self._listen = turn, notify, listen
+        self._database = DatabaseState(obstacle)
+
+    @property
+    def trouble(self) -> str:
+        return self._database.trouble
 
     @property
     def is_shared(self) -> bool:
@@ -334,12 +345,20 @@ class SqlStore:
     @contextmanager
     def _using(self, *, writes: bool = False) -> Iterator[Connection]:
         """A connection in one transaction; committed at its end, undone by any exception."""
-        with self._turn:
+        connected = committing = False
+        with self._database.trying(), self._turn:
             try:
-                with self.engine.connect().execution_options(writes=writes) as connection, connection.begin():
-                    yield connection
+                with self.engine.connect().execution_options(writes=writes) as connection:
+                    connected = True
+                    self._database.note_answer()
+                    with connection.begin():
+                        yield connection
+                        committing = writes
             except DBAPIError as error:
-                raise StorageError(" ".join(str(error.orig).split()), is_full(error.orig)) from error
+                if error.connection_invalidated or not connected:
+                    reason = self._database.note_failure(error.orig)
+                    raise StorageError(reason, full=False, away=True, unknown=committing) from error
+                raise StorageError(reason_of(error.orig), is_full(error.orig)) from error
             except PoolTimeoutError as error:
                 raise StorageError("all connections to the database are in use", full=False) from error
 

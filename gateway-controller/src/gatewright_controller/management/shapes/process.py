@@ -16,7 +16,7 @@ class Health(Answered, frozen=True):
 
     status: Literal["ok", "no database"]
     reason: str | UnsetType = UNSET
-    """Why there is no database: the controller opens it again and again."""
+    """Why there is no database: the controller tries again and again."""
 
 
 class LogLevel(Struct, frozen=True):
