@@ -59,7 +59,8 @@ if TYPE_CHECKING:
     from gatewright_controller.local.listener_tls import ListenerTls
 
 log = logging.getLogger(__name__)
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 async def serve(settings: Settings) -> None:
