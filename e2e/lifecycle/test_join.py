@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import httpx
 import pytest
 
 from e2e.kit.certificates import Authority, authority
-from e2e.kit.gateway import Gateway, api, attach, credentials, eventually, running
+from e2e.kit.commands import command
+from e2e.kit.gateway import Gateway, Json, api, attach, credentials, eventually, running
 from e2e.kit.listening import free_port
+from e2e.kit.traffic import traffic
 from e2e.kit.upstream import Upstream
 
 pytestmark = pytest.mark.timeout(180)
@@ -48,13 +51,21 @@ def ask_controller(gateway: Gateway, signer: Authority, method: str, path: str, 
     return httpx.request(method, url, verify=trust, headers=credentials(gateway.run_dir), **values)  # type: ignore[arg-type]
 
 
-def join_options(first: Gateway, signer: Authority, port: int, role: str) -> list[str]:
-    """Those of a second node, which has a new token with this role."""
-    created = ask_controller(first, signer, "POST", "/v1/tokens", json={"name": "second", "role": role})
-    token = signer.folder / "token"
+def join_options(
+    first: Gateway, signer: Authority, port: int, role: str, node: str = "second", **labels: str
+) -> list[str]:
+    """Those of another node, which has a new token with this role, for nodes with these labels."""
+    wanted = {"name": node, "role": role, "labels": labels}
+    created = ask_controller(first, signer, "POST", "/v1/tokens", json=wanted)
+    token = signer.folder / f"token-{node}"
     token.write_text(created.json()["token"])
     files = "--join-authority", str(signer.file), "--join-token-file", str(token)
-    return ["--join", f"127.0.0.1:{port}", *files, "--node-id", "second"]
+    return ["--join", f"127.0.0.1:{port}", *files, "--node-id", node]
+
+
+def command_output(gateway: Gateway, *words: str) -> str:
+    """What the command prints."""
+    return subprocess.run(command(gateway, *words), capture_output=True, text=True, check=True, timeout=90).stdout
 
 
 def test_a_node_joins_with_a_token_and_serves_on_without_the_controller(
@@ -82,3 +93,55 @@ def test_a_node_that_is_refused_says_why(
         eventually("the node says why", lambda: second.find_records(error=why))
         (line,) = first.find_records(message="node refused")
         assert (line["node"], line["reason"]) == ("second", why), "said once"
+
+
+def test_nodes_with_different_labels_run_what_is_for_them(
+    build: Path, tmp_path: Path, upstream: Upstream, first: Gateway, signer: Authority, port: int
+) -> None:
+    """An API moves from one to the other and is served all the time; a token with labels opens for no other node."""
+
+    def write(zone: str) -> Json:
+        document = api("placed", upstream.url, [attach("mark", {"name": zone})])
+        document["spec"]["nodes"] = {"zone": zone}
+        method, path = ("PUT", "/v1/apis/placed") if zone == "us" else ("POST", "/v1/apis")
+        answer: Json = ask_controller(first, signer, method, path, json=document, params={"wait": "30"}).json()
+        return answer["status"]  # type: ignore[no-any-return]
+
+    def placed(node: Gateway) -> int:
+        return httpx.get(f"{node.url}/placed/x").status_code
+
+    alone = write("eu")
+    assert (alone["state"], alone["unplaced"]) == ("pending", True)
+    assert alone["reason"].startswith("expected a node with zone=eu, got first (no labels): start a node with --node-")
+    east, west = (join_options(first, signer, port, "node", zone, zone=zone) for zone in ("eu", "us"))
+    with (
+        running(build, tmp_path / "east", *east, "--node-label", "zone=eu", "--node-label", "tier=edge") as east_node,
+        running(build, tmp_path / "west", *west, "--node-label", "zone=us") as west_node,
+    ):
+        eventually("the API runs where it is to", lambda: placed(east_node) == 200)
+        assert (placed(west_node), placed(first)) == (404, 404)
+        with traffic(f"{east_node.url}/placed/x") as (flow,):
+            flow.wait_for(20)
+            moved = write("us")
+            assert (moved["state"], [node["node"] for node in moved["nodes"]]) == ("deployed", ["us"])
+            assert placed(west_node) == 200
+            eventually("the other node has removed it", lambda: placed(east_node) == 404)
+        assert flow.counts().keys() <= {200, 404}
+        assert command_output(first, "node", "list").splitlines()[0].split()[:3] == ["NAME", "LABELS", "STATE"]
+        shown = command_output(first, "node", "show", "eu")
+        assert "tier=edge,zone=eu" in shown, shown
+        drained = command_output(
+            first, "node", "drain", "us", "--accept", "0s", "--wait", "60s", "--reason", "new kernel"
+        )
+        assert drained.startswith("us drained, by token since "), drained
+        assert ": new kernel" in drained
+        assert command_output(first, "node", "undrain", "us", "--wait", "60s") == "us serving\n"
+        assert placed(west_node) == 200
+    with running(build, tmp_path / "east", *east, "--node-label", "zone=us") as claiming:
+        why = (
+            "expected the labels zone=eu of the node eu, as its token has them, got zone=us: "
+            "start the node with --node-label zone=eu, or give it another token"
+        )
+        eventually("the node says why", lambda: claiming.find_records(error=why))
+        eventually("so does the controller", lambda: first.find_records(message="node refused", reason=why))
+        assert placed(claiming) == 404

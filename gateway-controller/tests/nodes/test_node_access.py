@@ -142,7 +142,7 @@ async def test_a_token_with_labels_opens_for_nodes_that_have_them(
     ] == [
         (
             node,
-            f"expected the labels zone=eu, which token:eu is for, of the node {node}, got {got}: "
+            f"expected the labels zone=eu of the node {node}, as its token has them, got {got}: "
             "start the node with --node-label zone=eu, or give it another token",
         )
         for node, got in (("n1", "zone=us"), ("n2", "no labels"))

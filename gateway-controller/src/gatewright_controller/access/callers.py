@@ -115,7 +115,7 @@ class Caller:
         wanted = " or ".join(labels_text(scope.labels) for scope in named)
         options = " ".join(f"--node-label {key}={value}" for key, value in sorted(named[0].labels.items()))
         return (
-            f"expected the labels {wanted}, which {self.actor} is for, of the node {node}, got {labels_text(labels)}: "
+            f"expected the labels {wanted} of the node {node}, as its token has them, got {labels_text(labels)}: "
             f"start the node with {options}, or give it another token"
         )
 
