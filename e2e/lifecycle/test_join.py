@@ -15,6 +15,7 @@ from e2e.kit.certificates import Authority, authority
 from e2e.kit.commands import command
 from e2e.kit.gateway import Gateway, Json, api, attach, credentials, eventually, running
 from e2e.kit.listening import free_port
+from e2e.kit.places import ROOT
 from e2e.kit.traffic import traffic
 from e2e.kit.upstream import Upstream
 
@@ -145,3 +146,23 @@ def test_nodes_with_different_labels_run_what_is_for_them(
         eventually("the node says why", lambda: claiming.find_records(error=why))
         eventually("so does the controller", lambda: first.find_records(message="node refused", reason=why))
         assert placed(claiming) == 404
+
+
+def test_a_node_of_another_build_rejects_what_it_lacks_and_serves_the_rest(
+    tmp_path: Path, upstream: Upstream, first: Gateway, signer: Authority, port: int
+) -> None:
+    manifest = tmp_path / "small.yaml"
+    policies = [{"name": "log-message", "filePath": str(ROOT / "policies" / "log-message")}]
+    manifest.write_text(json.dumps({"version": "v1", "policies": policies}))
+    output = tmp_path / "small"
+    subprocess.run(["gatewright", "build", "--manifest", str(manifest), "--output", str(output)], check=True)
+    plain = ask_controller(first, signer, "POST", "/v1/apis", json=api("plain", upstream.url))
+    assert plain.status_code == 201, plain.text
+    with running(output, tmp_path / "second", *join_options(first, signer, port, "node")) as second:
+        eventually("it serves what it can", lambda: httpx.get(f"{second.url}/plain/x").status_code == 200)
+        assert httpx.get(f"{second.url}/shared/x").status_code == 503
+        assert httpx.get(f"{first.url}/shared/x").status_code == 200
+        status = ask_controller(first, signer, "GET", "/v1/apis/shared/status").json()
+        assert {node["node"]: node["state"] for node in status["nodes"]} == {"first": "deployed", "second": "rejected"}
+        shown = command_output(first, "node", "show", "second")
+        assert "has no policy mark:v1.0.0; build it in, or take it off the API (shared)" in shown, shown
