@@ -5,47 +5,25 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from e2e.kit.gateway import eventually
+from e2e.docs.shell_pages import script, stop
 from e2e.kit.listening import free_port
 from e2e.kit.markdown import page
 from e2e.kit.places import ROOT
 
 PAGE = "docs/tutorial/tls-in-production.md"
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 READY = (
     "gatewright run --controller-port 0 > run.log 2>&1 & echo $! > run.pid\n"
     "until grep -q '^ready' run.log; do sleep 0.1; kill -0 $(cat run.pid); done"
 )
 STATUS = "$(gatewright status --json | python3 -c 'import json, sys; print(json.load(sys.stdin)[\"%s\"])')"
 pytestmark = pytest.mark.timeout(180)
-
-
-def script(text: str) -> str:
-    """The page as a program: what has a file's name above it is written there, and commands are run.
-
-    The output of each block of commands is behind a line `## HEADING NUMBER`.
-    """
-    lines, numbers = ["set -eu"], dict[str, int]()
-    for match in BLOCK.finditer(text):
-        before = text[: match.start()].rstrip()
-        heading = before.rpartition("\n## ")[2].splitlines()[0]
-        language, content = match.groups()
-        if language == "sh":
-            numbers[heading] = numbers.get(heading, 0) + 1
-            lines.append(f"echo '## {heading} {numbers[heading]}'\n{content}")
-        else:
-            name = re.findall(r"`([\w/.]+\.\w+)`", before.splitlines()[-1])[0]
-            lines.append(f"cat > {name} <<'EOF'\n{content}EOF\n")
-    return "\n".join(lines)
 
 
 def on_this_machine(text: str, folder: Path) -> str:
@@ -106,14 +84,6 @@ def test_strict_clients_accept_its_certificates(tmp_path: Path) -> None:
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.endswith("etc/tls/shop.example.com.pem: OK\n")
-
-
-def stop(folder: Path) -> None:
-    for file in folder.glob("*.pid"):
-        pid = int(file.read_text())
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
-        eventually(f"{file.name} has ended", lambda pid=pid: not Path(f"/proc/{pid}/exe").exists(), 30)  # type: ignore[misc]
 
 
 def test_https_is_served_and_http_redirects_to_it(outputs: dict[str, str]) -> None:
