@@ -195,6 +195,39 @@ async def test_writes_during_a_lost_connection_are_caught_up_with(
     await there.until(lambda: "after" in there.controller.deployment.apis)
 
 
+async def test_writes_that_a_promoted_standby_lacks_are_taken_back(
+    sides: tuple[Side, Side],
+    url: str,
+    orders: JsonObject,
+    definitions: Definitions,
+    connect: Callable[[Controller], Node],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Their numbers are given to others: `a` is at nodes as a write left it that the database does not have."""
+    here, there = sides
+    await here.controller.create(named(orders, "a"))
+    kept = there.store.revision
+    await here.controller.replace(named(orders, "a", "/changed"))
+    await here.controller.create(named(orders, "lost"))
+    await there.until(lambda: "lost" in there.controller.deployment.apis)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("UPDATE resources SET document = replace(document, '/changed', '/a') WHERE name = 'a'")
+        connection.execute("DELETE FROM resources WHERE name = 'lost'")
+        connection.execute("DELETE FROM claims")
+        connection.execute("DELETE FROM history WHERE revision > %s", (kept,))
+        connection.execute("UPDATE revision SET value = %s", (kept,))
+        connection.execute("NOTIFY gatewright_written")
+    for side in sides:
+        await side.until(lambda side=side: "lost" not in side.controller.deployment.apis)  # type: ignore[misc]
+        await side.following.catch_up()
+        fresh = Controller(side.store, lambda: definitions, EdgeSettings())
+        fresh.load()
+        assert side.at_the_node() == Side(fresh, side.gateways, side.following, connect(fresh)).at_the_node()
+    assert sum("lacks writes" in record.message for record in caplog.records) == len(sides)
+    await here.controller.create(named(orders, "new"))
+    await there.until(lambda: "new" in there.controller.deployment.apis)
+
+
 async def test_an_update_of_what_another_controller_has_changed_is_refused(
     sides: tuple[Side, Side], orders: JsonObject
 ) -> None:

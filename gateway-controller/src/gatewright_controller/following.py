@@ -58,18 +58,28 @@ class Following:
             await asyncio.wait([catching_up])  # a cancelled task leaves no half of it, and no use of the store
 
     async def _catch_up(self) -> None:
-        if await asyncio.to_thread(lambda: self._store.revision) <= self._seen:
+        deployment = self._controller.deployment
+        if await self._newest() == self._seen >= deployment.revision:
             return
         async with self._gateways.writing, self._controller.writing:
-            changes = await asyncio.to_thread(self._store.changes_since, self._seen)
-            if changes.gateway:
+            known, newest = max(self._seen, deployment.revision), await self._newest()
+            if is_behind := newest < known:
+                reason = "the database lacks writes that this controller has seen: nodes are handed what it has"
+                log.error(reason, extra={"seen": known, "newest": newest})
+            changes = await asyncio.to_thread(self._store.changes_since, 0 if is_behind else self._seen)
+            if changes.gateway or is_behind:
                 await self._gateways.read_again()
             for kind, name in sorted(changes.others):
                 if kind in self._kinds:  # before the APIs that name it
                     await self._kinds[kind].read_again(name, changes.revision)
-            for step in await asyncio.to_thread(self._steps, changes):
+            for step in await asyncio.to_thread(self._all_steps if is_behind else self._steps, changes):
                 step()
+            if is_behind:
+                deployment.revision = changes.revision
             self._seen = changes.revision
+
+    async def _newest(self) -> int:
+        return await asyncio.to_thread(lambda: self._store.revision)
 
     def _steps(self, changes: Changes) -> Sequence[Callable[[], None]]:
         """What is done on the event loop, one right behind the other: nodes are sent all of it together."""
@@ -80,6 +90,16 @@ class Following:
         return [
             *map(self._controller.offer_of, written),
             *(partial(deployment.remove, name, changes.revision, successors[name]) for name in removed),
+        ]
+
+    def _all_steps(self, changes: Changes) -> Sequence[Callable[[], None]]:
+        """The same of changes since the beginning, whatever revisions nodes have: a standby that was promoted before it
+        had all writes gives their numbers to others."""
+        deployment = self._controller.deployment
+        gone = deployment.apis - {api.name for api in changes.written}
+        return [
+            *map(self._controller.offer_of, changes.written),
+            *(partial(deployment.remove, name, changes.revision) for name in sorted(gone)),
         ]
 
     def _successors(self, gone: str, written: Sequence[StoredApi]) -> Iterator[str]:
