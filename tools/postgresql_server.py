@@ -61,6 +61,7 @@ class Server:
     def start(self) -> None:
         """Starts the server and returns when it answers."""
         options = f"-p {self._port or 5432} -c listen_addresses={'127.0.0.1' if self._port else ''} -k {self.folder} -F"
+        options += " -c wal_retrieve_retry_interval=100ms"  # a standby looks for its primary after 5 s otherwise
         self._control("start", "-l", str(self.folder / "log"), "-o", options)
         self.runs = True
 
