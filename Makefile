@@ -15,7 +15,7 @@ GO_MODULES := $(shell sed -n 's,^	\./,,p' go.work)
 # mypy runs once for each of these: the tests of all three have a conftest.py that Python's names do not tell apart.
 TYPED := "sdk/python documents gateway-builder cli tools bench e2e" gateway-runtime/python-executor gateway-controller
 POLICIES := $(filter-out %/misbehave/policy.py,$(wildcard policies/*/*.py conformance/*/*.py sample-policies/*/*.py e2e/kit/policies/*/*.py))
-.PHONY: help setup run build test check check-python check-others format docs changelog version release generate lock e2e faults fuzz api-fuzz planted-faults soak bench image-test openapi-test h2spec-test wheels wheel-test clean
+.PHONY: help setup run build test check check-python check-others format docs changelog version release generate lock e2e faults outages fuzz api-fuzz planted-faults soak bench image-test openapi-test h2spec-test wheels wheel-test clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -55,8 +55,7 @@ check-others: setup
 	$$(python tools/go_tool.py actionlint) -no-color
 	pre-commit validate-config
 	python tools/fragments.py
-	python tools/words.py
-	python tools/curve.py
+	python tools/words.py && python tools/curve.py
 
 format: setup ## format Python, Go and proto files, and fix the JavaScript where that is safe
 	ruff check --fix-only . && ruff format . && gofmt -w $(GO_MODULES) && buf format -w proto
@@ -83,6 +82,9 @@ release: setup ## make what a release publishes, in dist/VERSION/, and say what 
 
 faults: setup ## break a gateway under load in every way, and account for every request (ARGS="kill": rows with this word)
 	python -m e2e.faults $(ARGS)
+
+outages: setup ## take controllers, their database and nodes away under load (ARGS="killed": those with this word; "--updates 60")
+	python -m e2e.outages $(ARGS)
 
 fuzz: setup ## look for input that breaks a parser, a minute for each (ARGS="--minutes 10", ARGS="archive": those with this word)
 	@python tools/fuzz.py $(ARGS)

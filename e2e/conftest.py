@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import ssl
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bench import load_tool
-from e2e.kit.gateway import BUILD_SECONDS, Gateway, running
-from e2e.kit.places import MANIFEST, ROOT
+from e2e.kit.gateway import Gateway, running
+from e2e.kit.shared_build import build_output
 from e2e.kit.upstream import Upstream, echo
 
 pytest.register_assert_rewrite("e2e.edge.passing", "e2e.kit.conversation")
@@ -41,10 +40,7 @@ def tool(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def build() -> Path:
     """The build output of e2e/kit/build.yaml; costs nothing when nothing has changed."""
-    output = ROOT / "build" / "e2e"
-    command = ["gatewright", "build", "--manifest", str(MANIFEST), "--output", str(output)]
-    subprocess.run(command, check=True, timeout=BUILD_SECONDS)
-    return output
+    return build_output()
 
 
 @pytest.fixture(scope="session")

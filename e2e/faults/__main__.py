@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -15,7 +14,7 @@ from e2e.faults.measure import Measurement
 from e2e.faults.row import Row
 from e2e.faults.rows import MEASUREMENTS, ROWS
 from e2e.faults.table import Line, cells, reasons, table
-from e2e.kit.places import ROOT
+from e2e.kit.shared_build import build_output
 
 
 def main() -> int:
@@ -30,14 +29,6 @@ def main() -> int:
         lines = [print_line(run_row(row, tool, build)) for row in rows]
     print("\n" + table(lines))
     return 0 if all(line.kept for line in lines) else 1
-
-
-def build_output() -> Path:
-    output = ROOT / "build" / "e2e"
-    subprocess.run(
-        ["gatewright", "build", "--manifest", str(ROOT / "e2e/kit/build.yaml"), "--output", str(output)], check=True
-    )
-    return output
 
 
 def run_row(row: Row | Hostile | Measurement, tool: Path, build: Path) -> Line:

@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench import load_tool
-from e2e.faults.__main__ import build_output
 from e2e.faults.changes import write
 from e2e.faults.contract import Contract, Fault, judge
 from e2e.faults.environment import GO_POLICY, MARK, PYTHON_POLICY, LoadedEnvironment, Setting, loaded_environment, now
@@ -27,6 +26,7 @@ from e2e.faults.table import Line, table
 from e2e.kit.gateway import api, attach
 from e2e.kit.load import Flow, pause
 from e2e.kit.processes import folders, resources_of
+from e2e.kit.shared_build import build_output
 
 RATE = 100.0
 CHANGE_SECONDS, RELOAD_SECONDS, SAMPLE_SECONDS = 1.0, 10.0, 10.0

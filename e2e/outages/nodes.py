@@ -1,0 +1,275 @@
+"""Three nodes that have joined a controller: one is cut off and comes back, one is killed and replaced,
+one starts while all else is away."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from e2e.kit.certificates import Authority, authority
+from e2e.kit.cut_network import CutNetwork, running_network
+from e2e.kit.gateway import eventually
+from e2e.kit.listening import free_port
+from e2e.kit.load import pause, run_checking_upstream
+from e2e.outages.report import Result, show
+from e2e.outages.stage import flags_of, serves, site_of, wait_for
+from e2e.outages.timeline import Timeline
+from e2e.outages.traffic import Target, Traffic
+from e2e.outages.writers import Journal, Site, put
+
+NAMES = ("orders", "stock")
+RATE = 50.0
+NOTICED_SECONDS = {"the node": 20.0, "the controller": 20.0}
+"""Pings tell each end that the other one is cut off within 15 s (docs/how-to/operations.md), and some more on a
+busy machine."""
+CONVERGED_SECONDS, ROOM = 2.0, 2.0
+WRITE_SECONDS = 0.25
+NO_VARIABLE = "GATEWRIGHT_CONTROLLER_LOG_LEVEL=info"
+
+
+@dataclass
+class Fleet:
+    """The hub, whose controller nodes join, and the nodes, each with its traffic."""
+
+    tool: Path
+    build: Path
+    folder: Path
+    signer: Authority
+    upstream: str
+    network: CutNetwork
+    port: int
+    """Where nodes join."""
+    stack: contextlib.ExitStack
+    hub: Site = field(init=False)
+    nodes: dict[str, Site] = field(default_factory=dict)
+    traffic: dict[str, Traffic] = field(default_factory=dict)
+    timeline: Timeline = field(default_factory=Timeline)
+    journal: Journal = field(default_factory=Journal)
+    results: list[Result] = field(default_factory=list)
+    count: int = 0
+
+    def start_hub(self) -> None:
+        """With the state that it had."""
+        certificate, key = self.folder / "controller.pem", self.folder / "controller.key"
+        tls = "--controller-tls-certificate", str(certificate), "--controller-tls-key", str(key)
+        listen = "--nodes-listen", f"127.0.0.1:{self.port}"
+        site = site_of("hub", self.build, self.folder, NO_VARIABLE, self.upstream, *tls, *listen)
+        self.hub = self.stack.enter_context(site)
+        self.hub = Site("hub", self.hub.gateway, self.upstream, self.hub.admin_port, self.signer.file)
+
+    def start_node(self, name: str, port: int) -> Site:
+        """It joins at this port; with the state that a node of this name had."""
+        token, trust = str(self.folder / "token"), str(self.signer.file)
+        join = "--join", f"127.0.0.1:{port}", "--join-authority", trust, "--join-token-file", token
+        node = self.stack.enter_context(site_of(name, self.build, self.folder, NO_VARIABLE, self.upstream, *join))
+        self.nodes[name] = node
+        return node
+
+    def load(self, name: str) -> None:
+        """Sends requests to the node from now on."""
+        port = self.nodes[name].gateway.port
+        self.traffic[name] = Traffic([Target(name, port, f"/{api}/x") for api in NAMES], RATE)
+        self.traffic[name].start()
+
+    def write(self) -> str:
+        """A new stamp for all APIs, acknowledged; the stamp."""
+        self.count += 1
+        with self.hub.client() as client:
+            for name in NAMES:
+                write = put(self.hub, client, name, str(self.count), 0, self.journal)
+                assert write.outcome == "acknowledged", write
+        return str(self.count)
+
+    def converged(self, stamp: str, names: Sequence[str], since: float) -> float:
+        """Seconds from then until these nodes serve the stamp."""
+        for name in names:
+            node = self.nodes[name]
+            for api in NAMES:
+                wait_for(f"{name} serves {stamp}", partial(serves, node, api, stamp))
+        return time.time() - since
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Writes again and again meanwhile."""
+        ended = threading.Event()
+
+        def write() -> None:
+            while not ended.wait(WRITE_SECONDS):
+                self.write()
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+
+def run(tool: Path, build: Path, words: Sequence[str]) -> list[Result]:
+    """The outages whose names have all the words; the last result is of all requests."""
+    chosen = [(name, cause) for name, cause in OUTAGES.items() if all(word in name for word in words)]
+    if not chosen:
+        return []
+    with fleet(tool, build) as nodes:
+        for name, cause in chosen:
+            nodes.timeline.note(name)
+            figures, mistakes = cause(nodes)
+            nodes.results.append(show(Result(name, figures, mistakes)))
+        for traffic in nodes.traffic.values():
+            traffic.stop()
+        return [*nodes.results, show(account(nodes))]
+
+
+@contextlib.contextmanager
+def fleet(tool: Path, build: Path) -> Iterator[Fleet]:
+    """A hub and three nodes with all APIs, under traffic."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nodes-")))
+        signer = authority(folder)
+        signer.issue("controller", "127.0.0.1")
+        upstream = stack.enter_context(run_checking_upstream(tool, {f"/{name}": {} for name in NAMES}))
+        port = free_port()
+        network = stack.enter_context(running_network(port))
+        nodes = Fleet(tool, build, folder, signer, upstream, network, port, stack)
+        nodes.start_hub()
+        with nodes.hub.client() as client:
+            token = client.post("/v1/tokens", json={"name": "edge", "role": "node"}).raise_for_status().json()["token"]
+            (folder / "token").write_text(token)
+            for name in NAMES:
+                client.post("/v1/apis", json=nodes.hub.stamped(name, "first")).raise_for_status()
+        for name, at in {"edge-1": network.port, "edge-2": port, "edge-3": port}.items():
+            nodes.start_node(name, at)
+        nodes.converged("first", ["edge-1", "edge-2", "edge-3"], time.time())
+        for name in ("edge-1", "edge-2", "edge-3"):
+            nodes.load(name)
+        try:
+            yield nodes
+        finally:
+            for traffic in nodes.traffic.values():
+                traffic.stop()
+
+
+Caused = tuple[dict[str, float], list[str]]
+
+
+def cut_off(nodes: Fleet) -> Caused:
+    """The connection of a node stays open at both ends, and nothing arrives; then the network is there again."""
+    node = nodes.nodes["edge-1"]
+    cut = nodes.timeline.note("the network of edge-1 is cut")
+    nodes.network.cut()
+    with nodes.writing():
+        noticed = {
+            "the node": partial(logged, node, cut, message="connection to the controller lost"),
+            "the controller": partial(logged, nodes.hub, cut, message="node disconnected", node="edge-1"),
+        }
+        figures, mistakes = dict[str, float](), list[str]()
+        for end, look in noticed.items():
+            with contextlib.suppress(AssertionError):
+                wait_for("", partial(is_logged, look), 2 * NOTICED_SECONDS[end] - (time.time() - cut))
+            figures[f"noticed by {end}, s"] = look() - cut if look() else -1.0
+            if not 0 < look() - cut <= NOTICED_SECONDS[end]:
+                mistakes.append(f"{end} noticed the cut after {figures[f'noticed by {end}, s']:.1f} s (-1: never)")
+        nodes.converged(nodes.write(), ["edge-2", "edge-3"], cut)
+    stamp = nodes.write()
+    nodes.network.restore()
+    restored = nodes.timeline.note("the network of edge-1 is there again")
+    return converge(nodes, stamp, ["edge-1"], restored, figures, mistakes)
+
+
+def converge(
+    nodes: Fleet, stamp: str, names: Sequence[str], since: float, figures: dict[str, float], mistakes: list[str]
+) -> Caused:
+    """What came of it, with the time until these nodes served the stamp."""
+    try:
+        figures["converged, s"] = nodes.converged(stamp, names, since)
+    except AssertionError as error:
+        return figures, [*mistakes, str(error)]
+    if figures["converged, s"] > CONVERGED_SECONDS * ROOM:
+        mistakes.append(f"converged {figures['converged, s']:.2f} s after the return, expected {CONVERGED_SECONDS:g} s")
+    return figures, mistakes
+
+
+def is_logged(look: Callable[[], float]) -> bool:
+    return look() > 0
+
+
+def logged(site: Site, since: float, **fields: object) -> float:
+    """When it was logged first after then; 0: not yet."""
+    times = [datetime.fromisoformat(str(r["time"])).timestamp() for r in site.gateway.find_records(**fields)]
+    return min((at for at in times if at >= since), default=0.0)
+
+
+def kill_and_replace(nodes: Fleet) -> Caused:
+    """All processes of a node are killed; another node comes in its place."""
+    killed = nodes.nodes["edge-2"]
+    nodes.traffic["edge-2"].stop()
+    os.killpg(killed.gateway.process.pid, signal.SIGKILL)
+    for process in killed.gateway.status()["processes"]:
+        with contextlib.suppress(ProcessLookupError, TypeError):
+            os.kill(process["pid"], signal.SIGKILL)
+    at = nodes.timeline.note("edge-2 is killed")
+    stamp = nodes.write()
+    figures = {"others have a write, s": nodes.converged(stamp, ["edge-1", "edge-3"], at)}
+    eventually("the controller forgets the node", lambda: "edge-2" not in connected(nodes))
+    figures["forgotten, s"] = time.time() - at
+    nodes.start_node("edge-4", nodes.port)
+    started = nodes.timeline.note("edge-4 is ready")
+    caused = converge(nodes, stamp, ["edge-4"], started, figures, [])
+    nodes.load("edge-4")
+    return caused
+
+
+def connected(nodes: Fleet) -> list[str]:
+    """The ids of connected nodes."""
+    with nodes.hub.client() as client:
+        return [node["id"] for node in client.get("/v1/nodes").raise_for_status().json()["nodes"]]
+
+
+def start_alone(nodes: Fleet) -> Caused:
+    """A node starts from its disk, without the controller; then the controller is back."""
+    stamp = nodes.write()
+    nodes.converged(stamp, ["edge-1", "edge-3"], time.time())
+    nodes.traffic["edge-3"].stop()
+    nodes.nodes["edge-3"].gateway.stop()
+    nodes.hub.gateway.stop()
+    nodes.timeline.note("the hub is away")
+    began = time.time()
+    nodes.start_node("edge-3", nodes.port)
+    figures = {"serves from its disk, s": nodes.converged(stamp, ["edge-3"], began)}
+    before = nodes.traffic["edge-3"]
+    nodes.load("edge-3")
+    nodes.traffic["edge-3, before"] = before
+    pause(2.0)
+    nodes.start_hub()
+    returned = nodes.timeline.note("the hub is back")
+    return converge(nodes, nodes.write(), ["edge-1", "edge-3"], returned, figures, [])
+
+
+OUTAGES: dict[str, Callable[[Fleet], Caused]] = {
+    "a node is cut off and comes back": cut_off,
+    "a node is killed and another one comes": kill_and_replace,
+    "a node starts with all else away": start_alone,
+}
+
+
+def account(nodes: Fleet) -> Result:
+    """All requests to nodes while these were up."""
+    failures = [failure for traffic in nodes.traffic.values() for failure in traffic.failures()]
+    mistakes = [f"{nodes.timeline.describe(f)}; {flags_of(nodes.nodes[f.target.node], f)}" for f in failures]
+    mistakes += sorted(set(nodes.journal.improper))
+    figures = {
+        "requests": float(sum(len(traffic.requests) for traffic in nodes.traffic.values())),
+        "not 200": float(len(failures)),
+        "writes": float(len(nodes.journal.writes)),
+    }
+    return Result("all requests to nodes", figures, mistakes)
