@@ -26,10 +26,10 @@ from gatewright_controller.management.rows import Row
 from gatewright_controller.management.table import PARTS, ROWS
 from gatewright_controller.nodes.deployment import Node
 from gatewright_controller.nodes.observations import Observations
+from gatewright_controller.nodes.states import Export, States
 from gatewright_controller.nodes.watching import Watching
 from gatewright_controller.oidc import People
 from gatewright_controller.resource.definitions import Definitions, load_definitions
-from gatewright_controller.states import Export, States
 from gatewright_controller.store import Store, open_store
 from gatewright_controller.translate import EdgeSettings
 from gatewright_documents.values import JsonObject

@@ -41,6 +41,7 @@ from gatewright_controller.nodes.deployment import Deployment
 from gatewright_controller.nodes.node_access import NodeAccess, NodeTls, NotNowError
 from gatewright_controller.nodes.node_server import ListenError, start_node_server
 from gatewright_controller.nodes.observations import Observations
+from gatewright_controller.nodes.states import Export, States
 from gatewright_controller.nodes.watching import Watching
 from gatewright_controller.oidc import Oidc, People
 from gatewright_controller.opening import open_database
@@ -51,7 +52,6 @@ from gatewright_controller.resource.private_upstreams import AllowedUpstreamErro
 from gatewright_controller.retention import Keep, Pruning
 from gatewright_controller.settings import PREFIX, Settings
 from gatewright_controller.signed_state import signing_key
-from gatewright_controller.states import Export, States
 from gatewright_controller.store import StorageError, Store
 from gatewright_controller.translate import EdgeSettings
 
@@ -167,6 +167,7 @@ async def _run(
         peers,
         _asking_store(controller.recheck_upstreams),
         _nodes_network(settings, store),
+        states,
     )
     serving = asyncio.create_task(server.serve(sockets=[listener.socket]))
     host, port = listener.socket.getsockname()[:2]

@@ -17,6 +17,8 @@ from gatewright_controller.nodes import node_server
 from gatewright_controller.nodes.deployment import Deployment
 from gatewright_controller.nodes.node_server import ListenError, start_node_server
 from gatewright_controller.nodes.observations import Observations
+from gatewright_controller.nodes.states import States
+from gatewright_controller.signed_state import authority, make_key, signing_key, verify
 from gatewright_controller.translate import Bundle
 from gatewright_documents.mistake import Invalid
 from gatewright_documents.values import JsonObject
@@ -197,6 +199,48 @@ async def test_a_second_stream_of_a_node_ends_the_first(deployment: Deployment, 
     deployment.set_desired(bundle("a", "1"), 1)
     assert [api_bundle.api for api_bundle in (await second.update()).bundles] == ["a"]
     await second.close()
+
+
+async def test_a_node_that_asks_is_sent_the_signed_state_again_when_it_changes(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gatewright_controller.nodes.node_server.GATHER_SECONDS", 0.01)
+    monkeypatch.setattr("gatewright_controller.nodes.node_server.STATE_JITTER_MS", 1)
+    monkeypatch.setattr("gatewright_controller.nodes.node_server.STATE_PIECE_BYTES", 100)
+    deployment = Deployment()
+    make_key(tmp_path / "key.pem", tmp_path / "key.pub.pem")
+    states = States(deployment, signing_key(tmp_path / "key.pem"), "c")
+    server = await start_node_server(deployment, Observations(deployment), address, states=states)
+    async with aio.insecure_channel(address) as channel:
+        parts = node_pb2_grpc.NodeServiceStub(channel).States(node_pb2.StatesRequest(node_id="n1"))
+
+        async def next_state() -> tuple[str, node_pb2.Update]:
+            received = [await parts.read()]
+            while not received[-1].last:
+                received.append(await parts.read())
+            document = b"".join(part.piece for part in received)
+            _, update = verify(document, authority(tmp_path / "key.pub.pem"))
+            return received[0].tag, node_pb2.Update.FromString(update)
+
+        deployment.set_desired(bundle("a", "1"), 1)
+        _, first = await next_state()
+        deployment.set_desired(bundle("a", "2"), 2)
+        tag, second = await next_state()
+        assert [update.bundles[0].digest for update in (first, second)] == ["1", "2"]
+        again = node_pb2_grpc.NodeServiceStub(channel).States(node_pb2.StatesRequest(node_id="n1", known=tag))
+        deployment.set_desired(bundle("a", "3"), 3)
+        assert (await again.read()).tag.startswith("3-"), "the known one is not sent again"
+    deployment.stop()
+    await server.stop(1)
+
+
+async def test_a_controller_without_a_key_says_how_to_make_one(deployment: Deployment, address: str) -> None:
+    assert deployment.revision == 0
+    async with aio.insecure_channel(address) as channel:
+        call = node_pb2_grpc.NodeServiceStub(channel).States(node_pb2.StatesRequest(node_id="n1"))
+        with pytest.raises(grpc.RpcError, match="make a key with `gatewright state key`"):
+            await call.read()
+        assert await call.code() == grpc.StatusCode.FAILED_PRECONDITION
 
 
 @pytest.fixture

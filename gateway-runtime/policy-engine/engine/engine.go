@@ -20,6 +20,7 @@ import (
 	"gatewright.dev/policy-engine/internal/pythonbridge"
 	"gatewright.dev/policy-engine/internal/recording"
 	"gatewright.dev/policy-engine/internal/redaction"
+	"gatewright.dev/policy-engine/internal/statecopy"
 	"gatewright.dev/policy-engine/internal/store"
 	"gatewright.dev/policy-engine/internal/tracing"
 	"gatewright.dev/policy-engine/internal/xds"
@@ -54,6 +55,7 @@ type Engine struct {
 	adminListener *metrics.Listener
 	logs          *logexport.Exporter
 	store         *store.Store
+	states        *statecopy.Copy                  // nil: other nodes get none from this one
 	redaction     atomic.Pointer[redaction.List]   // nil: not known yet
 	secretNames   atomic.Pointer[nodev1.Redaction] // the source of redaction
 	ready         atomic.Bool
@@ -80,7 +82,7 @@ func Start(ctx context.Context, options Options) (*Engine, error) {
 		e.close() //nolint:contextcheck // work under way ends after the stop signal
 		return nil, err
 	}
-	failed := make(chan error, 3)
+	failed := make(chan error, 4)
 	servers.start(servers.admin, failed)
 	// Before Envoy can connect: an Envoy that has outlived the last engine must not receive an empty state.
 	disarm := context.AfterFunc(ctx, e.groups.Close) // a stop must not wait until chains are built
@@ -92,6 +94,7 @@ func Start(ctx context.Context, options Options) (*Engine, error) {
 	}
 	servers.start(servers.extProc, failed)
 	servers.start(servers.xds, failed)
+	servers.startStates(failed)
 	e.ready.Store(true) // before run, which resets it
 	e.options.Log.Info("ready", "pid", os.Getpid())
 	go e.run(ctx, servers, failed)
@@ -175,13 +178,22 @@ func (e *Engine) complete() error {
 		NodeID: e.options.NodeID, Labels: e.options.Labels, EngineVersion: Version, Controller: e.options.Controller, Credentials: e.options.ControllerCredentials, StateDir: e.options.StateDir, States: e.options.States,
 		Gateway: gateway, GatewayDigest: e.gatewayDigest, KeepsGateway: e.options.KeepGateway, Policies: policies, Secrets: e.options.Secrets, Values: &e.values, Table: e.table, Bodies: e.bodies, Shadows: e.shadows, RequestLimit: e.options.RequestLimit,
 		Observer: apiObserver{e.counters, e.proxyAnswers}, Envoy: e.xds, Resolver: net.DefaultResolver,
-		Telemetry: e.setTelemetry, AdminAddress: func() string { return e.adminListener.Actual() }, Store: e.store.Apply, Observe: e.recorder.Observe, Log: e.options.Log,
+		Telemetry: e.setTelemetry, AdminAddress: func() string { return e.adminListener.Actual() }, Store: e.store.Apply, Observe: e.recorder.Observe, CopyStates: e.copyStates(), Log: e.options.Log,
 	})
 	if err != nil {
 		return err
 	}
 	e.makeMetrics()
 	return nil
+}
+
+// copyStates keeps the controller's signed state for other nodes; nil: none is served.
+func (e *Engine) copyStates() func(context.Context, nodev1.NodeServiceClient) error {
+	if e.options.StateListen.Address == "" {
+		return nil
+	}
+	e.states = statecopy.New(e.options.NodeID, e.options.Labels, e.options.StateDir, e.options.StateListen.Token, e.options.Log)
+	return e.states.Follow
 }
 
 // close closes the dependencies of chains, then the chains: no exchange is under way.

@@ -10,6 +10,7 @@ import (
 
 	"gatewright.dev/policy-engine/internal/metrics"
 	"gatewright.dev/policy-engine/internal/node"
+	"gatewright.dev/policy-engine/internal/statecopy"
 )
 
 // Options are the options of an engine. DefaultOptions has the values of the optional ones. Addresses of sockets are
@@ -26,6 +27,7 @@ type Options struct {
 	Controller            string              // address, unix:PATH or host:port; empty: the node uses its last good state
 	ControllerCredentials node.Credentials    // of a controller over the network
 	States                node.StateSources   // places of states to start from, where StateDir has none
+	StateListen           statecopy.Listen    // where other nodes get the signed state of the controller; its token is States.Token
 	Peers                 string              // peers.json, which lists the pids that may connect; empty: any process of this user
 	Executors             map[string][]string // addresses of executor processes by group
 	MetricsSources        []metrics.Source    // other processes of the node, whose metrics are served with the engine's
@@ -93,7 +95,8 @@ func (o *Options) mistakes() (errs []error) {
 	if err := o.ControllerCredentials.Check(); err != nil {
 		refuse("controller-authority", "%w", err)
 	}
-	if err := o.States.Check(); err != nil {
+	o.StateListen.Token = o.States.Token
+	if err := errors.Join(o.States.Check(), o.StateListen.Check()); err != nil {
 		errs = append(errs, err)
 	}
 	if o.DrainTimeout < 0 {

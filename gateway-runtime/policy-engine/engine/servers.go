@@ -17,6 +17,7 @@ import (
 	"gatewright.dev/policy-engine/internal/extproc"
 	"gatewright.dev/policy-engine/internal/grpcstream"
 	"gatewright.dev/policy-engine/internal/peers"
+	"gatewright.dev/policy-engine/internal/statecopy"
 	"gatewright.dev/policy-engine/internal/xds"
 )
 
@@ -26,6 +27,7 @@ type servers struct {
 	extProcServer       *grpcstream.Server
 	xdsServer           *grpc.Server
 	adminServer         *http.Server
+	states              *statecopy.Server // nil: other nodes get no state here
 }
 
 type endpoint struct {
@@ -60,7 +62,28 @@ func (e *Engine) listen(ctx context.Context) (*servers, error) {
 		}
 		socket.endpoint.listener = listener
 	}
+	if e.states != nil {
+		states, err := statecopy.NewServer(ctx, e.options.StateListen, e.states, e.options.Log)
+		if err != nil {
+			s.close()
+			return nil, err
+		}
+		s.states = states
+		e.options.Log.Info("other nodes get the controller's signed state here", "address", states.Address())
+	}
 	return s, nil
+}
+
+// startStates serves the signed state to other nodes, where it listens for them.
+func (s *servers) startStates(failed chan<- error) {
+	if s.states == nil {
+		return
+	}
+	go func() {
+		if err := s.states.Serve(); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			failed <- fmt.Errorf("serve %s: %w", s.states.Address(), err)
+		}
+	}()
 }
 
 func (s *servers) start(at endpoint, failed chan<- error) {
@@ -85,6 +108,9 @@ func (s *servers) close() {
 	s.extProcServer.Stop()
 	s.xdsServer.Stop()
 	_ = s.adminServer.Close()
+	if s.states != nil {
+		_ = s.states.Close()
+	}
 	for _, at := range []endpoint{s.extProc, s.xds, s.admin} {
 		if at.listener != nil {
 			_ = at.listener.Close() // even if it is not being served yet: this removes its file

@@ -213,6 +213,23 @@ class Observed(_message.Message):
     labels: _containers.ScalarMap[str, str]
     def __init__(self, node_id: _Optional[str] = ..., observation: _Optional[int] = ..., exchanges: _Optional[_Iterable[bytes]] = ..., dropped: _Optional[int] = ..., ended: _Optional[bool] = ..., refused: _Optional[str] = ..., documents: _Optional[_Iterable[_Union[Document, str]]] = ..., piece: _Optional[bytes] = ..., labels: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
+class StatesRequest(_message.Message):
+    __slots__ = ("node_id", "known", "labels")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    node_id: str
+    known: str
+    labels: _containers.ScalarMap[str, str]
+    def __init__(self, node_id: _Optional[str] = ..., known: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
 class Observation(_message.Message):
     __slots__ = ("id", "stop", "filter", "kept", "seconds", "record_only", "document")
     ID_FIELD_NUMBER: _ClassVar[int]
@@ -246,6 +263,16 @@ class Drain(_message.Message):
     drained: bool
     accept_seconds: int
     def __init__(self, drained: _Optional[bool] = ..., accept_seconds: _Optional[int] = ...) -> None: ...
+
+class StatePart(_message.Message):
+    __slots__ = ("tag", "piece", "last")
+    TAG_FIELD_NUMBER: _ClassVar[int]
+    PIECE_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    tag: str
+    piece: bytes
+    last: bool
+    def __init__(self, tag: _Optional[str] = ..., piece: _Optional[bytes] = ..., last: _Optional[bool] = ...) -> None: ...
 
 class Update(_message.Message):
     __slots__ = ("revision", "bundles", "removed_apis", "gateway", "secrets")

@@ -44,6 +44,11 @@ class NodeServiceStub:
                 request_serializer=gatewright__controller_dot___gen_dot_node__pb2.Observed.SerializeToString,
                 response_deserializer=gatewright__controller_dot___gen_dot_node__pb2.Observation.FromString,
                 _registered_method=True)
+        self.States = channel.unary_stream(
+                '/gatewright.node.v1.NodeService/States',
+                request_serializer=gatewright__controller_dot___gen_dot_node__pb2.StatesRequest.SerializeToString,
+                response_deserializer=gatewright__controller_dot___gen_dot_node__pb2.StatePart.FromString,
+                _registered_method=True)
 
 
 class NodeServiceServicer:
@@ -63,6 +68,14 @@ class NodeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def States(self, request, context):
+        """The signed state of a new node, now and after each change: for nodes that others start from. A controller that signs
+        none answers FAILED_PRECONDITION.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_NodeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -75,6 +88,11 @@ def add_NodeServiceServicer_to_server(servicer, server):
                     servicer.Observe,
                     request_deserializer=gatewright__controller_dot___gen_dot_node__pb2.Observed.FromString,
                     response_serializer=gatewright__controller_dot___gen_dot_node__pb2.Observation.SerializeToString,
+            ),
+            'States': grpc.unary_stream_rpc_method_handler(
+                    servicer.States,
+                    request_deserializer=gatewright__controller_dot___gen_dot_node__pb2.StatesRequest.FromString,
+                    response_serializer=gatewright__controller_dot___gen_dot_node__pb2.StatePart.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -131,6 +149,33 @@ class NodeService:
             '/gatewright.node.v1.NodeService/Observe',
             gatewright__controller_dot___gen_dot_node__pb2.Observed.SerializeToString,
             gatewright__controller_dot___gen_dot_node__pb2.Observation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def States(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/gatewright.node.v1.NodeService/States',
+            gatewright__controller_dot___gen_dot_node__pb2.StatesRequest.SerializeToString,
+            gatewright__controller_dot___gen_dot_node__pb2.StatePart.FromString,
             options,
             channel_credentials,
             insecure,

@@ -40,6 +40,10 @@ class NodeServiceStub:
     """What the controller asks to see of the node's exchanges, and of the node itself. The node opens it beside Sync and keeps
     it open; its first message names the node.
     """
+    States: _grpc.UnaryStreamMultiCallable[_node_pb2.StatesRequest, _node_pb2.StatePart]
+    """The signed state of a new node, now and after each change: for nodes that others start from. A controller that signs
+    none answers FAILED_PRECONDITION.
+    """
 
 @_typing.type_check_only
 class NodeServiceAsyncStub(NodeServiceStub):
@@ -48,6 +52,10 @@ class NodeServiceAsyncStub(NodeServiceStub):
     Observe: _aio.StreamStreamMultiCallable[_node_pb2.Observed, _node_pb2.Observation]  # type: ignore[assignment]
     """What the controller asks to see of the node's exchanges, and of the node itself. The node opens it beside Sync and keeps
     it open; its first message names the node.
+    """
+    States: _aio.UnaryStreamMultiCallable[_node_pb2.StatesRequest, _node_pb2.StatePart]  # type: ignore[assignment]
+    """The signed state of a new node, now and after each change: for nodes that others start from. A controller that signs
+    none answers FAILED_PRECONDITION.
     """
 
 class NodeServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -66,6 +74,16 @@ class NodeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_node_pb2.Observation], _abc.AsyncIterator[_node_pb2.Observation]]:
         """What the controller asks to see of the node's exchanges, and of the node itself. The node opens it beside Sync and keeps
         it open; its first message names the node.
+        """
+
+    @_abc_1.abstractmethod
+    def States(
+        self,
+        request: _node_pb2.StatesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_node_pb2.StatePart], _abc.AsyncIterator[_node_pb2.StatePart]]:
+        """The signed state of a new node, now and after each change: for nodes that others start from. A controller that signs
+        none answers FAILED_PRECONDITION.
         """
 
 def add_NodeServiceServicer_to_server(servicer: NodeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -46,10 +46,10 @@ from gatewright_controller.management.token_api import TokenEndpoints
 from gatewright_controller.nodes.draining import Draining
 from gatewright_controller.nodes.node_documents import DocumentLimits, NodeDocuments
 from gatewright_controller.nodes.observations import Observations
+from gatewright_controller.nodes.states import Export, States
 from gatewright_controller.nodes.watching import Watching
 from gatewright_controller.oidc import People
 from gatewright_controller.plans import Plans
-from gatewright_controller.states import Export, States
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,13 +9,9 @@ from gatewright_controller.management.json_answer import JsonAnswer
 from gatewright_controller.management.problems import Problem
 from gatewright_controller.management.rows import Answer, Parameter, Part, Row
 from gatewright_controller.management.shapes.state import StateExport
-from gatewright_controller.states import Export, States
+from gatewright_controller.nodes.states import NO_KEY, Export, States
 
 MEDIA_TYPE = "application/octet-stream"
-NO_KEY = (
-    "this controller signs no states: make a key with `gatewright state key`, and name its private file with "
-    "--state-key or GATEWRIGHT_CONTROLLER_STATE_KEY"
-)
 
 
 class StateEndpoints:

@@ -509,6 +509,15 @@ class Deployment:
                     last.add(successor)
         return last
 
+    async def pause(self, seconds: float) -> None:
+        """Returns after so many seconds, or with `stop`."""
+        await self._wait_until(lambda: False, seconds)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopping
+
     async def wait_for_change(self) -> None:
         """Returns after the next change of anything here."""
         await self._changed.wait()

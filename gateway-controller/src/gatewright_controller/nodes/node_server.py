@@ -21,6 +21,7 @@ from gatewright_controller.local.relay import Relay, Unnamed
 from gatewright_controller.nodes.deployment import UNAPPLIED_STATES, Deployment, Node
 from gatewright_controller.nodes.node_access import Context, NodeAccess, NodeTls, NotNowError
 from gatewright_controller.nodes.observations import Observations, ObservingNode
+from gatewright_controller.nodes.states import GATHER_SECONDS, NO_KEY, States
 from gatewright_controller.resource.node_labels import label_mistakes
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,9 @@ OPTIONS = (
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # nodes do the same; without this it is 5 minutes
 )
 SOCKET_MODE = 0o600
+STATE_PIECE_BYTES = 1024 * 1024
+STATE_JITTER_MS = 3000
+"""Nodes are sent a changed state one after the other: each one's is made for it."""
 AdminMoved = Callable[[], Awaitable[None]]
 """Called when a node's admin listener is elsewhere than was known. Raises `NotNowError`."""
 
@@ -50,10 +54,15 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
     """A stream's life: hello → one update, even if empty → updates as the desired state changes; reports meanwhile."""
 
     def __init__(
-        self, deployment: Deployment, observations: Observations, admin_moved: AdminMoved, access: NodeAccess | None
+        self,
+        deployment: Deployment,
+        observations: Observations,
+        admin_moved: AdminMoved,
+        access: NodeAccess | None,
+        states: States | None,
     ) -> None:
         self._deployment, self._observations, self._admin_moved = deployment, observations, admin_moved
-        self._access = access
+        self._access, self._states = access, states
 
     async def Sync(  # noqa: N802 - gRPC's name
         self,
@@ -155,6 +164,27 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
             reading.cancel()
             self._observations.disconnect(node)
 
+    async def States(  # noqa: N802 - gRPC's name
+        self,
+        request: node_pb2.StatesRequest,
+        context: aio.ServicerContext[node_pb2.StatesRequest, node_pb2.StatePart],
+    ) -> AsyncIterator[node_pb2.StatePart]:
+        if self._states is None:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, NO_KEY)
+            return
+        known = request.known
+        while not self._deployment.is_stopping:
+            await self._admit(context, request.node_id, request.labels)
+            if self._deployment.revision and self._states.tag != known:
+                known, document = await self._states.document()
+                log.info("state sent", extra={"node": request.node_id, "tag": known, "bytes": len(document)})
+                for begin in range(0, len(document), STATE_PIECE_BYTES):
+                    end = begin + STATE_PIECE_BYTES
+                    yield node_pb2.StatePart(tag=known, piece=document[begin:end], last=end >= len(document))
+            else:
+                await self._deployment.wait_for_change()
+            await self._deployment.pause(GATHER_SECONDS + secrets.randbelow(STATE_JITTER_MS) / 1000)
+
     async def _read_observed(self, node: ObservingNode, messages: AsyncIterator[node_pb2.Observed]) -> None:
         try:
             async for message in messages:
@@ -217,6 +247,7 @@ async def start_node_server(
     peers: Path | None = None,
     admin_moved: AdminMoved = _ignore_admin,
     network: tuple[NodeTls, NodeAccess] | None = None,
+    states: States | None = None,
 ) -> NodeServer:
     """Serves nodes on `unix:PATH` (mode 0600) or on a `HOST:PORT` of this machine, and over the `network`. Raises
     `ListenError`.
@@ -225,7 +256,7 @@ async def start_node_server(
     """
     server = aio.server(options=OPTIONS)
     tls, access = network or (None, None)
-    service = NodeService(deployment, observations, admin_moved, access)
+    service = NodeService(deployment, observations, admin_moved, access, states)
     node_pb2_grpc.add_NodeServiceServicer_to_server(service, server)
     if tls is not None:
         _add_secure_port(server, tls)

@@ -76,6 +76,7 @@ type Options struct {
 	AdminAddress  func() string                                         // the address of /metrics once Telemetry has returned; "": none. nil: none
 	Store         func(*nodev1.Store)                                   // as Telemetry, for the place where policies keep state
 	Observe       func(context.Context, nodev1.NodeServiceClient) error // sends exchanges to the controller until ctx or the stream ends; nil: none are sent
+	CopyStates    func(context.Context, nodev1.NodeServiceClient) error // keeps the controller's signed state; nil: it is not kept
 	Policies      []Policy
 	Secrets       string            // folder of the secret files; "": none
 	Values        *redaction.Values // collects the secret values of all instances, for redaction; nil: unused
@@ -179,7 +180,7 @@ func New(options Options) (*Node, error) {
 	}
 	n.client = &controller.Client{Address: options.Controller, Credentials: options.Credentials, KeepsGateway: options.KeepsGateway, Hello: n.hello,
 		FirstReport: func() *nodev1.Report { return n.snapshot.Load().notReady },
-		Observe:     options.Observe, Inbox: n.inbox, Outbox: n.outbox, Log: options.Log}
+		Observe:     options.Observe, CopyStates: options.CopyStates, Inbox: n.inbox, Outbox: n.outbox, Log: options.Log}
 	n.draining = draining.New(n.sayHello)
 	n.client.Drain = n.draining.Want
 	n.reporter = &reporter{outbox: n.outbox, log: options.Log}

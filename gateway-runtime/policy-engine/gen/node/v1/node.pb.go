@@ -1069,6 +1069,66 @@ func (x *Observed) GetLabels() map[string]string {
 	return nil
 }
 
+type StatesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	Known         string                 `protobuf:"bytes,2,opt,name=known,proto3" json:"known,omitempty"`                                                                              // the tag of the state that the node has; it is not sent again
+	Labels        map[string]string      `protobuf:"bytes,20,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // as in Hello: the state has the APIs for nodes with these
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatesRequest) Reset() {
+	*x = StatesRequest{}
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatesRequest) ProtoMessage() {}
+
+func (x *StatesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatesRequest.ProtoReflect.Descriptor instead.
+func (*StatesRequest) Descriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *StatesRequest) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *StatesRequest) GetKnown() string {
+	if x != nil {
+		return x.Known
+	}
+	return ""
+}
+
+func (x *StatesRequest) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
 // What a node is to report on Observe, until it is stopped or its time is over. Each has its own numbers.
 type Observation struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1085,7 +1145,7 @@ type Observation struct {
 
 func (x *Observation) Reset() {
 	*x = Observation{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[9]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1097,7 +1157,7 @@ func (x *Observation) String() string {
 func (*Observation) ProtoMessage() {}
 
 func (x *Observation) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[9]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1110,7 +1170,7 @@ func (x *Observation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Observation.ProtoReflect.Descriptor instead.
 func (*Observation) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{9}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Observation) GetId() uint64 {
@@ -1175,7 +1235,7 @@ type ControllerMessage struct {
 
 func (x *ControllerMessage) Reset() {
 	*x = ControllerMessage{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[10]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1187,7 +1247,7 @@ func (x *ControllerMessage) String() string {
 func (*ControllerMessage) ProtoMessage() {}
 
 func (x *ControllerMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[10]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1200,7 +1260,7 @@ func (x *ControllerMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ControllerMessage.ProtoReflect.Descriptor instead.
 func (*ControllerMessage) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ControllerMessage) GetMessage() isControllerMessage_Message {
@@ -1255,7 +1315,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[11]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1267,7 +1327,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[11]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1280,7 +1340,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Drain) GetDrained() bool {
@@ -1297,6 +1357,67 @@ func (x *Drain) GetAcceptSeconds() uint32 {
 	return 0
 }
 
+// A piece of a signed state.
+type StatePart struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Tag           string                 `protobuf:"bytes,1,opt,name=tag,proto3" json:"tag,omitempty"`     // names the state; the same in all its pieces
+	Piece         []byte                 `protobuf:"bytes,2,opt,name=piece,proto3" json:"piece,omitempty"` // the next one of the document, docs/how-to/start-without-controller.md
+	Last          bool                   `protobuf:"varint,3,opt,name=last,proto3" json:"last,omitempty"`  // the document is whole
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatePart) Reset() {
+	*x = StatePart{}
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatePart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatePart) ProtoMessage() {}
+
+func (x *StatePart) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatePart.ProtoReflect.Descriptor instead.
+func (*StatePart) Descriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *StatePart) GetTag() string {
+	if x != nil {
+		return x.Tag
+	}
+	return ""
+}
+
+func (x *StatePart) GetPiece() []byte {
+	if x != nil {
+		return x.Piece
+	}
+	return nil
+}
+
+func (x *StatePart) GetLast() bool {
+	if x != nil {
+		return x.Last
+	}
+	return false
+}
+
 // A step of the node's desired state. A node that has just said hello gets one, even if empty.
 type Update struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1311,7 +1432,7 @@ type Update struct {
 
 func (x *Update) Reset() {
 	*x = Update{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[12]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1323,7 +1444,7 @@ func (x *Update) String() string {
 func (*Update) ProtoMessage() {}
 
 func (x *Update) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[12]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1336,7 +1457,7 @@ func (x *Update) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Update.ProtoReflect.Descriptor instead.
 func (*Update) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Update) GetRevision() uint64 {
@@ -1387,7 +1508,7 @@ type SecretValues struct {
 
 func (x *SecretValues) Reset() {
 	*x = SecretValues{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[13]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1399,7 +1520,7 @@ func (x *SecretValues) String() string {
 func (*SecretValues) ProtoMessage() {}
 
 func (x *SecretValues) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[13]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1412,7 +1533,7 @@ func (x *SecretValues) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SecretValues.ProtoReflect.Descriptor instead.
 func (*SecretValues) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SecretValues) GetName() string {
@@ -1466,7 +1587,7 @@ type Gateway struct {
 
 func (x *Gateway) Reset() {
 	*x = Gateway{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[14]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1478,7 +1599,7 @@ func (x *Gateway) String() string {
 func (*Gateway) ProtoMessage() {}
 
 func (x *Gateway) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[14]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1491,7 +1612,7 @@ func (x *Gateway) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gateway.ProtoReflect.Descriptor instead.
 func (*Gateway) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Gateway) GetDigest() string {
@@ -1561,7 +1682,7 @@ type Store struct {
 
 func (x *Store) Reset() {
 	*x = Store{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[15]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1573,7 +1694,7 @@ func (x *Store) String() string {
 func (*Store) ProtoMessage() {}
 
 func (x *Store) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[15]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1586,7 +1707,7 @@ func (x *Store) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Store.ProtoReflect.Descriptor instead.
 func (*Store) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Store) GetMaxBytes() uint64 {
@@ -1620,7 +1741,7 @@ type ValkeyStore struct {
 
 func (x *ValkeyStore) Reset() {
 	*x = ValkeyStore{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[16]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1632,7 +1753,7 @@ func (x *ValkeyStore) String() string {
 func (*ValkeyStore) ProtoMessage() {}
 
 func (x *ValkeyStore) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[16]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1645,7 +1766,7 @@ func (x *ValkeyStore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValkeyStore.ProtoReflect.Descriptor instead.
 func (*ValkeyStore) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ValkeyStore) GetAddress() string {
@@ -1719,7 +1840,7 @@ type Telemetry struct {
 
 func (x *Telemetry) Reset() {
 	*x = Telemetry{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[17]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1731,7 +1852,7 @@ func (x *Telemetry) String() string {
 func (*Telemetry) ProtoMessage() {}
 
 func (x *Telemetry) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[17]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1744,7 +1865,7 @@ func (x *Telemetry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Telemetry.ProtoReflect.Descriptor instead.
 func (*Telemetry) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Telemetry) GetAdmin() *Admin {
@@ -1801,7 +1922,7 @@ type Admin struct {
 
 func (x *Admin) Reset() {
 	*x = Admin{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[18]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1813,7 +1934,7 @@ func (x *Admin) String() string {
 func (*Admin) ProtoMessage() {}
 
 func (x *Admin) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[18]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1826,7 +1947,7 @@ func (x *Admin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Admin.ProtoReflect.Descriptor instead.
 func (*Admin) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Admin) GetAddress() string {
@@ -1861,7 +1982,7 @@ type Metrics struct {
 
 func (x *Metrics) Reset() {
 	*x = Metrics{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[19]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1873,7 +1994,7 @@ func (x *Metrics) String() string {
 func (*Metrics) ProtoMessage() {}
 
 func (x *Metrics) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[19]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1886,7 +2007,7 @@ func (x *Metrics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Metrics.ProtoReflect.Descriptor instead.
 func (*Metrics) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Metrics) GetDisabled() bool {
@@ -1927,7 +2048,7 @@ type Tracing struct {
 
 func (x *Tracing) Reset() {
 	*x = Tracing{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[20]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1939,7 +2060,7 @@ func (x *Tracing) String() string {
 func (*Tracing) ProtoMessage() {}
 
 func (x *Tracing) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[20]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1952,7 +2073,7 @@ func (x *Tracing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tracing.ProtoReflect.Descriptor instead.
 func (*Tracing) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Tracing) GetEndpoint() string {
@@ -2030,7 +2151,7 @@ type Logging struct {
 
 func (x *Logging) Reset() {
 	*x = Logging{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[21]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2042,7 +2163,7 @@ func (x *Logging) String() string {
 func (*Logging) ProtoMessage() {}
 
 func (x *Logging) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[21]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2055,7 +2176,7 @@ func (x *Logging) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Logging.ProtoReflect.Descriptor instead.
 func (*Logging) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Logging) GetEndpoint() string {
@@ -2098,7 +2219,7 @@ type Redaction struct {
 
 func (x *Redaction) Reset() {
 	*x = Redaction{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[22]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2110,7 +2231,7 @@ func (x *Redaction) String() string {
 func (*Redaction) ProtoMessage() {}
 
 func (x *Redaction) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[22]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2123,7 +2244,7 @@ func (x *Redaction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Redaction.ProtoReflect.Descriptor instead.
 func (*Redaction) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Redaction) GetHeaders() []string {
@@ -2157,7 +2278,7 @@ type Recording struct {
 
 func (x *Recording) Reset() {
 	*x = Recording{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[23]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2169,7 +2290,7 @@ func (x *Recording) String() string {
 func (*Recording) ProtoMessage() {}
 
 func (x *Recording) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[23]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2182,7 +2303,7 @@ func (x *Recording) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recording.ProtoReflect.Descriptor instead.
 func (*Recording) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Recording) GetMaxBytes() uint64 {
@@ -2213,7 +2334,7 @@ type Certificate struct {
 
 func (x *Certificate) Reset() {
 	*x = Certificate{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[24]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2225,7 +2346,7 @@ func (x *Certificate) String() string {
 func (*Certificate) ProtoMessage() {}
 
 func (x *Certificate) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[24]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2238,7 +2359,7 @@ func (x *Certificate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Certificate.ProtoReflect.Descriptor instead.
 func (*Certificate) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Certificate) GetName() string {
@@ -2281,7 +2402,7 @@ type CertificateAuthority struct {
 
 func (x *CertificateAuthority) Reset() {
 	*x = CertificateAuthority{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[25]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2293,7 +2414,7 @@ func (x *CertificateAuthority) String() string {
 func (*CertificateAuthority) ProtoMessage() {}
 
 func (x *CertificateAuthority) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[25]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2306,7 +2427,7 @@ func (x *CertificateAuthority) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CertificateAuthority.ProtoReflect.Descriptor instead.
 func (*CertificateAuthority) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CertificateAuthority) GetName() string {
@@ -2365,7 +2486,7 @@ type ApiBundle struct {
 
 func (x *ApiBundle) Reset() {
 	*x = ApiBundle{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[26]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2377,7 +2498,7 @@ func (x *ApiBundle) String() string {
 func (*ApiBundle) ProtoMessage() {}
 
 func (x *ApiBundle) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[26]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2390,7 +2511,7 @@ func (x *ApiBundle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApiBundle.ProtoReflect.Descriptor instead.
 func (*ApiBundle) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ApiBundle) GetApi() string {
@@ -2509,7 +2630,7 @@ type Chain struct {
 
 func (x *Chain) Reset() {
 	*x = Chain{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[27]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2521,7 +2642,7 @@ func (x *Chain) String() string {
 func (*Chain) ProtoMessage() {}
 
 func (x *Chain) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[27]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2534,7 +2655,7 @@ func (x *Chain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chain.ProtoReflect.Descriptor instead.
 func (*Chain) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Chain) GetId() string {
@@ -2598,7 +2719,7 @@ type UpstreamPath struct {
 
 func (x *UpstreamPath) Reset() {
 	*x = UpstreamPath{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[28]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2610,7 +2731,7 @@ func (x *UpstreamPath) String() string {
 func (*UpstreamPath) ProtoMessage() {}
 
 func (x *UpstreamPath) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[28]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2623,7 +2744,7 @@ func (x *UpstreamPath) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpstreamPath.ProtoReflect.Descriptor instead.
 func (*UpstreamPath) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *UpstreamPath) GetUpstream() string {
@@ -2680,7 +2801,7 @@ type Attachment struct {
 
 func (x *Attachment) Reset() {
 	*x = Attachment{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[29]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2692,7 +2813,7 @@ func (x *Attachment) String() string {
 func (*Attachment) ProtoMessage() {}
 
 func (x *Attachment) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[29]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2705,7 +2826,7 @@ func (x *Attachment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attachment.ProtoReflect.Descriptor instead.
 func (*Attachment) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Attachment) GetInstance() string {
@@ -2834,7 +2955,7 @@ type ProcessingMode struct {
 
 func (x *ProcessingMode) Reset() {
 	*x = ProcessingMode{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[30]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2846,7 +2967,7 @@ func (x *ProcessingMode) String() string {
 func (*ProcessingMode) ProtoMessage() {}
 
 func (x *ProcessingMode) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[30]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2859,7 +2980,7 @@ func (x *ProcessingMode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessingMode.ProtoReflect.Descriptor instead.
 func (*ProcessingMode) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ProcessingMode) GetRequestHeaders() HeaderMode {
@@ -2969,6 +3090,13 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\x06labels\x18\x14 \x03(\v2(.gatewright.node.v1.Observed.LabelsEntryR\x06labels\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc0\x01\n" +
+	"\rStatesRequest\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x14\n" +
+	"\x05known\x18\x02 \x01(\tR\x05known\x12E\n" +
+	"\x06labels\x18\x14 \x03(\v2-.gatewright.node.v1.StatesRequest.LabelsEntryR\x06labels\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd2\x01\n" +
 	"\vObservation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
@@ -2985,7 +3113,11 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\amessage\"H\n" +
 	"\x05Drain\x12\x18\n" +
 	"\adrained\x18\x01 \x01(\bR\adrained\x12%\n" +
-	"\x0eaccept_seconds\x18\x02 \x01(\rR\racceptSeconds\"\xf3\x01\n" +
+	"\x0eaccept_seconds\x18\x02 \x01(\rR\racceptSeconds\"G\n" +
+	"\tStatePart\x12\x10\n" +
+	"\x03tag\x18\x01 \x01(\tR\x03tag\x12\x14\n" +
+	"\x05piece\x18\x02 \x01(\fR\x05piece\x12\x12\n" +
+	"\x04last\x18\x03 \x01(\bR\x04last\"\xf3\x01\n" +
 	"\x06Update\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x127\n" +
 	"\abundles\x18\x02 \x03(\v2\x1d.gatewright.node.v1.ApiBundleR\abundles\x12!\n" +
@@ -3176,10 +3308,11 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\x15BODY_MODE_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eBODY_MODE_SKIP\x10\x01\x12\x14\n" +
 	"\x10BODY_MODE_BUFFER\x10\x02\x12\x14\n" +
-	"\x10BODY_MODE_STREAM\x10\x032\xaf\x01\n" +
+	"\x10BODY_MODE_STREAM\x10\x032\xfd\x01\n" +
 	"\vNodeService\x12R\n" +
 	"\x04Sync\x12\x1f.gatewright.node.v1.NodeMessage\x1a%.gatewright.node.v1.ControllerMessage(\x010\x01\x12L\n" +
-	"\aObserve\x12\x1c.gatewright.node.v1.Observed\x1a\x1f.gatewright.node.v1.Observation(\x010\x01B1Z/gatewright.dev/policy-engine/gen/node/v1;nodev1b\x06proto3"
+	"\aObserve\x12\x1c.gatewright.node.v1.Observed\x1a\x1f.gatewright.node.v1.Observation(\x010\x01\x12L\n" +
+	"\x06States\x12!.gatewright.node.v1.StatesRequest\x1a\x1d.gatewright.node.v1.StatePart0\x01B1Z/gatewright.dev/policy-engine/gen/node/v1;nodev1b\x06proto3"
 
 var (
 	file_gatewright_node_v1_node_proto_rawDescOnce sync.Once
@@ -3194,7 +3327,7 @@ func file_gatewright_node_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_gatewright_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_gatewright_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_gatewright_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_gatewright_node_v1_node_proto_goTypes = []any{
 	(DrainState)(0),              // 0: gatewright.node.v1.DrainState
 	(Document)(0),                // 1: gatewright.node.v1.Document
@@ -3212,42 +3345,45 @@ var file_gatewright_node_v1_node_proto_goTypes = []any{
 	(*GatewayStatus)(nil),        // 13: gatewright.node.v1.GatewayStatus
 	(*ApiStatus)(nil),            // 14: gatewright.node.v1.ApiStatus
 	(*Observed)(nil),             // 15: gatewright.node.v1.Observed
-	(*Observation)(nil),          // 16: gatewright.node.v1.Observation
-	(*ControllerMessage)(nil),    // 17: gatewright.node.v1.ControllerMessage
-	(*Drain)(nil),                // 18: gatewright.node.v1.Drain
-	(*Update)(nil),               // 19: gatewright.node.v1.Update
-	(*SecretValues)(nil),         // 20: gatewright.node.v1.SecretValues
-	(*Gateway)(nil),              // 21: gatewright.node.v1.Gateway
-	(*Store)(nil),                // 22: gatewright.node.v1.Store
-	(*ValkeyStore)(nil),          // 23: gatewright.node.v1.ValkeyStore
-	(*Telemetry)(nil),            // 24: gatewright.node.v1.Telemetry
-	(*Admin)(nil),                // 25: gatewright.node.v1.Admin
-	(*Metrics)(nil),              // 26: gatewright.node.v1.Metrics
-	(*Tracing)(nil),              // 27: gatewright.node.v1.Tracing
-	(*Logging)(nil),              // 28: gatewright.node.v1.Logging
-	(*Redaction)(nil),            // 29: gatewright.node.v1.Redaction
-	(*Recording)(nil),            // 30: gatewright.node.v1.Recording
-	(*Certificate)(nil),          // 31: gatewright.node.v1.Certificate
-	(*CertificateAuthority)(nil), // 32: gatewright.node.v1.CertificateAuthority
-	(*ApiBundle)(nil),            // 33: gatewright.node.v1.ApiBundle
-	(*Chain)(nil),                // 34: gatewright.node.v1.Chain
-	(*UpstreamPath)(nil),         // 35: gatewright.node.v1.UpstreamPath
-	(*Attachment)(nil),           // 36: gatewright.node.v1.Attachment
-	(*ProcessingMode)(nil),       // 37: gatewright.node.v1.ProcessingMode
-	nil,                          // 38: gatewright.node.v1.Hello.LabelsEntry
-	nil,                          // 39: gatewright.node.v1.Observed.LabelsEntry
-	nil,                          // 40: gatewright.node.v1.SecretValues.ValuesEntry
-	nil,                          // 41: gatewright.node.v1.Tracing.ResourceAttributesEntry
-	nil,                          // 42: gatewright.node.v1.Tracing.HeadersEntry
-	nil,                          // 43: gatewright.node.v1.Logging.HeadersEntry
-	nil,                          // 44: gatewright.node.v1.Attachment.OnErrorByClassEntry
+	(*StatesRequest)(nil),        // 16: gatewright.node.v1.StatesRequest
+	(*Observation)(nil),          // 17: gatewright.node.v1.Observation
+	(*ControllerMessage)(nil),    // 18: gatewright.node.v1.ControllerMessage
+	(*Drain)(nil),                // 19: gatewright.node.v1.Drain
+	(*StatePart)(nil),            // 20: gatewright.node.v1.StatePart
+	(*Update)(nil),               // 21: gatewright.node.v1.Update
+	(*SecretValues)(nil),         // 22: gatewright.node.v1.SecretValues
+	(*Gateway)(nil),              // 23: gatewright.node.v1.Gateway
+	(*Store)(nil),                // 24: gatewright.node.v1.Store
+	(*ValkeyStore)(nil),          // 25: gatewright.node.v1.ValkeyStore
+	(*Telemetry)(nil),            // 26: gatewright.node.v1.Telemetry
+	(*Admin)(nil),                // 27: gatewright.node.v1.Admin
+	(*Metrics)(nil),              // 28: gatewright.node.v1.Metrics
+	(*Tracing)(nil),              // 29: gatewright.node.v1.Tracing
+	(*Logging)(nil),              // 30: gatewright.node.v1.Logging
+	(*Redaction)(nil),            // 31: gatewright.node.v1.Redaction
+	(*Recording)(nil),            // 32: gatewright.node.v1.Recording
+	(*Certificate)(nil),          // 33: gatewright.node.v1.Certificate
+	(*CertificateAuthority)(nil), // 34: gatewright.node.v1.CertificateAuthority
+	(*ApiBundle)(nil),            // 35: gatewright.node.v1.ApiBundle
+	(*Chain)(nil),                // 36: gatewright.node.v1.Chain
+	(*UpstreamPath)(nil),         // 37: gatewright.node.v1.UpstreamPath
+	(*Attachment)(nil),           // 38: gatewright.node.v1.Attachment
+	(*ProcessingMode)(nil),       // 39: gatewright.node.v1.ProcessingMode
+	nil,                          // 40: gatewright.node.v1.Hello.LabelsEntry
+	nil,                          // 41: gatewright.node.v1.Observed.LabelsEntry
+	nil,                          // 42: gatewright.node.v1.StatesRequest.LabelsEntry
+	nil,                          // 43: gatewright.node.v1.SecretValues.ValuesEntry
+	nil,                          // 44: gatewright.node.v1.Tracing.ResourceAttributesEntry
+	nil,                          // 45: gatewright.node.v1.Tracing.HeadersEntry
+	nil,                          // 46: gatewright.node.v1.Logging.HeadersEntry
+	nil,                          // 47: gatewright.node.v1.Attachment.OnErrorByClassEntry
 }
 var file_gatewright_node_v1_node_proto_depIdxs = []int32{
 	8,  // 0: gatewright.node.v1.NodeMessage.hello:type_name -> gatewright.node.v1.Hello
 	12, // 1: gatewright.node.v1.NodeMessage.report:type_name -> gatewright.node.v1.Report
 	10, // 2: gatewright.node.v1.Hello.policies:type_name -> gatewright.node.v1.PolicyRef
 	11, // 3: gatewright.node.v1.Hello.bundles:type_name -> gatewright.node.v1.BundleRef
-	38, // 4: gatewright.node.v1.Hello.labels:type_name -> gatewright.node.v1.Hello.LabelsEntry
+	40, // 4: gatewright.node.v1.Hello.labels:type_name -> gatewright.node.v1.Hello.LabelsEntry
 	0,  // 5: gatewright.node.v1.Hello.drain:type_name -> gatewright.node.v1.DrainState
 	9,  // 6: gatewright.node.v1.Hello.secrets:type_name -> gatewright.node.v1.SecretVersion
 	14, // 7: gatewright.node.v1.Report.apis:type_name -> gatewright.node.v1.ApiStatus
@@ -3255,50 +3391,53 @@ var file_gatewright_node_v1_node_proto_depIdxs = []int32{
 	6,  // 9: gatewright.node.v1.GatewayStatus.state:type_name -> gatewright.node.v1.ApiStatus.State
 	6,  // 10: gatewright.node.v1.ApiStatus.state:type_name -> gatewright.node.v1.ApiStatus.State
 	1,  // 11: gatewright.node.v1.Observed.documents:type_name -> gatewright.node.v1.Document
-	39, // 12: gatewright.node.v1.Observed.labels:type_name -> gatewright.node.v1.Observed.LabelsEntry
-	1,  // 13: gatewright.node.v1.Observation.document:type_name -> gatewright.node.v1.Document
-	19, // 14: gatewright.node.v1.ControllerMessage.update:type_name -> gatewright.node.v1.Update
-	18, // 15: gatewright.node.v1.ControllerMessage.drain:type_name -> gatewright.node.v1.Drain
-	33, // 16: gatewright.node.v1.Update.bundles:type_name -> gatewright.node.v1.ApiBundle
-	21, // 17: gatewright.node.v1.Update.gateway:type_name -> gatewright.node.v1.Gateway
-	20, // 18: gatewright.node.v1.Update.secrets:type_name -> gatewright.node.v1.SecretValues
-	40, // 19: gatewright.node.v1.SecretValues.values:type_name -> gatewright.node.v1.SecretValues.ValuesEntry
-	31, // 20: gatewright.node.v1.Gateway.certificates:type_name -> gatewright.node.v1.Certificate
-	32, // 21: gatewright.node.v1.Gateway.authorities:type_name -> gatewright.node.v1.CertificateAuthority
-	24, // 22: gatewright.node.v1.Gateway.telemetry:type_name -> gatewright.node.v1.Telemetry
-	22, // 23: gatewright.node.v1.Gateway.store:type_name -> gatewright.node.v1.Store
-	23, // 24: gatewright.node.v1.Store.valkey:type_name -> gatewright.node.v1.ValkeyStore
-	25, // 25: gatewright.node.v1.Telemetry.admin:type_name -> gatewright.node.v1.Admin
-	26, // 26: gatewright.node.v1.Telemetry.metrics:type_name -> gatewright.node.v1.Metrics
-	27, // 27: gatewright.node.v1.Telemetry.tracing:type_name -> gatewright.node.v1.Tracing
-	28, // 28: gatewright.node.v1.Telemetry.logging:type_name -> gatewright.node.v1.Logging
-	29, // 29: gatewright.node.v1.Telemetry.redaction:type_name -> gatewright.node.v1.Redaction
-	30, // 30: gatewright.node.v1.Telemetry.recording:type_name -> gatewright.node.v1.Recording
-	41, // 31: gatewright.node.v1.Tracing.resource_attributes:type_name -> gatewright.node.v1.Tracing.ResourceAttributesEntry
-	42, // 32: gatewright.node.v1.Tracing.headers:type_name -> gatewright.node.v1.Tracing.HeadersEntry
-	43, // 33: gatewright.node.v1.Logging.headers:type_name -> gatewright.node.v1.Logging.HeadersEntry
-	34, // 34: gatewright.node.v1.ApiBundle.chains:type_name -> gatewright.node.v1.Chain
-	36, // 35: gatewright.node.v1.Chain.attachments:type_name -> gatewright.node.v1.Attachment
-	37, // 36: gatewright.node.v1.Chain.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
-	35, // 37: gatewright.node.v1.Chain.upstream_paths:type_name -> gatewright.node.v1.UpstreamPath
-	37, // 38: gatewright.node.v1.Attachment.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
-	2,  // 39: gatewright.node.v1.Attachment.on_error:type_name -> gatewright.node.v1.OnError
-	44, // 40: gatewright.node.v1.Attachment.on_error_by_class:type_name -> gatewright.node.v1.Attachment.OnErrorByClassEntry
-	3,  // 41: gatewright.node.v1.ProcessingMode.request_headers:type_name -> gatewright.node.v1.HeaderMode
-	5,  // 42: gatewright.node.v1.ProcessingMode.request_body:type_name -> gatewright.node.v1.BodyMode
-	3,  // 43: gatewright.node.v1.ProcessingMode.response_headers:type_name -> gatewright.node.v1.HeaderMode
-	5,  // 44: gatewright.node.v1.ProcessingMode.response_body:type_name -> gatewright.node.v1.BodyMode
-	4,  // 45: gatewright.node.v1.ProcessingMode.encoded_bodies:type_name -> gatewright.node.v1.EncodedBodies
-	2,  // 46: gatewright.node.v1.Attachment.OnErrorByClassEntry.value:type_name -> gatewright.node.v1.OnError
-	7,  // 47: gatewright.node.v1.NodeService.Sync:input_type -> gatewright.node.v1.NodeMessage
-	15, // 48: gatewright.node.v1.NodeService.Observe:input_type -> gatewright.node.v1.Observed
-	17, // 49: gatewright.node.v1.NodeService.Sync:output_type -> gatewright.node.v1.ControllerMessage
-	16, // 50: gatewright.node.v1.NodeService.Observe:output_type -> gatewright.node.v1.Observation
-	49, // [49:51] is the sub-list for method output_type
-	47, // [47:49] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	41, // 12: gatewright.node.v1.Observed.labels:type_name -> gatewright.node.v1.Observed.LabelsEntry
+	42, // 13: gatewright.node.v1.StatesRequest.labels:type_name -> gatewright.node.v1.StatesRequest.LabelsEntry
+	1,  // 14: gatewright.node.v1.Observation.document:type_name -> gatewright.node.v1.Document
+	21, // 15: gatewright.node.v1.ControllerMessage.update:type_name -> gatewright.node.v1.Update
+	19, // 16: gatewright.node.v1.ControllerMessage.drain:type_name -> gatewright.node.v1.Drain
+	35, // 17: gatewright.node.v1.Update.bundles:type_name -> gatewright.node.v1.ApiBundle
+	23, // 18: gatewright.node.v1.Update.gateway:type_name -> gatewright.node.v1.Gateway
+	22, // 19: gatewright.node.v1.Update.secrets:type_name -> gatewright.node.v1.SecretValues
+	43, // 20: gatewright.node.v1.SecretValues.values:type_name -> gatewright.node.v1.SecretValues.ValuesEntry
+	33, // 21: gatewright.node.v1.Gateway.certificates:type_name -> gatewright.node.v1.Certificate
+	34, // 22: gatewright.node.v1.Gateway.authorities:type_name -> gatewright.node.v1.CertificateAuthority
+	26, // 23: gatewright.node.v1.Gateway.telemetry:type_name -> gatewright.node.v1.Telemetry
+	24, // 24: gatewright.node.v1.Gateway.store:type_name -> gatewright.node.v1.Store
+	25, // 25: gatewright.node.v1.Store.valkey:type_name -> gatewright.node.v1.ValkeyStore
+	27, // 26: gatewright.node.v1.Telemetry.admin:type_name -> gatewright.node.v1.Admin
+	28, // 27: gatewright.node.v1.Telemetry.metrics:type_name -> gatewright.node.v1.Metrics
+	29, // 28: gatewright.node.v1.Telemetry.tracing:type_name -> gatewright.node.v1.Tracing
+	30, // 29: gatewright.node.v1.Telemetry.logging:type_name -> gatewright.node.v1.Logging
+	31, // 30: gatewright.node.v1.Telemetry.redaction:type_name -> gatewright.node.v1.Redaction
+	32, // 31: gatewright.node.v1.Telemetry.recording:type_name -> gatewright.node.v1.Recording
+	44, // 32: gatewright.node.v1.Tracing.resource_attributes:type_name -> gatewright.node.v1.Tracing.ResourceAttributesEntry
+	45, // 33: gatewright.node.v1.Tracing.headers:type_name -> gatewright.node.v1.Tracing.HeadersEntry
+	46, // 34: gatewright.node.v1.Logging.headers:type_name -> gatewright.node.v1.Logging.HeadersEntry
+	36, // 35: gatewright.node.v1.ApiBundle.chains:type_name -> gatewright.node.v1.Chain
+	38, // 36: gatewright.node.v1.Chain.attachments:type_name -> gatewright.node.v1.Attachment
+	39, // 37: gatewright.node.v1.Chain.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
+	37, // 38: gatewright.node.v1.Chain.upstream_paths:type_name -> gatewright.node.v1.UpstreamPath
+	39, // 39: gatewright.node.v1.Attachment.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
+	2,  // 40: gatewright.node.v1.Attachment.on_error:type_name -> gatewright.node.v1.OnError
+	47, // 41: gatewright.node.v1.Attachment.on_error_by_class:type_name -> gatewright.node.v1.Attachment.OnErrorByClassEntry
+	3,  // 42: gatewright.node.v1.ProcessingMode.request_headers:type_name -> gatewright.node.v1.HeaderMode
+	5,  // 43: gatewright.node.v1.ProcessingMode.request_body:type_name -> gatewright.node.v1.BodyMode
+	3,  // 44: gatewright.node.v1.ProcessingMode.response_headers:type_name -> gatewright.node.v1.HeaderMode
+	5,  // 45: gatewright.node.v1.ProcessingMode.response_body:type_name -> gatewright.node.v1.BodyMode
+	4,  // 46: gatewright.node.v1.ProcessingMode.encoded_bodies:type_name -> gatewright.node.v1.EncodedBodies
+	2,  // 47: gatewright.node.v1.Attachment.OnErrorByClassEntry.value:type_name -> gatewright.node.v1.OnError
+	7,  // 48: gatewright.node.v1.NodeService.Sync:input_type -> gatewright.node.v1.NodeMessage
+	15, // 49: gatewright.node.v1.NodeService.Observe:input_type -> gatewright.node.v1.Observed
+	16, // 50: gatewright.node.v1.NodeService.States:input_type -> gatewright.node.v1.StatesRequest
+	18, // 51: gatewright.node.v1.NodeService.Sync:output_type -> gatewright.node.v1.ControllerMessage
+	17, // 52: gatewright.node.v1.NodeService.Observe:output_type -> gatewright.node.v1.Observation
+	20, // 53: gatewright.node.v1.NodeService.States:output_type -> gatewright.node.v1.StatePart
+	51, // [51:54] is the sub-list for method output_type
+	48, // [48:51] is the sub-list for method input_type
+	48, // [48:48] is the sub-list for extension type_name
+	48, // [48:48] is the sub-list for extension extendee
+	0,  // [0:48] is the sub-list for field type_name
 }
 
 func init() { file_gatewright_node_v1_node_proto_init() }
@@ -3310,7 +3449,7 @@ func file_gatewright_node_v1_node_proto_init() {
 		(*NodeMessage_Hello)(nil),
 		(*NodeMessage_Report)(nil),
 	}
-	file_gatewright_node_v1_node_proto_msgTypes[10].OneofWrappers = []any{
+	file_gatewright_node_v1_node_proto_msgTypes[11].OneofWrappers = []any{
 		(*ControllerMessage_Update)(nil),
 		(*ControllerMessage_Drain)(nil),
 	}
@@ -3320,7 +3459,7 @@ func file_gatewright_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gatewright_node_v1_node_proto_rawDesc), len(file_gatewright_node_v1_node_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   38,
+			NumMessages:   41,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

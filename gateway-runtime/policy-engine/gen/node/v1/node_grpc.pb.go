@@ -26,6 +26,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	NodeService_Sync_FullMethodName    = "/gatewright.node.v1.NodeService/Sync"
 	NodeService_Observe_FullMethodName = "/gatewright.node.v1.NodeService/Observe"
+	NodeService_States_FullMethodName  = "/gatewright.node.v1.NodeService/States"
 )
 
 // NodeServiceClient is the client API for NodeService service.
@@ -36,6 +37,9 @@ type NodeServiceClient interface {
 	// What the controller asks to see of the node's exchanges, and of the node itself. The node opens it beside Sync and keeps
 	// it open; its first message names the node.
 	Observe(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Observed, Observation], error)
+	// The signed state of a new node, now and after each change: for nodes that others start from. A controller that signs
+	// none answers FAILED_PRECONDITION.
+	States(ctx context.Context, in *StatesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StatePart], error)
 }
 
 type nodeServiceClient struct {
@@ -72,6 +76,25 @@ func (c *nodeServiceClient) Observe(ctx context.Context, opts ...grpc.CallOption
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type NodeService_ObserveClient = grpc.BidiStreamingClient[Observed, Observation]
 
+func (c *nodeServiceClient) States(ctx context.Context, in *StatesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StatePart], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &NodeService_ServiceDesc.Streams[2], NodeService_States_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[StatesRequest, StatePart]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type NodeService_StatesClient = grpc.ServerStreamingClient[StatePart]
+
 // NodeServiceServer is the server API for NodeService service.
 // All implementations must embed UnimplementedNodeServiceServer
 // for forward compatibility.
@@ -80,6 +103,9 @@ type NodeServiceServer interface {
 	// What the controller asks to see of the node's exchanges, and of the node itself. The node opens it beside Sync and keeps
 	// it open; its first message names the node.
 	Observe(grpc.BidiStreamingServer[Observed, Observation]) error
+	// The signed state of a new node, now and after each change: for nodes that others start from. A controller that signs
+	// none answers FAILED_PRECONDITION.
+	States(*StatesRequest, grpc.ServerStreamingServer[StatePart]) error
 	mustEmbedUnimplementedNodeServiceServer()
 }
 
@@ -95,6 +121,9 @@ func (UnimplementedNodeServiceServer) Sync(grpc.BidiStreamingServer[NodeMessage,
 }
 func (UnimplementedNodeServiceServer) Observe(grpc.BidiStreamingServer[Observed, Observation]) error {
 	return status.Error(codes.Unimplemented, "method Observe not implemented")
+}
+func (UnimplementedNodeServiceServer) States(*StatesRequest, grpc.ServerStreamingServer[StatePart]) error {
+	return status.Error(codes.Unimplemented, "method States not implemented")
 }
 func (UnimplementedNodeServiceServer) mustEmbedUnimplementedNodeServiceServer() {}
 func (UnimplementedNodeServiceServer) testEmbeddedByValue()                     {}
@@ -131,6 +160,17 @@ func _NodeService_Observe_Handler(srv interface{}, stream grpc.ServerStream) err
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type NodeService_ObserveServer = grpc.BidiStreamingServer[Observed, Observation]
 
+func _NodeService_States_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(StatesRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(NodeServiceServer).States(m, &grpc.GenericServerStream[StatesRequest, StatePart]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type NodeService_StatesServer = grpc.ServerStreamingServer[StatePart]
+
 // NodeService_ServiceDesc is the grpc.ServiceDesc for NodeService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -150,6 +190,11 @@ var NodeService_ServiceDesc = grpc.ServiceDesc{
 			Handler:       _NodeService_Observe_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "States",
+			Handler:       _NodeService_States_Handler,
+			ServerStreams: true,
 		},
 	},
 	Metadata: "gatewright/node/v1/node.proto",

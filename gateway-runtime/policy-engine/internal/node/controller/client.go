@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"math"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,7 +33,7 @@ var refusals = []codes.Code{codes.Unauthenticated, codes.PermissionDenied, codes
 // alive has pings find out within 15 s that a connection is cut off, though it is open here. The controller does the same.
 var alive = keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}
 
-const observeAgain = 30 * time.Second // after a controller without the Observe method
+const askAgain = 30 * time.Second // after a controller without a method, or without what it needs
 
 // Client keeps a stream to the controller.
 type Client struct {
@@ -43,6 +44,7 @@ type Client struct {
 	FirstReport  func() *nodev1.Report                                 // what the hello lacks, for the beginning of a stream; nil: nothing
 	Observe      func(context.Context, nodev1.NodeServiceClient) error // sends exchanges to the controller until ctx or the stream ends; nil: none are sent
 	Drain        func(*nodev1.Drain)                                   // whether the node is to take new connections; must not block. nil: the node cannot be drained
+	CopyStates   func(context.Context, nodev1.NodeServiceClient) error // keeps the controller's signed state until ctx or the stream ends; nil: it is not kept
 	Inbox        *Inbox
 	Outbox       *Outbox
 	Log          *slog.Logger
@@ -77,12 +79,11 @@ func (c *Client) Run(ctx context.Context) {
 	}
 	defer func() { _ = connection.Close() }()
 	c.Log.Info("connecting to the controller", "controller", c.Address)
-	observing := make(chan struct{})
-	go func() {
-		defer close(observing)
-		c.runObserve(ctx, nodev1.NewNodeServiceClient(connection))
-	}()
-	defer func() { <-observing }()
+	var others sync.WaitGroup
+	for _, stream := range []otherStream{c.Observe, c.CopyStates} {
+		others.Go(func() { stream.keep(ctx, nodev1.NewNodeServiceClient(connection)) })
+	}
+	defer others.Wait()
 	for failures := 0; ctx.Err() == nil; failures++ {
 		answered, err := c.syncStream(ctx, nodev1.NewNodeServiceClient(connection))
 		if ctx.Err() != nil {
@@ -99,17 +100,20 @@ func (c *Client) Run(ctx context.Context) {
 	}
 }
 
-// runObserve keeps the stream open by which the controller requests exchanges, until ctx ends. A controller without this
-// method is asked again now and then: it may be replaced by a newer release.
-func (c *Client) runObserve(ctx context.Context, client nodev1.NodeServiceClient) {
-	if c.Observe == nil {
+// otherStream is a stream beside that of updates, until ctx or the stream ends; nil: none.
+type otherStream func(context.Context, nodev1.NodeServiceClient) error
+
+// keep keeps the stream open until ctx ends. A controller without its method, or without what it needs, is asked again now and
+// then: it may be replaced by a newer release, or configured.
+func (s otherStream) keep(ctx context.Context, client nodev1.NodeServiceClient) {
+	if s == nil {
 		return
 	}
 	for ctx.Err() == nil {
 		pause := reconnect.Longest
-		err := c.Observe(ctx, client)
-		if status.Code(err) == codes.Unimplemented {
-			pause = observeAgain
+		err := s(ctx, client)
+		if code := status.Code(err); code == codes.Unimplemented || code == codes.FailedPrecondition {
+			pause = askAgain
 		}
 		backoff.Sleep(ctx, reconnect.Jitter(pause))
 	}

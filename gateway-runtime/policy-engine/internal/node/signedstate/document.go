@@ -19,11 +19,13 @@ import (
 // (Ed25519, RFC 8032) in hex. The head binds the update by size and SHA-256. The controller writes it: signed_state/document.py.
 const (
 	magic           = "gatewright-signed-state 1\n"
-	mostBytes       = 512 << 20 // of a document
 	mostHeadBytes   = 4096
 	signatureDigits = 128
 	makeAnew        = "fetch it again, or export it anew"
 )
+
+// MostBytes is the limit of a document.
+const MostBytes = 512 << 20
 
 // Head describes a state.
 type Head struct {
@@ -70,7 +72,7 @@ func Verify(document []byte, authority Authority) (*State, error) {
 
 // split returns the parts of a document: the signed lines, the head in them, the signature, and the serialized update.
 func split(document []byte) (signed []byte, head *Head, signature, content []byte, err error) {
-	if len(document) > mostBytes {
+	if len(document) > MostBytes {
 		return nil, nil, nil, nil, errTooLarge
 	}
 	rest, found := bytes.CutPrefix(document, []byte(magic))
@@ -91,4 +93,4 @@ func split(document []byte) (signed []byte, head *Head, signature, content []byt
 	return document[:len(magic)+len(line)+1], head, signature, rest[signatureDigits+1:], nil
 }
 
-var errTooLarge = fmt.Errorf("expected a state of at most %d bytes, got more: name another", mostBytes)
+var errTooLarge = fmt.Errorf("expected a state of at most %d bytes, got more: name another", MostBytes)

@@ -149,11 +149,11 @@ func readFile(path string) ([]byte, error) {
 }
 
 func readBounded(from io.Reader) ([]byte, error) {
-	content, err := io.ReadAll(io.LimitReader(from, mostBytes+1))
+	content, err := io.ReadAll(io.LimitReader(from, MostBytes+1))
 	if err != nil {
 		return nil, fmt.Errorf("expected a whole state, got a part of it: %w", withoutURL(err))
 	}
-	if len(content) > mostBytes {
+	if len(content) > MostBytes {
 		return nil, errTooLarge
 	}
 	return content, nil
@@ -190,13 +190,18 @@ func (s *Sources) token() (string, error) {
 	if s.Token == "" {
 		return "", nil
 	}
-	content, err := os.ReadFile(s.Token)
+	return ReadToken(s.Token)
+}
+
+// ReadToken returns the token in a file.
+func ReadToken(path string) (string, error) {
+	content, err := os.ReadFile(path)
 	if err != nil {
 		return "", err
 	}
 	token := strings.TrimSpace(string(content))
 	if token == "" || strings.ContainsAny(token, "\r\n") {
-		return "", fmt.Errorf("%s: expected one line with a token, got another content", s.Token)
+		return "", fmt.Errorf("%s: expected one line with a token, got another content", path)
 	}
 	return token, nil
 }

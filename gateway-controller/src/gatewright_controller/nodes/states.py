@@ -13,6 +13,10 @@ from gatewright_controller.times import timestamp, utc_now
 log = logging.getLogger(__name__)
 GATHER_SECONDS = 2.0
 """Changes that come within this time after one are exported together with it."""
+NO_KEY = (
+    "this controller signs no states: make a key with `gatewright state key`, and name its private file with "
+    "--state-key or GATEWRIGHT_CONTROLLER_STATE_KEY"
+)
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 2.0, 60.0
 """Between two tries of an export that fails; each is twice the one before."""
 

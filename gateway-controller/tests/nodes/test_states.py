@@ -13,8 +13,8 @@ import pytest
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.nodes.deployment import Node
+from gatewright_controller.nodes.states import Export, States
 from gatewright_controller.signed_state import authority, make_key, place_mistake, shown, signing_key, verify
-from gatewright_controller.states import Export, States
 from gatewright_documents.values import JsonObject
 
 from e2e.kit.bucket import Bucket
@@ -138,7 +138,7 @@ async def test_a_bucket_that_takes_nothing_is_reported_once_and_tried_again(
 ) -> None:
     caplog.set_level(logging.INFO)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # as in the process: local/logs.py
-    monkeypatch.setattr("gatewright_controller.states.FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr("gatewright_controller.nodes.states.FIRST_PAUSE_SECONDS", 0.05)
     bucket.status = 403
     async with exporting(states, controller, url_in(bucket)) as export:
         await signing.post("/v1/apis", json=orders)
