@@ -6,113 +6,25 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from e2e.kit.certificates import Authority, authority
-from e2e.kit.cut_network import CutNetwork, running_network
 from e2e.kit.gateway import eventually
-from e2e.kit.listening import free_port
-from e2e.kit.load import pause, run_checking_upstream
+from e2e.kit.load import pause
+from e2e.kit.namespaces import skip_reason
+from e2e.outages.fleet import Fleet, fleet
 from e2e.outages.report import Result, show
-from e2e.outages.stage import flags_of, serves, site_of, wait_for
-from e2e.outages.timeline import Timeline
-from e2e.outages.traffic import Target, Traffic
-from e2e.outages.writers import Journal, Site, put
+from e2e.outages.stage import flags_of, wait_for
+from e2e.outages.writers import Site
 
-NAMES = ("orders", "stock")
-RATE = 50.0
 NOTICED_SECONDS = {"the node": 20.0, "the controller": 20.0}
 """Pings tell each end that the other one is cut off within 15 s (docs/how-to/operations.md), and some more on a
 busy machine."""
+SHORT_SECONDS, LONG_SECONDS = 4.0, 25.0
 CONVERGED_SECONDS, ROOM = 2.0, 2.0
-WRITE_SECONDS = 0.25
-NO_VARIABLE = "GATEWRIGHT_CONTROLLER_LOG_LEVEL=info"
-
-
-@dataclass
-class Fleet:
-    """The hub, whose controller nodes join, and the nodes, each with its traffic."""
-
-    tool: Path
-    build: Path
-    folder: Path
-    signer: Authority
-    upstream: str
-    network: CutNetwork
-    port: int
-    """Where nodes join."""
-    stack: contextlib.ExitStack
-    hub: Site = field(init=False)
-    nodes: dict[str, Site] = field(default_factory=dict)
-    traffic: dict[str, Traffic] = field(default_factory=dict)
-    timeline: Timeline = field(default_factory=Timeline)
-    journal: Journal = field(default_factory=Journal)
-    results: list[Result] = field(default_factory=list)
-    count: int = 0
-
-    def start_hub(self) -> None:
-        """With the state that it had."""
-        certificate, key = self.folder / "controller.pem", self.folder / "controller.key"
-        tls = "--controller-tls-certificate", str(certificate), "--controller-tls-key", str(key)
-        listen = "--nodes-listen", f"127.0.0.1:{self.port}"
-        site = site_of("hub", self.build, self.folder, NO_VARIABLE, self.upstream, *tls, *listen)
-        self.hub = self.stack.enter_context(site)
-        self.hub = Site("hub", self.hub.gateway, self.upstream, self.hub.admin_port, self.signer.file)
-
-    def start_node(self, name: str, port: int) -> Site:
-        """It joins at this port; with the state that a node of this name had."""
-        token, trust = str(self.folder / "token"), str(self.signer.file)
-        join = "--join", f"127.0.0.1:{port}", "--join-authority", trust, "--join-token-file", token
-        node = self.stack.enter_context(site_of(name, self.build, self.folder, NO_VARIABLE, self.upstream, *join))
-        self.nodes[name] = node
-        return node
-
-    def load(self, name: str) -> None:
-        """Sends requests to the node from now on."""
-        port = self.nodes[name].gateway.port
-        self.traffic[name] = Traffic([Target(name, port, f"/{api}/x") for api in NAMES], RATE)
-        self.traffic[name].start()
-
-    def write(self) -> str:
-        """A new stamp for all APIs, acknowledged; the stamp."""
-        self.count += 1
-        with self.hub.client() as client:
-            for name in NAMES:
-                write = put(self.hub, client, name, str(self.count), 0, self.journal)
-                assert write.outcome == "acknowledged", write
-        return str(self.count)
-
-    def converged(self, stamp: str, names: Sequence[str], since: float) -> float:
-        """Seconds from then until these nodes serve the stamp."""
-        for name in names:
-            node = self.nodes[name]
-            for api in NAMES:
-                wait_for(f"{name} serves {stamp}", partial(serves, node, api, stamp))
-        return time.time() - since
-
-    @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
-        """Writes again and again meanwhile."""
-        ended = threading.Event()
-
-        def write() -> None:
-            while not ended.wait(WRITE_SECONDS):
-                self.write()
-
-        thread = threading.Thread(target=write)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
 
 
 def run(tool: Path, build: Path, words: Sequence[str]) -> list[Result]:
@@ -124,42 +36,34 @@ def run(tool: Path, build: Path, words: Sequence[str]) -> list[Result]:
         for name, cause in chosen:
             nodes.timeline.note(name)
             figures, mistakes = cause(nodes)
-            nodes.results.append(show(Result(name, figures, mistakes)))
+            skipped = "" if figures else f" (skipped: {skip_reason()})"
+            nodes.results.append(show(Result(f"{name}{skipped}", figures, mistakes)))
         for traffic in nodes.traffic.values():
             traffic.stop()
         return [*nodes.results, show(account(nodes))]
 
 
-@contextlib.contextmanager
-def fleet(tool: Path, build: Path) -> Iterator[Fleet]:
-    """A hub and three nodes with all APIs, under traffic."""
-    with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nodes-")))
-        signer = authority(folder)
-        signer.issue("controller", "127.0.0.1")
-        upstream = stack.enter_context(run_checking_upstream(tool, {f"/{name}": {} for name in NAMES}))
-        port = free_port()
-        network = stack.enter_context(running_network(port))
-        nodes = Fleet(tool, build, folder, signer, upstream, network, port, stack)
-        nodes.start_hub()
-        with nodes.hub.client() as client:
-            token = client.post("/v1/tokens", json={"name": "edge", "role": "node"}).raise_for_status().json()["token"]
-            (folder / "token").write_text(token)
-            for name in NAMES:
-                client.post("/v1/apis", json=nodes.hub.stamped(name, "first")).raise_for_status()
-        for name, at in {"edge-1": network.port, "edge-2": port, "edge-3": port}.items():
-            nodes.start_node(name, at)
-        nodes.converged("first", ["edge-1", "edge-2", "edge-3"], time.time())
-        for name in ("edge-1", "edge-2", "edge-3"):
-            nodes.load(name)
-        try:
-            yield nodes
-        finally:
-            for traffic in nodes.traffic.values():
-                traffic.stop()
-
-
 Caused = tuple[dict[str, float], list[str]]
+
+
+def pull_cable(nodes: Fleet) -> Caused:
+    """Packets are lost, and the network is there again: before either end notices, and long after both have."""
+    if nodes.namespace is None:
+        return {}, []
+    figures, mistakes = dict[str, float](), list[str]()
+    for seconds in (SHORT_SECONDS, LONG_SECONDS):
+        nodes.namespace.cut()
+        cut = nodes.timeline.note("the cable of edge-2 is pulled out")
+        with nodes.writing():
+            pause(seconds)
+            nodes.converged(nodes.write(), ["edge-1", "edge-3"], cut)
+        stamp = nodes.write()
+        nodes.namespace.restore()
+        restored = nodes.timeline.note("the cable of edge-2 is plugged in")
+        found, more = converge(nodes, stamp, ["edge-2"], restored, {}, [])
+        figures |= {f"{name}, after {seconds:g} s": value for name, value in found.items()}
+        mistakes += more
+    return figures, mistakes
 
 
 def cut_off(nodes: Fleet) -> Caused:
@@ -222,7 +126,7 @@ def kill_and_replace(nodes: Fleet) -> Caused:
     figures = {"others have a write, s": nodes.converged(stamp, ["edge-1", "edge-3"], at)}
     eventually("the controller forgets the node", lambda: "edge-2" not in connected(nodes))
     figures["forgotten, s"] = time.time() - at
-    nodes.start_node("edge-4", nodes.port)
+    nodes.start_node("edge-4", f"127.0.0.1:{nodes.port}")
     started = nodes.timeline.note("edge-4 is ready")
     caused = converge(nodes, stamp, ["edge-4"], started, figures, [])
     nodes.load("edge-4")
@@ -244,7 +148,7 @@ def start_alone(nodes: Fleet) -> Caused:
     nodes.hub.gateway.stop()
     nodes.timeline.note("the hub is away")
     began = time.time()
-    nodes.start_node("edge-3", nodes.port)
+    nodes.start_node("edge-3", f"127.0.0.1:{nodes.port}")
     figures = {"serves from its disk, s": nodes.converged(stamp, ["edge-3"], began)}
     before = nodes.traffic["edge-3"]
     nodes.load("edge-3")
@@ -257,6 +161,7 @@ def start_alone(nodes: Fleet) -> Caused:
 
 OUTAGES: dict[str, Callable[[Fleet], Caused]] = {
     "a node is cut off and comes back": cut_off,
+    "a node's cable is pulled out": pull_cable,
     "a node is killed and another one comes": kill_and_replace,
     "a node starts with all else away": start_alone,
 }

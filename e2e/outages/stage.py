@@ -19,6 +19,7 @@ import postgresql_server
 from e2e.kit.gateway import Gateway, Json, eventually, running
 from e2e.kit.listening import free_port
 from e2e.kit.load import run_checking_upstream
+from e2e.kit.namespaces import Namespace
 from e2e.kit.places import ROOT
 from e2e.outages.timeline import Timeline
 from e2e.outages.traffic import STAMP, Request, Target, Traffic, running_traffic
@@ -99,7 +100,13 @@ def probe_of(site: Site) -> str:
 
 def served(site: Site, name: str) -> str:
     """The stamp by which the site's node answers; "" where it does not."""
-    connection = http.client.HTTPConnection("127.0.0.1", site.gateway.port, timeout=5)
+    if site.visitor:
+        return site.visitor.submit(_stamp_at, site.gateway.port, name).result()
+    return _stamp_at(site.gateway.port, name)
+
+
+def _stamp_at(port: int, name: str) -> str:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
         connection.request("GET", f"/{name}/x")
         return connection.getresponse().getheader(STAMP, "")
@@ -173,13 +180,21 @@ def staged(tool: Path, build: Path) -> Iterator[Stage]:
 
 
 @contextlib.contextmanager
-def site_of(name: str, build: Path, folder: Path, variable: str, upstream: str, *options: str) -> Iterator[Site]:
-    """Runs a gateway, whose access log has errors alone. variable: of its environment."""
+def site_of(
+    name: str,
+    build: Path,
+    folder: Path,
+    variable: str,
+    upstream: str,
+    *options: str,
+    namespace: Namespace | None = None,
+) -> Iterator[Site]:
+    """Runs a gateway, whose access log has errors alone. variable: of its environment. namespace: where it runs."""
     with tempfile.TemporaryDirectory(prefix="gw-") as run_dir:
         log, admin = str(Path(run_dir) / "access.log"), free_port()
         options = ("--node-id", name, "--access-log-sample", "0", "--access-log", log, *options)
         options = ("--admin-port", str(admin), "--drain-seconds", "1", *options)
-        within = ["env", variable]
+        within = [*(namespace.within if namespace else []), "env", variable]
         with running(build, folder / name, *options, within=within, run_dir=Path(run_dir)) as gateway:
             yield Site(name, gateway, upstream, admin)
 

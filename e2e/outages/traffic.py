@@ -54,8 +54,12 @@ class Request:
 Known = Callable[[Target], int]
 
 
-def _nothing(_: Target) -> int:
+def _no_stamp(_: Target) -> int:
     return 0
+
+
+def nothing() -> None:
+    """Stays in this machine's network."""
 
 
 @dataclass
@@ -68,9 +72,9 @@ class Traffic:
 
     targets: Sequence[Target]
     rate: float
-    floor: Known = _nothing
-    ceiling: Known = _nothing
-    network: Callable[[], None] = lambda: None
+    floor: Known = _no_stamp
+    ceiling: Known = _no_stamp
+    network: Callable[[], None] = nothing
     requests: list[Request] = field(default_factory=list)
     late: int = 0
     """Requests that this process sent more than 0.1 s after they were due."""

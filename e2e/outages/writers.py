@@ -8,6 +8,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -33,6 +34,8 @@ class Site:
     admin_port: int
     authority: Path | None = None
     """Who signs the controller's certificate; None: it has none."""
+    visitor: Executor | None = None
+    """By which the node is asked, where it is in another network."""
 
     def client(self) -> httpx.Client:
         """Of the controller, also after it was restarted."""
