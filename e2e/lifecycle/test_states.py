@@ -146,6 +146,28 @@ def test_a_node_starts_from_a_bucket(fleet: Fleet) -> None:
             assert "hidden" not in "".join(map(str, second.records()))
 
 
+def test_a_node_starts_from_another_node(fleet: Fleet, tmp_path: Path) -> None:
+    (token := tmp_path / "token").write_text("shared by the nodes")
+    certificate, key = fleet.signer.issue("state-listen", "127.0.0.1")
+    port = free_port()
+    shared = "--state-token-file", str(token), "--state-tls-authority", str(fleet.signer.file)
+    listen = "--state-listen", f"127.0.0.1:{port}", "--state-listen-certificate", str(certificate)
+    url = f"https://127.0.0.1:{port}/v1/state"
+    trust = ssl.create_default_context(cafile=fleet.signer.file)
+    with fleet.node("sibling", options=(*shared, *listen, "--state-listen-key", str(key))) as sibling:
+        with fleet.controller("one", str(tmp_path / "state")):
+            eventually("the sibling follows", lambda: marks(sibling) == ["one()"])
+            bearer = {"authorization": f"Bearer {token.read_text()}"}
+            eventually("it has the state", lambda: httpx.get(url, verify=trust, headers=bearer).status_code == 200)
+        assert httpx.get(url, verify=trust).status_code == 401
+        with fleet.node("second", url, options=shared) as second:
+            assert marks(second) == ["one()"]
+            assert f"it started from {url}, revision 1" in notes(second)[0]
+            with fleet.controller("two", str(tmp_path / "state")):
+                for node in (sibling, second):
+                    eventually("the nodes follow the controller", lambda node=node: marks(node) == ["two()"])
+
+
 def test_a_node_that_finds_no_state_says_why_and_tries_again(fleet: Fleet) -> None:
     file = fleet.folder / "state"
     with fleet.controller("one", str(file)):

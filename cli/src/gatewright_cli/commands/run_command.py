@@ -87,6 +87,13 @@ PORT = click.IntRange(0, 65535)
     help="PEM file of who signs the certificates of https URLs of --state-from. [default: the system's authorities]",
 )
 @click.option(
+    "--state-listen",
+    metavar="HOST:PORT",
+    help="Where other nodes get the controller's signed state by TLS, with the token of --state-token-file.",
+)
+@click.option("--state-listen-certificate", type=A_PATH, help="Its certificate in PEM.")
+@click.option("--state-listen-key", type=A_PATH, help="The certificate's key in PEM.")
+@click.option(
     "--state-key",
     type=A_PATH,
     envvar="GATEWRIGHT_CONTROLLER_STATE_KEY",

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gatewright_cli import api_files
-from gatewright_cli.addresses import http_address
+from gatewright_cli.addresses import http_address, split_address
 from gatewright_cli.api_files import ApiFile, ApiFileError, RefusedFile
 from gatewright_cli.isolation.levels import Level
 from gatewright_cli.node.executors.recycling import Limits
 from gatewright_cli.node.files.controller_tls import ControllerTls
 from gatewright_cli.node.files.joined_controller import JoinedController
-from gatewright_cli.node.files.state_sources import StateSources
+from gatewright_cli.node.files.state_sources import StateListen, StateSources
 from gatewright_cli.node.listeners import gateway, ports
 from gatewright_cli.node.listeners.gateway import Listener
 from gatewright_cli.node.listeners.ports import ECHO_HOST, ECHO_NAMES, ECHO_PORT, Place
@@ -58,6 +58,9 @@ class Options:
     state_oldest: float | None
     state_token_file: Path | None
     state_tls_authority: Path | None
+    state_listen: str | None
+    state_listen_certificate: Path | None
+    state_listen_key: Path | None
     state_key: Path | None
     state_export: str | None
     run_dir: Path | None
@@ -109,7 +112,8 @@ class Options:
     def states(self) -> StateSources:
         """The places of states that the node starts from, where it has none."""
         files = self.state_token_file, self.state_tls_authority
-        return StateSources(self.state_from, self.state_authority, self.state_oldest, *files)
+        listen = StateListen(self.state_listen, self.state_listen_certificate, self.state_listen_key)
+        return StateSources(self.state_from, self.state_authority, self.state_oldest, *files, listen)
 
     @property
     def edge(self) -> Edge:
@@ -222,6 +226,8 @@ def listeners(options: Options, on: Sequence[Listener]) -> dict[str, Place]:
         )
     if not options.no_controller:
         places["--controller-port"] = Place(options.controller_host, options.controller_port)
+    if options.state_listen:
+        places["--state-listen"] = Place(*split_address(options.state_listen))
     if options.with_echo:
         places["--echo-port"] = Place(ECHO_HOST, options.echo_port)
     return places

@@ -3,7 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from gatewright_cli.node.files.state_sources import StateSources
+from gatewright_cli.node.files.state_sources import StateListen, StateSources
+
+from e2e.kit.certificates import authority
 
 PUBLIC = Path(__file__).parents[4] / "conformance" / "signed-state" / "public.pem"
 
@@ -23,6 +25,24 @@ def test_the_engine_is_given_absolute_paths_and_places_in_a_file(
         "state-oldest": "90.000s",
     }
     assert StateSources(authority=PUBLIC).engine_options(Path("x")) == {}, "nothing without a place"
+
+
+def test_a_node_that_serves_a_state_needs_a_pair_and_a_token(tmp_path: Path) -> None:
+    certificate, key = authority(tmp_path).issue("sibling", "127.0.0.1")
+    served = StateSources(token=key, listen=StateListen("127.0.0.1:9444", certificate, key))
+    assert list(served.mistakes()) == []
+    assert served.engine_options(tmp_path) == {
+        "state-token": str(key),
+        "state-listen": "127.0.0.1:9444",
+        "state-listen-certificate": str(certificate),
+        "state-listen-key": str(key),
+    }
+    found = [*StateSources(listen=StateListen("here")).mistakes()]
+    assert [sentence.partition(", got")[0] for sentence in found] == [
+        "--state-listen: expected HOST:PORT",
+        "--state-listen: expected --state-listen-certificate and --state-listen-key beside it",
+        "--state-listen: expected --state-token-file beside it",
+    ]
 
 
 def test_each_mistake_has_its_option_and_a_cure(tmp_path: Path) -> None:
