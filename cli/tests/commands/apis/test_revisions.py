@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         ("api/orders@-1", "/v1/apis/orders", -1),
         ("Gateway/gateway@0", "/v1/gateway", 0),
         ("gateway", "/v1/apis/gateway", None),
+        ("secret/pay@2", "/v1/secrets/pay", 2),
     ],
 )
 def test_a_reference_names_a_resource_and_a_revision(text: str, path: str, revision: int | None) -> None:
@@ -35,7 +36,9 @@ def test_a_reference_names_a_resource_and_a_revision(text: str, path: str, revis
 
 @pytest.mark.parametrize("text", ["", "@3", "orders@", "orders@x", "orders@3@4", "policy/x", "gateway/other", "a/b/c"])
 def test_another_reference_is_refused_with_the_form(text: str) -> None:
-    with pytest.raises(PreflightError, match=r"expected NAME or NAME@REVISION of an API, or gateway/gateway"):
+    with pytest.raises(
+        PreflightError, match=r"expected NAME or NAME@REVISION of an API, secret/NAME or gateway/gateway"
+    ):
         Reference.parse(text)
 
 

@@ -20,7 +20,7 @@ from gatewright_cli.node.files import operator_secrets
 operator_secrets.start_without_secrets()
 environ = open("/proc/self/environ").read()
 own = operator_secrets.from_environment()
-print(json.dumps([os.getpid(), sys.argv[1:], environ, own.token, own.system_parameters, dict(os.environ)]))
+print(json.dumps([os.getpid(), sys.argv[1:], environ, own.token, own.system_parameters, own.secret_key, dict(os.environ)]))
 """
 
 
@@ -28,14 +28,15 @@ def test_a_process_leaves_an_environment_with_secrets(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(LEAVES)
     environment = {**os.environ, TOKEN: "s3cret", SYSTEM: "{quota: {key: s3cret-t00}}", "TENANT": "blue"}
+    environment["GATEWRIGHT_CONTROLLER_SECRET_KEY"] = "s3cret-key"
     process = subprocess.Popen(
         [sys.executable, script, "an argument"], env=environment, stdout=subprocess.PIPE, text=True
     )
-    pid, arguments, environ, token, system, left = json.loads(process.communicate(timeout=30)[0])
+    pid, arguments, environ, token, system, key, left = json.loads(process.communicate(timeout=30)[0])
     assert (pid, arguments) == (process.pid, ["an argument"])
     assert "s3cret" not in environ
     assert "TENANT=blue" in environ
-    assert (token, system) == ("s3cret", "{quota: {key: s3cret-t00}}")
+    assert (token, system, key) == ("s3cret", "{quota: {key: s3cret-t00}}", "s3cret-key")
     assert [name for name in left if name.startswith("GATEWRIGHT_")] == []
 
 

@@ -145,7 +145,7 @@ func (f *fleet) serve(t *testing.T, states *statecopy.Copy) {
 }
 
 func (f *fleet) copy(folder string) *statecopy.Copy {
-	return statecopy.New("n", folder, f.listen.Token, slog.New(slog.DiscardHandler))
+	return statecopy.New("n", nil, folder, f.listen.Token, slog.New(slog.DiscardHandler))
 }
 
 func TestANodeStartsFromTheCopyOfAnother(t *testing.T) {
