@@ -222,6 +222,9 @@ async def test_a_publisher_uses_no_secret_but_those_of_its_scope(client: httpx.A
 
     assert await written("other/key") == 403
     assert await written("other/key", path="/v1/apply") == 403
+    for value in (PLANTED, "another guess", MASK):
+        guess = {"sources": [source(secret("other", {"team": "b"}, key=value))]}
+        assert (await client.post("/v1/plan", json=guess, headers=bound)).status_code == 403, "no guess is confirmed"
     assert await written("own/key") == 201
     assert await written("other/key", "PUT", "/v1/apis/mine") == 403
     mine = naming(orders, "own/key", "mine", team="a")

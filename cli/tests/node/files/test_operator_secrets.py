@@ -13,6 +13,7 @@ from gatewright_cli.node.files.operator_secrets import OperatorSecrets, client_t
 from gatewright_cli.node.files.run_dir import RunDir
 
 TOKEN, SYSTEM = "GATEWRIGHT_CONTROLLER_TOKEN", "GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS"
+KEY = "GATEWRIGHT_CONTROLLER_SECRET_KEY"
 
 LEAVES = """
 import json, os, sys
@@ -20,7 +21,8 @@ from gatewright_cli.node.files import operator_secrets
 operator_secrets.start_without_secrets()
 environ = open("/proc/self/environ").read()
 own = operator_secrets.from_environment()
-print(json.dumps([os.getpid(), sys.argv[1:], environ, own.token, own.system_parameters, own.secret_key, dict(os.environ)]))
+given = [own.token, own.system_parameters, own.secret_key]
+print(json.dumps([os.getpid(), sys.argv[1:], environ, *given, dict(os.environ)]))
 """
 
 
@@ -28,7 +30,7 @@ def test_a_process_leaves_an_environment_with_secrets(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(LEAVES)
     environment = {**os.environ, TOKEN: "s3cret", SYSTEM: "{quota: {key: s3cret-t00}}", "TENANT": "blue"}
-    environment["GATEWRIGHT_CONTROLLER_SECRET_KEY"] = "s3cret-key"
+    environment[KEY] = "s3cret-key"
     process = subprocess.Popen(
         [sys.executable, script, "an argument"], env=environment, stdout=subprocess.PIPE, text=True
     )

@@ -214,7 +214,7 @@ class Plans:
         needs_all = bool(shows or intent.prune or documents.gateway is not None or documents.others)
         stored = {api.name: api for api in store.list()} if needs_all else self._stored_beside(documents)
         gateway = plan_gateway(store.gateway(), self._wanted_gateway(documents), intent)
-        resources = self._planned_resources(documents, intent)
+        resources = self._planned_resources(documents, intent, permit)
         validate = partial(
             self._controller.validate_alone,
             names=self._names_after(gateway),
@@ -245,9 +245,9 @@ class Plans:
         keyed = {source.file: self._kinds[kind].kind.digest(document) for (kind, _), (source, document) in hidden}
         return Prepared(plan, gateway, resources, stored, bundles, revision, keyed)
 
-    def _planned_resources(self, documents: Documents, intent: Intent) -> ResourcePlan:
+    def _planned_resources(self, documents: Documents, intent: Intent, permit: Permit) -> ResourcePlan:
         """The mistakes of those that cannot be kept are among those of the documents then."""
-        plan, invalid = plan_resources(self._kinds, documents.others, intent)
+        plan, invalid = plan_resources(self._kinds, documents.others, intent, permit)
         if invalid:
             documents.mistakes += invalid.mistakes
         return plan
@@ -276,7 +276,7 @@ class Plans:
         """Raises `NotPermittedError`, before anything is shown of what is stored."""
         if gateway.action:
             permit.refuse_gateway()
-        refuse_not_permitted(list(resources.changing), permit)
+        refuse_not_permitted(resources, permit)
         for step in plan.steps:
             if step.before:
                 permit.refuse_others(step.before.api)

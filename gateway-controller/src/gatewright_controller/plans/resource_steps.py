@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -58,9 +58,10 @@ class ResourcePlan:
 
 
 def plan_resources(
-    kinds: Kinds, wanted: Mapping[Key, tuple[ApiSource, JsonObject]], intent: Intent
+    kinds: Kinds, wanted: Mapping[Key, tuple[ApiSource, JsonObject]], intent: Intent, permit: Permit
 ) -> tuple[ResourcePlan, Invalid | None]:
-    """wanted: documents by kind and name. The mistakes: of those that cannot be kept."""
+    """wanted: documents by kind and name. The mistakes: of those that cannot be kept. Raises `NotPermittedError`, also
+    for one that is stored as it is wanted: that is said of no value which the client may not write."""
     steps: list[ResourceStep] = []
     foreign: list[StoredResource] = []
     mistakes = []
@@ -69,6 +70,9 @@ def plan_resources(
         names = {name for kind, name in wanted if kind == resources.kind.name}
         for name in sorted(names):
             source, document = wanted[resources.kind.name, name]
+            for side in (document, stored[name].document if name in stored else None):
+                if side:
+                    permit.refuse_other_resources(resources.kind.name, side)
             try:
                 with source.locating():
                     steps.append(_step(resources, name, document, stored.get(name), intent))
@@ -101,9 +105,8 @@ def _is_foreign(stored: StoredResource, intent: Intent) -> bool:
     return bool(intent.owner) and not intent.take_over and stored.owner not in ("", intent.owner)
 
 
-def refuse_not_permitted(steps: Sequence[ResourceStep], permit: Permit) -> None:
-    """Raises `NotPermittedError`."""
-    for step in steps:
-        for document in (step.stored.document if step.stored else None, step.kept):
-            if document:
-                permit.refuse_other_resources(step.kind, document)
+def refuse_not_permitted(plan: ResourcePlan, permit: Permit) -> None:
+    """Raises `NotPermittedError` for what would go."""
+    for step in plan.changing:
+        if step.stored:
+            permit.refuse_other_resources(step.kind, step.stored.document)
