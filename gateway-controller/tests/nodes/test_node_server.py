@@ -201,6 +201,12 @@ async def test_a_second_stream_of_a_node_ends_the_first(deployment: Deployment, 
     await second.close()
 
 
+async def read(parts: aio.UnaryStreamCall[node_pb2.StatesRequest, node_pb2.StatePart]) -> node_pb2.StatePart:
+    part = await parts.read()
+    assert isinstance(part, node_pb2.StatePart), "the stream has ended"
+    return part
+
+
 async def test_a_node_that_asks_is_sent_the_signed_state_again_when_it_changes(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,9 +221,9 @@ async def test_a_node_that_asks_is_sent_the_signed_state_again_when_it_changes(
         parts = node_pb2_grpc.NodeServiceStub(channel).States(node_pb2.StatesRequest(node_id="n1"))
 
         async def next_state() -> tuple[str, node_pb2.Update]:
-            received = [await parts.read()]
+            received = [await read(parts)]
             while not received[-1].last:
-                received.append(await parts.read())
+                received.append(await read(parts))
             document = b"".join(part.piece for part in received)
             _, update = verify(document, authority(tmp_path / "key.pub.pem"))
             return received[0].tag, node_pb2.Update.FromString(update)
@@ -229,7 +235,7 @@ async def test_a_node_that_asks_is_sent_the_signed_state_again_when_it_changes(
         assert [update.bundles[0].digest for update in (first, second)] == ["1", "2"]
         again = node_pb2_grpc.NodeServiceStub(channel).States(node_pb2.StatesRequest(node_id="n1", known=tag))
         deployment.set_desired(bundle("a", "3"), 3)
-        assert (await again.read()).tag.startswith("3-"), "the known one is not sent again"
+        assert (await read(again)).tag.startswith("3-"), "the known one is not sent again"
     deployment.stop()
     await server.stop(1)
 

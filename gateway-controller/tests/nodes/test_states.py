@@ -191,3 +191,34 @@ async def test_a_place_is_a_file_or_a_url(place: str, mistake: str) -> None:
 async def test_a_url_is_shown_without_what_it_keeps_secret() -> None:
     assert shown("https://me:pass@b.example/a/b?sig=x#y") == "https://b.example/a/b"
     assert shown("folder/a?b") == "folder/a?b"
+
+
+async def test_a_state_is_for_the_labels_of_nodes(
+    signing: httpx.AsyncClient, orders: JsonObject, tmp_path: Path
+) -> None:
+    for name, nodes in (("eu", {"zone": "eu"}), ("us", {"zone": "us"}), ("all", {})):
+        spec = {**orders["spec"], "context": f"/{name}", "nodes": nodes}
+        document = {**orders, "metadata": {"name": name}, "spec": spec}
+        assert (await signing.post("/v1/apis", json=document)).status_code == 201
+    whole, eu = [await signing.get("/v1/state", params=params) for params in ({}, {"label": "zone=eu"})]
+    update = update_in(whole.content, tmp_path)
+    assert [bundle.api for bundle in update.bundles] == ["all", "eu", "us"]
+    assert {api: dict(of.labels) for api, of in update.nodes.items()} == {"eu": {"zone": "eu"}, "us": {"zone": "us"}}
+    assert [bundle.api for bundle in update_in(eu.content, tmp_path).bundles] == ["all", "eu"]
+    assert whole.headers["etag"] != eu.headers["etag"]
+
+
+@pytest.mark.parametrize(
+    ("query", "status"), [("", 403), ("?label=zone=us", 403), ("?label=zone=eu&label=tier=a", 200)]
+)
+async def test_a_token_with_labels_has_no_other_nodes_state(
+    client_with: Callable[..., httpx.AsyncClient], states: States, query: str, status: int
+) -> None:
+    client = client_with(token="admin", states=states)
+    wanted = {"name": "eu", "role": "node", "labels": {"zone": "eu"}}
+    created = await client.post("/v1/tokens", json=wanted, headers={"authorization": "Bearer admin"})
+    bearer = {"authorization": f"Bearer {created.json()['token']}"}
+    answer = await client.get(f"/v1/state{query}", headers=bearer)
+    assert answer.status_code == status
+    if status == 403:
+        assert "which the token is for" in answer.json()["detail"]

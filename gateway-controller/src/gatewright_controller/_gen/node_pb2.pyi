@@ -275,18 +275,40 @@ class StatePart(_message.Message):
     def __init__(self, tag: _Optional[str] = ..., piece: _Optional[bytes] = ..., last: _Optional[bool] = ...) -> None: ...
 
 class Update(_message.Message):
-    __slots__ = ("revision", "bundles", "removed_apis", "gateway", "secrets")
+    __slots__ = ("revision", "bundles", "removed_apis", "gateway", "nodes", "secrets")
+    class NodesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: NodeLabels
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[NodeLabels, _Mapping]] = ...) -> None: ...
     REVISION_FIELD_NUMBER: _ClassVar[int]
     BUNDLES_FIELD_NUMBER: _ClassVar[int]
     REMOVED_APIS_FIELD_NUMBER: _ClassVar[int]
     GATEWAY_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
     SECRETS_FIELD_NUMBER: _ClassVar[int]
     revision: int
     bundles: _containers.RepeatedCompositeFieldContainer[ApiBundle]
     removed_apis: _containers.RepeatedScalarFieldContainer[str]
     gateway: Gateway
+    nodes: _containers.MessageMap[str, NodeLabels]
     secrets: _containers.RepeatedCompositeFieldContainer[SecretValues]
-    def __init__(self, revision: _Optional[int] = ..., bundles: _Optional[_Iterable[_Union[ApiBundle, _Mapping]]] = ..., removed_apis: _Optional[_Iterable[str]] = ..., gateway: _Optional[_Union[Gateway, _Mapping]] = ..., secrets: _Optional[_Iterable[_Union[SecretValues, _Mapping]]] = ...) -> None: ...
+    def __init__(self, revision: _Optional[int] = ..., bundles: _Optional[_Iterable[_Union[ApiBundle, _Mapping]]] = ..., removed_apis: _Optional[_Iterable[str]] = ..., gateway: _Optional[_Union[Gateway, _Mapping]] = ..., nodes: _Optional[_Mapping[str, NodeLabels]] = ..., secrets: _Optional[_Iterable[_Union[SecretValues, _Mapping]]] = ...) -> None: ...
+
+class NodeLabels(_message.Message):
+    __slots__ = ("labels",)
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    labels: _containers.ScalarMap[str, str]
+    def __init__(self, labels: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class SecretValues(_message.Message):
     __slots__ = ("name", "version", "values", "unavailable")

@@ -119,6 +119,18 @@ class Caller:
             f"start the node with {options}, or give it another token"
         )
 
+    def state_refusal(self, labels: Mapping[str, str] | None) -> str:
+        """Why the caller may not have the state of nodes with these labels, None: with any; "" where it may."""
+        scopes = [grant.scope for grant in self.grants if "nodes:connect" in grant.rights]
+        if any(has_labels(labels or {}, scope.labels) for scope in scopes):
+            return ""
+        wanted = " or ".join(labels_text(scope.labels) for scope in scopes)
+        got = "nodes of all labels" if labels is None else labels_text(labels)
+        return (
+            f"expected nodes with the labels {wanted}, which the token is for, got {got}: ask for ?label=KEY=VALUE of "
+            "them, or use a token without labels"
+        )
+
     def permit(self, right: Right) -> Permit | None:
         """What a request may touch that needs this right; None: the caller has not got it."""
         scopes = [grant.scope for grant in self.grants if right in grant.rights]

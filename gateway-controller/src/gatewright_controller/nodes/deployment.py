@@ -431,17 +431,28 @@ class Deployment:
         desired = self._desired.get(api)
         return api in node.sent and (api in node.applied or bool(desired and not node.unfit_for(desired)))
 
-    def whole_update(self) -> node_pb2.Update:
-        """What a new node that can run everything would be sent, in one message, whatever its size."""
-        bundles = [bundle.message for bundle in self._all_bundles()]
-        return node_pb2.Update(revision=self.revision, bundles=bundles, gateway=self._gateway)
+    def whole_update(self, labels: Mapping[str, str] | None = None) -> node_pb2.Update:
+        """What a new node with these labels, or any labels, that can run everything would be sent, in one message,
+        whatever its size. It says which APIs are for some nodes alone."""
+        bundles = self._bundles_for(labels)
+        update = node_pb2.Update(
+            revision=self.revision, bundles=[bundle.message for bundle in bundles], gateway=self._gateway
+        )
+        for bundle in bundles:
+            if bundle.nodes:
+                update.nodes[bundle.api].labels.update(bundle.nodes)
+        return update
 
-    def whole_digest(self) -> str:
+    def whole_digest(self, labels: Mapping[str, str] | None = None) -> str:
         """Names what `whole_update` has: another one, another digest."""
         digest = hashlib.sha256((self._gateway.digest if self._gateway else "").encode())
-        for bundle in self._all_bundles():
-            digest.update(f"\n{bundle.digest}".encode())
+        for bundle in self._bundles_for(labels):
+            digest.update(f"\n{bundle.digest} {sorted(bundle.nodes.items())}".encode())
         return digest.hexdigest()
+
+    def _bundles_for(self, labels: Mapping[str, str] | None) -> list[Bundle]:
+        bundles = self._all_bundles()
+        return [bundle for bundle in bundles if labels is None or has_labels(labels, bundle.nodes)]
 
     def report(self, node: Node, report: node_pb2.Report) -> None:
         """What the node says of the APIs it was sent."""

@@ -175,8 +175,8 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
         known = request.known
         while not self._deployment.is_stopping:
             await self._admit(context, request.node_id, request.labels)
-            if self._deployment.revision and self._states.tag != known:
-                known, document = await self._states.document()
+            if self._deployment.revision and self._states.tag(request.labels) != known:
+                known, document = await self._states.document(request.labels)
                 log.info("state sent", extra={"node": request.node_id, "tag": known, "bytes": len(document)})
                 for begin in range(0, len(document), STATE_PIECE_BYTES):
                     end = begin + STATE_PIECE_BYTES

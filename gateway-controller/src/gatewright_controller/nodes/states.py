@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gatewright_controller.nodes.deployment import Deployment
@@ -11,6 +12,7 @@ from gatewright_controller.signed_state import NotWrittenError, SigningKey, show
 from gatewright_controller.times import timestamp, utc_now
 
 log = logging.getLogger(__name__)
+Labels = Mapping[str, str] | None
 GATHER_SECONDS = 2.0
 """Changes that come within this time after one are exported together with it."""
 NO_KEY = (
@@ -22,22 +24,21 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 2.0, 60.0
 
 
 class States:
-    """controller: the name under which this one signs."""
+    """controller: the name under which this one signs. labels: those of the nodes that a state is for; None: any."""
 
     def __init__(self, deployment: Deployment, key: SigningKey, controller: str) -> None:
         self._deployment, self._key, self._controller = deployment, key, controller
         self._making = asyncio.Lock()
 
-    @property
-    def tag(self) -> str:
+    def tag(self, labels: Labels = None) -> str:
         """Names the state as it is now: REVISION-DIGEST. The digest is for what changes without a write, such as an
         API whose upstream is refused from now on."""
-        return f"{self._deployment.revision}-{self._deployment.whole_digest()[:16]}"
+        return f"{self._deployment.revision}-{self._deployment.whole_digest(labels)[:16]}"
 
-    async def document(self) -> tuple[str, bytes]:
+    async def document(self, labels: Labels = None) -> tuple[str, bytes]:
         """The tag of the present state, and its signed document. One is made at a time: it may be large."""
         async with self._making:
-            tag, update, made = self.tag, self._deployment.whole_update(), timestamp(utc_now())
+            tag, update, made = self.tag(labels), self._deployment.whole_update(labels), timestamp(utc_now())
             return tag, await asyncio.to_thread(
                 lambda: sign(
                     update.SerializeToString(deterministic=True),
@@ -73,7 +74,7 @@ class Export:
         another one by mistake, replaces no state that nodes could need."""
         exported, pause = "", FIRST_PAUSE_SECONDS
         while True:
-            while self._deployment.revision == 0 or self._states.tag == exported:
+            while self._deployment.revision == 0 or self._states.tag() == exported:
                 await self._deployment.wait_for_change()
                 await asyncio.sleep(self._gather)
             if tag := await self._try():

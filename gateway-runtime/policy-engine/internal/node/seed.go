@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,10 +51,24 @@ func (n *Node) acceptSeed(state *signedstate.State) *nodev1.Update {
 	if n.options.Gateway != nil {
 		state.Update.Gateway = nil
 	}
+	keepOwn(state.Update, n.options.Labels)
 	n.setOrigin(&statedir.Origin{Place: state.Place, Controller: state.Controller, Made: state.Made, Revision: state.Revision})
 	n.log.Warn("this node starts from a state of another place, until a controller answers", "place", state.Place, "made", state.Made.UTC().Format(time.RFC3339),
 		"revision", state.Revision, "apis", len(state.Update.GetBundles()), "controller", state.Controller)
 	return state.Update
+}
+
+// keepOwn leaves the APIs of a state that are for nodes with these labels.
+func keepOwn(state *nodev1.Update, labels map[string]string) {
+	state.Bundles = slices.DeleteFunc(state.GetBundles(), func(bundle *nodev1.ApiBundle) bool {
+		for key, value := range state.GetNodes()[bundle.GetApi()].GetLabels() {
+			if labels[key] != value {
+				return true
+			}
+		}
+		return false
+	})
+	state.Nodes = nil
 }
 
 func (n *Node) noteNoState(err error) {

@@ -75,6 +75,19 @@ func TestANodeWithoutAStateStartsFromAnExportedOne(t *testing.T) {
 	again.node.Close()
 }
 
+func TestANodeTakesWhatIsForItsLabels(t *testing.T) {
+	e := export(t)
+	zone := func(name string) *nodev1.NodeLabels { return &nodev1.NodeLabels{Labels: map[string]string{"zone": name}} }
+	e.write(&nodev1.Update{Revision: 5, Bundles: some(bundle("a", "1"), bundle("b", "1"), bundle("c", "1")),
+		Nodes: map[string]*nodev1.NodeLabels{"a": zone("eu"), "b": zone("us")}})
+	directory := t.TempDir()
+	b := e.start(directory, func(b *bench) { b.labels = map[string]string{"zone": "eu", "tier": "edge"} })
+	b.expectServed([]string{"a|1", "c|1"})
+	b.node.Close()
+
+	newBench(t, newScriptedEnvoy(true), directory).expectServed([]string{"a|1", "c|1"})
+}
+
 func TestANodeWithAGatewayOfItsOwnTakesTheAPIsAlone(t *testing.T) {
 	b := export(t).start(t.TempDir(), func(b *bench) { b.gatewayFile = gatewayWith("own", "own") })
 	defer b.node.Close()

@@ -1424,8 +1424,9 @@ type Update struct {
 	Revision      uint64                 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"` // grows; the node reports with it
 	Bundles       []*ApiBundle           `protobuf:"bytes,2,rep,name=bundles,proto3" json:"bundles,omitempty"`    // new or changed
 	RemovedApis   []string               `protobuf:"bytes,3,rep,name=removed_apis,json=removedApis,proto3" json:"removed_apis,omitempty"`
-	Gateway       *Gateway               `protobuf:"bytes,4,opt,name=gateway,proto3" json:"gateway,omitempty"`  // where it is new or changed
-	Secrets       []*SecretValues        `protobuf:"bytes,40,rep,name=secrets,proto3" json:"secrets,omitempty"` // new or changed ones of those that the node's APIs name: {"secretRef": "NAME/KEY"}
+	Gateway       *Gateway               `protobuf:"bytes,4,opt,name=gateway,proto3" json:"gateway,omitempty"`                                                                        // where it is new or changed
+	Nodes         map[string]*NodeLabels `protobuf:"bytes,22,rep,name=nodes,proto3" json:"nodes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // in a state for nodes of all labels: by API, the labels of the nodes that run it; none: all
+	Secrets       []*SecretValues        `protobuf:"bytes,40,rep,name=secrets,proto3" json:"secrets,omitempty"`                                                                       // new or changed ones of those that the node's APIs name: {"secretRef": "NAME/KEY"}
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1488,9 +1489,60 @@ func (x *Update) GetGateway() *Gateway {
 	return nil
 }
 
+func (x *Update) GetNodes() map[string]*NodeLabels {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
 func (x *Update) GetSecrets() []*SecretValues {
 	if x != nil {
 		return x.Secrets
+	}
+	return nil
+}
+
+type NodeLabels struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Labels        map[string]string      `protobuf:"bytes,1,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeLabels) Reset() {
+	*x = NodeLabels{}
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeLabels) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeLabels) ProtoMessage() {}
+
+func (x *NodeLabels) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeLabels.ProtoReflect.Descriptor instead.
+func (*NodeLabels) Descriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *NodeLabels) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
 	}
 	return nil
 }
@@ -1508,7 +1560,7 @@ type SecretValues struct {
 
 func (x *SecretValues) Reset() {
 	*x = SecretValues{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[15]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1520,7 +1572,7 @@ func (x *SecretValues) String() string {
 func (*SecretValues) ProtoMessage() {}
 
 func (x *SecretValues) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[15]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1533,7 +1585,7 @@ func (x *SecretValues) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SecretValues.ProtoReflect.Descriptor instead.
 func (*SecretValues) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SecretValues) GetName() string {
@@ -1587,7 +1639,7 @@ type Gateway struct {
 
 func (x *Gateway) Reset() {
 	*x = Gateway{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[16]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1599,7 +1651,7 @@ func (x *Gateway) String() string {
 func (*Gateway) ProtoMessage() {}
 
 func (x *Gateway) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[16]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1612,7 +1664,7 @@ func (x *Gateway) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gateway.ProtoReflect.Descriptor instead.
 func (*Gateway) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Gateway) GetDigest() string {
@@ -1682,7 +1734,7 @@ type Store struct {
 
 func (x *Store) Reset() {
 	*x = Store{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[17]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1694,7 +1746,7 @@ func (x *Store) String() string {
 func (*Store) ProtoMessage() {}
 
 func (x *Store) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[17]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1707,7 +1759,7 @@ func (x *Store) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Store.ProtoReflect.Descriptor instead.
 func (*Store) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Store) GetMaxBytes() uint64 {
@@ -1741,7 +1793,7 @@ type ValkeyStore struct {
 
 func (x *ValkeyStore) Reset() {
 	*x = ValkeyStore{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[18]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1753,7 +1805,7 @@ func (x *ValkeyStore) String() string {
 func (*ValkeyStore) ProtoMessage() {}
 
 func (x *ValkeyStore) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[18]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1766,7 +1818,7 @@ func (x *ValkeyStore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValkeyStore.ProtoReflect.Descriptor instead.
 func (*ValkeyStore) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ValkeyStore) GetAddress() string {
@@ -1840,7 +1892,7 @@ type Telemetry struct {
 
 func (x *Telemetry) Reset() {
 	*x = Telemetry{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[19]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1852,7 +1904,7 @@ func (x *Telemetry) String() string {
 func (*Telemetry) ProtoMessage() {}
 
 func (x *Telemetry) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[19]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1865,7 +1917,7 @@ func (x *Telemetry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Telemetry.ProtoReflect.Descriptor instead.
 func (*Telemetry) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Telemetry) GetAdmin() *Admin {
@@ -1922,7 +1974,7 @@ type Admin struct {
 
 func (x *Admin) Reset() {
 	*x = Admin{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[20]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1934,7 +1986,7 @@ func (x *Admin) String() string {
 func (*Admin) ProtoMessage() {}
 
 func (x *Admin) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[20]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1947,7 +1999,7 @@ func (x *Admin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Admin.ProtoReflect.Descriptor instead.
 func (*Admin) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Admin) GetAddress() string {
@@ -1982,7 +2034,7 @@ type Metrics struct {
 
 func (x *Metrics) Reset() {
 	*x = Metrics{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[21]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1994,7 +2046,7 @@ func (x *Metrics) String() string {
 func (*Metrics) ProtoMessage() {}
 
 func (x *Metrics) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[21]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2007,7 +2059,7 @@ func (x *Metrics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Metrics.ProtoReflect.Descriptor instead.
 func (*Metrics) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Metrics) GetDisabled() bool {
@@ -2048,7 +2100,7 @@ type Tracing struct {
 
 func (x *Tracing) Reset() {
 	*x = Tracing{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[22]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2060,7 +2112,7 @@ func (x *Tracing) String() string {
 func (*Tracing) ProtoMessage() {}
 
 func (x *Tracing) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[22]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2073,7 +2125,7 @@ func (x *Tracing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tracing.ProtoReflect.Descriptor instead.
 func (*Tracing) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Tracing) GetEndpoint() string {
@@ -2151,7 +2203,7 @@ type Logging struct {
 
 func (x *Logging) Reset() {
 	*x = Logging{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[23]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2163,7 +2215,7 @@ func (x *Logging) String() string {
 func (*Logging) ProtoMessage() {}
 
 func (x *Logging) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[23]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2176,7 +2228,7 @@ func (x *Logging) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Logging.ProtoReflect.Descriptor instead.
 func (*Logging) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Logging) GetEndpoint() string {
@@ -2219,7 +2271,7 @@ type Redaction struct {
 
 func (x *Redaction) Reset() {
 	*x = Redaction{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[24]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2231,7 +2283,7 @@ func (x *Redaction) String() string {
 func (*Redaction) ProtoMessage() {}
 
 func (x *Redaction) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[24]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2244,7 +2296,7 @@ func (x *Redaction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Redaction.ProtoReflect.Descriptor instead.
 func (*Redaction) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Redaction) GetHeaders() []string {
@@ -2278,7 +2330,7 @@ type Recording struct {
 
 func (x *Recording) Reset() {
 	*x = Recording{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[25]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2290,7 +2342,7 @@ func (x *Recording) String() string {
 func (*Recording) ProtoMessage() {}
 
 func (x *Recording) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[25]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2303,7 +2355,7 @@ func (x *Recording) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recording.ProtoReflect.Descriptor instead.
 func (*Recording) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Recording) GetMaxBytes() uint64 {
@@ -2334,7 +2386,7 @@ type Certificate struct {
 
 func (x *Certificate) Reset() {
 	*x = Certificate{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[26]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2346,7 +2398,7 @@ func (x *Certificate) String() string {
 func (*Certificate) ProtoMessage() {}
 
 func (x *Certificate) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[26]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2359,7 +2411,7 @@ func (x *Certificate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Certificate.ProtoReflect.Descriptor instead.
 func (*Certificate) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Certificate) GetName() string {
@@ -2402,7 +2454,7 @@ type CertificateAuthority struct {
 
 func (x *CertificateAuthority) Reset() {
 	*x = CertificateAuthority{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[27]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2414,7 +2466,7 @@ func (x *CertificateAuthority) String() string {
 func (*CertificateAuthority) ProtoMessage() {}
 
 func (x *CertificateAuthority) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[27]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2427,7 +2479,7 @@ func (x *CertificateAuthority) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CertificateAuthority.ProtoReflect.Descriptor instead.
 func (*CertificateAuthority) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *CertificateAuthority) GetName() string {
@@ -2486,7 +2538,7 @@ type ApiBundle struct {
 
 func (x *ApiBundle) Reset() {
 	*x = ApiBundle{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[28]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2498,7 +2550,7 @@ func (x *ApiBundle) String() string {
 func (*ApiBundle) ProtoMessage() {}
 
 func (x *ApiBundle) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[28]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2511,7 +2563,7 @@ func (x *ApiBundle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApiBundle.ProtoReflect.Descriptor instead.
 func (*ApiBundle) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ApiBundle) GetApi() string {
@@ -2630,7 +2682,7 @@ type Chain struct {
 
 func (x *Chain) Reset() {
 	*x = Chain{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[29]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2642,7 +2694,7 @@ func (x *Chain) String() string {
 func (*Chain) ProtoMessage() {}
 
 func (x *Chain) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[29]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2655,7 +2707,7 @@ func (x *Chain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chain.ProtoReflect.Descriptor instead.
 func (*Chain) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Chain) GetId() string {
@@ -2719,7 +2771,7 @@ type UpstreamPath struct {
 
 func (x *UpstreamPath) Reset() {
 	*x = UpstreamPath{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[30]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2731,7 +2783,7 @@ func (x *UpstreamPath) String() string {
 func (*UpstreamPath) ProtoMessage() {}
 
 func (x *UpstreamPath) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[30]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2744,7 +2796,7 @@ func (x *UpstreamPath) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpstreamPath.ProtoReflect.Descriptor instead.
 func (*UpstreamPath) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *UpstreamPath) GetUpstream() string {
@@ -2801,7 +2853,7 @@ type Attachment struct {
 
 func (x *Attachment) Reset() {
 	*x = Attachment{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[31]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2813,7 +2865,7 @@ func (x *Attachment) String() string {
 func (*Attachment) ProtoMessage() {}
 
 func (x *Attachment) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[31]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2826,7 +2878,7 @@ func (x *Attachment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attachment.ProtoReflect.Descriptor instead.
 func (*Attachment) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{31}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Attachment) GetInstance() string {
@@ -2955,7 +3007,7 @@ type ProcessingMode struct {
 
 func (x *ProcessingMode) Reset() {
 	*x = ProcessingMode{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[32]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2967,7 +3019,7 @@ func (x *ProcessingMode) String() string {
 func (*ProcessingMode) ProtoMessage() {}
 
 func (x *ProcessingMode) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[32]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2980,7 +3032,7 @@ func (x *ProcessingMode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessingMode.ProtoReflect.Descriptor instead.
 func (*ProcessingMode) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{32}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ProcessingMode) GetRequestHeaders() HeaderMode {
@@ -3117,13 +3169,24 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\tStatePart\x12\x10\n" +
 	"\x03tag\x18\x01 \x01(\tR\x03tag\x12\x14\n" +
 	"\x05piece\x18\x02 \x01(\fR\x05piece\x12\x12\n" +
-	"\x04last\x18\x03 \x01(\bR\x04last\"\xf3\x01\n" +
+	"\x04last\x18\x03 \x01(\bR\x04last\"\x8a\x03\n" +
 	"\x06Update\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x127\n" +
 	"\abundles\x18\x02 \x03(\v2\x1d.gatewright.node.v1.ApiBundleR\abundles\x12!\n" +
 	"\fremoved_apis\x18\x03 \x03(\tR\vremovedApis\x125\n" +
-	"\agateway\x18\x04 \x01(\v2\x1b.gatewright.node.v1.GatewayR\agateway\x12:\n" +
-	"\asecrets\x18( \x03(\v2 .gatewright.node.v1.SecretValuesR\asecrets\"\xdf\x01\n" +
+	"\agateway\x18\x04 \x01(\v2\x1b.gatewright.node.v1.GatewayR\agateway\x12;\n" +
+	"\x05nodes\x18\x16 \x03(\v2%.gatewright.node.v1.Update.NodesEntryR\x05nodes\x12:\n" +
+	"\asecrets\x18( \x03(\v2 .gatewright.node.v1.SecretValuesR\asecrets\x1aX\n" +
+	"\n" +
+	"NodesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x124\n" +
+	"\x05value\x18\x02 \x01(\v2\x1e.gatewright.node.v1.NodeLabelsR\x05value:\x028\x01\"\x8b\x01\n" +
+	"\n" +
+	"NodeLabels\x12B\n" +
+	"\x06labels\x18\x01 \x03(\v2*.gatewright.node.v1.NodeLabels.LabelsEntryR\x06labels\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xdf\x01\n" +
 	"\fSecretValues\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12D\n" +
@@ -3327,7 +3390,7 @@ func file_gatewright_node_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_gatewright_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_gatewright_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
+var file_gatewright_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
 var file_gatewright_node_v1_node_proto_goTypes = []any{
 	(DrainState)(0),              // 0: gatewright.node.v1.DrainState
 	(Document)(0),                // 1: gatewright.node.v1.Document
@@ -3351,39 +3414,42 @@ var file_gatewright_node_v1_node_proto_goTypes = []any{
 	(*Drain)(nil),                // 19: gatewright.node.v1.Drain
 	(*StatePart)(nil),            // 20: gatewright.node.v1.StatePart
 	(*Update)(nil),               // 21: gatewright.node.v1.Update
-	(*SecretValues)(nil),         // 22: gatewright.node.v1.SecretValues
-	(*Gateway)(nil),              // 23: gatewright.node.v1.Gateway
-	(*Store)(nil),                // 24: gatewright.node.v1.Store
-	(*ValkeyStore)(nil),          // 25: gatewright.node.v1.ValkeyStore
-	(*Telemetry)(nil),            // 26: gatewright.node.v1.Telemetry
-	(*Admin)(nil),                // 27: gatewright.node.v1.Admin
-	(*Metrics)(nil),              // 28: gatewright.node.v1.Metrics
-	(*Tracing)(nil),              // 29: gatewright.node.v1.Tracing
-	(*Logging)(nil),              // 30: gatewright.node.v1.Logging
-	(*Redaction)(nil),            // 31: gatewright.node.v1.Redaction
-	(*Recording)(nil),            // 32: gatewright.node.v1.Recording
-	(*Certificate)(nil),          // 33: gatewright.node.v1.Certificate
-	(*CertificateAuthority)(nil), // 34: gatewright.node.v1.CertificateAuthority
-	(*ApiBundle)(nil),            // 35: gatewright.node.v1.ApiBundle
-	(*Chain)(nil),                // 36: gatewright.node.v1.Chain
-	(*UpstreamPath)(nil),         // 37: gatewright.node.v1.UpstreamPath
-	(*Attachment)(nil),           // 38: gatewright.node.v1.Attachment
-	(*ProcessingMode)(nil),       // 39: gatewright.node.v1.ProcessingMode
-	nil,                          // 40: gatewright.node.v1.Hello.LabelsEntry
-	nil,                          // 41: gatewright.node.v1.Observed.LabelsEntry
-	nil,                          // 42: gatewright.node.v1.StatesRequest.LabelsEntry
-	nil,                          // 43: gatewright.node.v1.SecretValues.ValuesEntry
-	nil,                          // 44: gatewright.node.v1.Tracing.ResourceAttributesEntry
-	nil,                          // 45: gatewright.node.v1.Tracing.HeadersEntry
-	nil,                          // 46: gatewright.node.v1.Logging.HeadersEntry
-	nil,                          // 47: gatewright.node.v1.Attachment.OnErrorByClassEntry
+	(*NodeLabels)(nil),           // 22: gatewright.node.v1.NodeLabels
+	(*SecretValues)(nil),         // 23: gatewright.node.v1.SecretValues
+	(*Gateway)(nil),              // 24: gatewright.node.v1.Gateway
+	(*Store)(nil),                // 25: gatewright.node.v1.Store
+	(*ValkeyStore)(nil),          // 26: gatewright.node.v1.ValkeyStore
+	(*Telemetry)(nil),            // 27: gatewright.node.v1.Telemetry
+	(*Admin)(nil),                // 28: gatewright.node.v1.Admin
+	(*Metrics)(nil),              // 29: gatewright.node.v1.Metrics
+	(*Tracing)(nil),              // 30: gatewright.node.v1.Tracing
+	(*Logging)(nil),              // 31: gatewright.node.v1.Logging
+	(*Redaction)(nil),            // 32: gatewright.node.v1.Redaction
+	(*Recording)(nil),            // 33: gatewright.node.v1.Recording
+	(*Certificate)(nil),          // 34: gatewright.node.v1.Certificate
+	(*CertificateAuthority)(nil), // 35: gatewright.node.v1.CertificateAuthority
+	(*ApiBundle)(nil),            // 36: gatewright.node.v1.ApiBundle
+	(*Chain)(nil),                // 37: gatewright.node.v1.Chain
+	(*UpstreamPath)(nil),         // 38: gatewright.node.v1.UpstreamPath
+	(*Attachment)(nil),           // 39: gatewright.node.v1.Attachment
+	(*ProcessingMode)(nil),       // 40: gatewright.node.v1.ProcessingMode
+	nil,                          // 41: gatewright.node.v1.Hello.LabelsEntry
+	nil,                          // 42: gatewright.node.v1.Observed.LabelsEntry
+	nil,                          // 43: gatewright.node.v1.StatesRequest.LabelsEntry
+	nil,                          // 44: gatewright.node.v1.Update.NodesEntry
+	nil,                          // 45: gatewright.node.v1.NodeLabels.LabelsEntry
+	nil,                          // 46: gatewright.node.v1.SecretValues.ValuesEntry
+	nil,                          // 47: gatewright.node.v1.Tracing.ResourceAttributesEntry
+	nil,                          // 48: gatewright.node.v1.Tracing.HeadersEntry
+	nil,                          // 49: gatewright.node.v1.Logging.HeadersEntry
+	nil,                          // 50: gatewright.node.v1.Attachment.OnErrorByClassEntry
 }
 var file_gatewright_node_v1_node_proto_depIdxs = []int32{
 	8,  // 0: gatewright.node.v1.NodeMessage.hello:type_name -> gatewright.node.v1.Hello
 	12, // 1: gatewright.node.v1.NodeMessage.report:type_name -> gatewright.node.v1.Report
 	10, // 2: gatewright.node.v1.Hello.policies:type_name -> gatewright.node.v1.PolicyRef
 	11, // 3: gatewright.node.v1.Hello.bundles:type_name -> gatewright.node.v1.BundleRef
-	40, // 4: gatewright.node.v1.Hello.labels:type_name -> gatewright.node.v1.Hello.LabelsEntry
+	41, // 4: gatewright.node.v1.Hello.labels:type_name -> gatewright.node.v1.Hello.LabelsEntry
 	0,  // 5: gatewright.node.v1.Hello.drain:type_name -> gatewright.node.v1.DrainState
 	9,  // 6: gatewright.node.v1.Hello.secrets:type_name -> gatewright.node.v1.SecretVersion
 	14, // 7: gatewright.node.v1.Report.apis:type_name -> gatewright.node.v1.ApiStatus
@@ -3391,53 +3457,56 @@ var file_gatewright_node_v1_node_proto_depIdxs = []int32{
 	6,  // 9: gatewright.node.v1.GatewayStatus.state:type_name -> gatewright.node.v1.ApiStatus.State
 	6,  // 10: gatewright.node.v1.ApiStatus.state:type_name -> gatewright.node.v1.ApiStatus.State
 	1,  // 11: gatewright.node.v1.Observed.documents:type_name -> gatewright.node.v1.Document
-	41, // 12: gatewright.node.v1.Observed.labels:type_name -> gatewright.node.v1.Observed.LabelsEntry
-	42, // 13: gatewright.node.v1.StatesRequest.labels:type_name -> gatewright.node.v1.StatesRequest.LabelsEntry
+	42, // 12: gatewright.node.v1.Observed.labels:type_name -> gatewright.node.v1.Observed.LabelsEntry
+	43, // 13: gatewright.node.v1.StatesRequest.labels:type_name -> gatewright.node.v1.StatesRequest.LabelsEntry
 	1,  // 14: gatewright.node.v1.Observation.document:type_name -> gatewright.node.v1.Document
 	21, // 15: gatewright.node.v1.ControllerMessage.update:type_name -> gatewright.node.v1.Update
 	19, // 16: gatewright.node.v1.ControllerMessage.drain:type_name -> gatewright.node.v1.Drain
-	35, // 17: gatewright.node.v1.Update.bundles:type_name -> gatewright.node.v1.ApiBundle
-	23, // 18: gatewright.node.v1.Update.gateway:type_name -> gatewright.node.v1.Gateway
-	22, // 19: gatewright.node.v1.Update.secrets:type_name -> gatewright.node.v1.SecretValues
-	43, // 20: gatewright.node.v1.SecretValues.values:type_name -> gatewright.node.v1.SecretValues.ValuesEntry
-	33, // 21: gatewright.node.v1.Gateway.certificates:type_name -> gatewright.node.v1.Certificate
-	34, // 22: gatewright.node.v1.Gateway.authorities:type_name -> gatewright.node.v1.CertificateAuthority
-	26, // 23: gatewright.node.v1.Gateway.telemetry:type_name -> gatewright.node.v1.Telemetry
-	24, // 24: gatewright.node.v1.Gateway.store:type_name -> gatewright.node.v1.Store
-	25, // 25: gatewright.node.v1.Store.valkey:type_name -> gatewright.node.v1.ValkeyStore
-	27, // 26: gatewright.node.v1.Telemetry.admin:type_name -> gatewright.node.v1.Admin
-	28, // 27: gatewright.node.v1.Telemetry.metrics:type_name -> gatewright.node.v1.Metrics
-	29, // 28: gatewright.node.v1.Telemetry.tracing:type_name -> gatewright.node.v1.Tracing
-	30, // 29: gatewright.node.v1.Telemetry.logging:type_name -> gatewright.node.v1.Logging
-	31, // 30: gatewright.node.v1.Telemetry.redaction:type_name -> gatewright.node.v1.Redaction
-	32, // 31: gatewright.node.v1.Telemetry.recording:type_name -> gatewright.node.v1.Recording
-	44, // 32: gatewright.node.v1.Tracing.resource_attributes:type_name -> gatewright.node.v1.Tracing.ResourceAttributesEntry
-	45, // 33: gatewright.node.v1.Tracing.headers:type_name -> gatewright.node.v1.Tracing.HeadersEntry
-	46, // 34: gatewright.node.v1.Logging.headers:type_name -> gatewright.node.v1.Logging.HeadersEntry
-	36, // 35: gatewright.node.v1.ApiBundle.chains:type_name -> gatewright.node.v1.Chain
-	38, // 36: gatewright.node.v1.Chain.attachments:type_name -> gatewright.node.v1.Attachment
-	39, // 37: gatewright.node.v1.Chain.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
-	37, // 38: gatewright.node.v1.Chain.upstream_paths:type_name -> gatewright.node.v1.UpstreamPath
-	39, // 39: gatewright.node.v1.Attachment.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
-	2,  // 40: gatewright.node.v1.Attachment.on_error:type_name -> gatewright.node.v1.OnError
-	47, // 41: gatewright.node.v1.Attachment.on_error_by_class:type_name -> gatewright.node.v1.Attachment.OnErrorByClassEntry
-	3,  // 42: gatewright.node.v1.ProcessingMode.request_headers:type_name -> gatewright.node.v1.HeaderMode
-	5,  // 43: gatewright.node.v1.ProcessingMode.request_body:type_name -> gatewright.node.v1.BodyMode
-	3,  // 44: gatewright.node.v1.ProcessingMode.response_headers:type_name -> gatewright.node.v1.HeaderMode
-	5,  // 45: gatewright.node.v1.ProcessingMode.response_body:type_name -> gatewright.node.v1.BodyMode
-	4,  // 46: gatewright.node.v1.ProcessingMode.encoded_bodies:type_name -> gatewright.node.v1.EncodedBodies
-	2,  // 47: gatewright.node.v1.Attachment.OnErrorByClassEntry.value:type_name -> gatewright.node.v1.OnError
-	7,  // 48: gatewright.node.v1.NodeService.Sync:input_type -> gatewright.node.v1.NodeMessage
-	15, // 49: gatewright.node.v1.NodeService.Observe:input_type -> gatewright.node.v1.Observed
-	16, // 50: gatewright.node.v1.NodeService.States:input_type -> gatewright.node.v1.StatesRequest
-	18, // 51: gatewright.node.v1.NodeService.Sync:output_type -> gatewright.node.v1.ControllerMessage
-	17, // 52: gatewright.node.v1.NodeService.Observe:output_type -> gatewright.node.v1.Observation
-	20, // 53: gatewright.node.v1.NodeService.States:output_type -> gatewright.node.v1.StatePart
-	51, // [51:54] is the sub-list for method output_type
-	48, // [48:51] is the sub-list for method input_type
-	48, // [48:48] is the sub-list for extension type_name
-	48, // [48:48] is the sub-list for extension extendee
-	0,  // [0:48] is the sub-list for field type_name
+	36, // 17: gatewright.node.v1.Update.bundles:type_name -> gatewright.node.v1.ApiBundle
+	24, // 18: gatewright.node.v1.Update.gateway:type_name -> gatewright.node.v1.Gateway
+	44, // 19: gatewright.node.v1.Update.nodes:type_name -> gatewright.node.v1.Update.NodesEntry
+	23, // 20: gatewright.node.v1.Update.secrets:type_name -> gatewright.node.v1.SecretValues
+	45, // 21: gatewright.node.v1.NodeLabels.labels:type_name -> gatewright.node.v1.NodeLabels.LabelsEntry
+	46, // 22: gatewright.node.v1.SecretValues.values:type_name -> gatewright.node.v1.SecretValues.ValuesEntry
+	34, // 23: gatewright.node.v1.Gateway.certificates:type_name -> gatewright.node.v1.Certificate
+	35, // 24: gatewright.node.v1.Gateway.authorities:type_name -> gatewright.node.v1.CertificateAuthority
+	27, // 25: gatewright.node.v1.Gateway.telemetry:type_name -> gatewright.node.v1.Telemetry
+	25, // 26: gatewright.node.v1.Gateway.store:type_name -> gatewright.node.v1.Store
+	26, // 27: gatewright.node.v1.Store.valkey:type_name -> gatewright.node.v1.ValkeyStore
+	28, // 28: gatewright.node.v1.Telemetry.admin:type_name -> gatewright.node.v1.Admin
+	29, // 29: gatewright.node.v1.Telemetry.metrics:type_name -> gatewright.node.v1.Metrics
+	30, // 30: gatewright.node.v1.Telemetry.tracing:type_name -> gatewright.node.v1.Tracing
+	31, // 31: gatewright.node.v1.Telemetry.logging:type_name -> gatewright.node.v1.Logging
+	32, // 32: gatewright.node.v1.Telemetry.redaction:type_name -> gatewright.node.v1.Redaction
+	33, // 33: gatewright.node.v1.Telemetry.recording:type_name -> gatewright.node.v1.Recording
+	47, // 34: gatewright.node.v1.Tracing.resource_attributes:type_name -> gatewright.node.v1.Tracing.ResourceAttributesEntry
+	48, // 35: gatewright.node.v1.Tracing.headers:type_name -> gatewright.node.v1.Tracing.HeadersEntry
+	49, // 36: gatewright.node.v1.Logging.headers:type_name -> gatewright.node.v1.Logging.HeadersEntry
+	37, // 37: gatewright.node.v1.ApiBundle.chains:type_name -> gatewright.node.v1.Chain
+	39, // 38: gatewright.node.v1.Chain.attachments:type_name -> gatewright.node.v1.Attachment
+	40, // 39: gatewright.node.v1.Chain.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
+	38, // 40: gatewright.node.v1.Chain.upstream_paths:type_name -> gatewright.node.v1.UpstreamPath
+	40, // 41: gatewright.node.v1.Attachment.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
+	2,  // 42: gatewright.node.v1.Attachment.on_error:type_name -> gatewright.node.v1.OnError
+	50, // 43: gatewright.node.v1.Attachment.on_error_by_class:type_name -> gatewright.node.v1.Attachment.OnErrorByClassEntry
+	3,  // 44: gatewright.node.v1.ProcessingMode.request_headers:type_name -> gatewright.node.v1.HeaderMode
+	5,  // 45: gatewright.node.v1.ProcessingMode.request_body:type_name -> gatewright.node.v1.BodyMode
+	3,  // 46: gatewright.node.v1.ProcessingMode.response_headers:type_name -> gatewright.node.v1.HeaderMode
+	5,  // 47: gatewright.node.v1.ProcessingMode.response_body:type_name -> gatewright.node.v1.BodyMode
+	4,  // 48: gatewright.node.v1.ProcessingMode.encoded_bodies:type_name -> gatewright.node.v1.EncodedBodies
+	22, // 49: gatewright.node.v1.Update.NodesEntry.value:type_name -> gatewright.node.v1.NodeLabels
+	2,  // 50: gatewright.node.v1.Attachment.OnErrorByClassEntry.value:type_name -> gatewright.node.v1.OnError
+	7,  // 51: gatewright.node.v1.NodeService.Sync:input_type -> gatewright.node.v1.NodeMessage
+	15, // 52: gatewright.node.v1.NodeService.Observe:input_type -> gatewright.node.v1.Observed
+	16, // 53: gatewright.node.v1.NodeService.States:input_type -> gatewright.node.v1.StatesRequest
+	18, // 54: gatewright.node.v1.NodeService.Sync:output_type -> gatewright.node.v1.ControllerMessage
+	17, // 55: gatewright.node.v1.NodeService.Observe:output_type -> gatewright.node.v1.Observation
+	20, // 56: gatewright.node.v1.NodeService.States:output_type -> gatewright.node.v1.StatePart
+	54, // [54:57] is the sub-list for method output_type
+	51, // [51:54] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_gatewright_node_v1_node_proto_init() }
@@ -3459,7 +3528,7 @@ func file_gatewright_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gatewright_node_v1_node_proto_rawDesc), len(file_gatewright_node_v1_node_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   41,
+			NumMessages:   44,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
