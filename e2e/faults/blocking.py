@@ -53,9 +53,9 @@ def blocking(environment: Environment) -> list[Figure]:
     ]
 
 
-def sleepers(environment: Environment, seconds: float) -> Result:
+def sleepers(environment: Environment, seconds: float, api: str = "asleep") -> Result:
     """The result of a closed loop of requests to the policy that sleeps. Failures include those of the warm-up."""
-    load = load_tool.Load(f"http://{environment.address}/asleep/x", CONNECTIONS, WARMUP_SECONDS, seconds)
+    load = load_tool.Load(f"http://{environment.address}/{api}/x", CONNECTIONS, WARMUP_SECONDS, seconds)
     with tempfile.TemporaryDirectory(prefix="blocking-") as folder:
         return load_tool.generate(environment.tool, load, Path(folder), lambda _: None, lambda _: None)
 
