@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { haveSameRights, isBoundCaller, lackOf, roleNames, rolesInWords, scopeOf } from "#lib/caller.js";
+import { boundOf, haveSameRights, isBoundCaller, lackOf, roleNames, rolesInWords, scopeOf } from "#lib/caller.js";
 
 /** @param {string} role @param {object} [scope] */
 function grant(role, scope) {
@@ -24,6 +24,13 @@ test("what a caller may not do is said with their role", () => {
   assert.equal(lackOf(bound, "apis:write"), "");
   assert.equal(lackOf(bound, "nodes:inspect"), "Seeing what nodes report needs the right nodes:inspect. Your role is publisher for APIs with a name like pay-*.");
   assert.equal(lackOf(caller([]), "new:right"), "new:right needs the right new:right. Your role is none.");
+});
+
+test("a node's token is for nodes", () => {
+  assert.equal(boundOf(grant("node", { names: ["edge-*"] })), "nodes with a name like edge-*");
+  assert.equal(boundOf(grant("viewer", { names: ["edge-*"] })), "APIs with a name like edge-*");
+  assert.equal(boundOf(grant("node")), "");
+  assert.equal(rolesInWords(caller([], grant("node", { names: ["edge-*"] }))), "node for nodes with a name like edge-*");
 });
 
 test("roles are named once each", () => {

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+from importlib import resources
 from pathlib import Path
 
 import httpx
@@ -137,3 +138,9 @@ def roles_table() -> str:
 
 def test_each_right_is_needed_somewhere() -> None:
     assert {row.right for row in ROWS} - {None} == RIGHTS["admin"]
+
+
+def test_the_inspector_has_words_for_each_right() -> None:
+    script = resources.files("gatewright_controller.inspector").joinpath("static/lib/caller.js").read_text()
+    rights = set().union(*RIGHTS.values()) - {"caller:read"}  # which each caller has
+    assert {right for right in rights if f'  "{right}": "' not in script} == set()

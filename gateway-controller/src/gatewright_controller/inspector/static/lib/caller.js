@@ -14,6 +14,7 @@ const PURPOSES = {
   "exchanges:read": "Reading what clients and upstreams have sent",
   "gateway:write": "Writing what nodes listen on",
   "logs:write": "Changing log levels",
+  "nodes:connect": "Being a node, which gets all APIs with their secrets",
   "nodes:inspect": "Seeing what nodes report",
   "nodes:read": "Reading what nodes listen on",
   "policies:write": "Changing the policies of the build",
@@ -84,8 +85,14 @@ export function roleNames({ grants }) {
 
 /** @param {Caller} caller @returns {string} `publisher for APIs with a name like pay-*` */
 export function rolesInWords({ grants }) {
-  const roles = grants.map((grant) => (scopeOf(grant) ? `${grant.role} for APIs with ${scopeOf(grant)}` : grant.role));
+  const roles = grants.map((grant) => (scopeOf(grant) ? `${grant.role} for ${boundOf(grant)}` : grant.role));
   return [...new Set(roles)].join(", and ") || "none";
+}
+
+/** @param {Grant} grant @returns {string} `APIs with a context of /pay`, `nodes with a name like edge-*`; "": it has no bound */
+export function boundOf(grant) {
+  const scope = scopeOf(grant);
+  return scope && `${grant.role === "node" ? "nodes" : "APIs"} with ${scope}`;
 }
 
 /** @param {Grant} grant @returns {string} as the controller's refusals say it; "": every API */

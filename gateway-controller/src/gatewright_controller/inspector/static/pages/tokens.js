@@ -1,7 +1,7 @@
 // Tokens of the management API: each with its role; new ones, and the end of old ones.
 
 import { getAll, send } from "../lib/api.js";
-import { currentCaller, scopeOf } from "../lib/caller.js";
+import { boundOf, currentCaller } from "../lib/caller.js";
 import { badge, empty, heading, notice, problem, table } from "../lib/components.js";
 import { el, replace } from "../lib/dom.js";
 import { dateTime } from "../lib/format.js";
@@ -42,11 +42,11 @@ async function show(root, _, signal) {
 
 /** @param {Token} token @param {(token: Token) => void} end */
 function row(token, end) {
-  const scope = scopeOf(token);
+  const bound = boundOf(token);
   return [
     token.name,
     token.role,
-    scope ? el("div", { class: "why" }, `APIs with ${scope}`) : "all APIs",
+    bound ? el("div", { class: "why" }, bound) : token.role === "node" ? "all nodes" : "all APIs",
     el("span", { class: "when" }, dateTime(token.createdAt)),
     el("bdi", null, visible(token.createdBy)),
     expiryOf(token),
