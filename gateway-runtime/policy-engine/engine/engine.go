@@ -171,9 +171,7 @@ func (e *Engine) complete() error {
 	if err != nil {
 		return err
 	}
-	if e.xds, err = xds.NewServer(e.options.NodeID, e.options.Log); err != nil {
-		return err
-	}
+	e.xds = xds.NewServer(e.options.NodeID, e.options.Log)
 	e.node, err = node.New(node.Options{
 		NodeID: e.options.NodeID, Labels: e.options.Labels, EngineVersion: Version, Controller: e.options.Controller, Credentials: e.options.ControllerCredentials, StateDir: e.options.StateDir, States: e.options.States,
 		Gateway: gateway, GatewayDigest: e.gatewayDigest, KeepsGateway: e.options.KeepGateway, Policies: policies, Secrets: e.options.Secrets, Values: &e.values, Table: e.table, Bodies: e.bodies, Shadows: e.shadows, RequestLimit: e.options.RequestLimit,

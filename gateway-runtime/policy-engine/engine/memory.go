@@ -13,15 +13,16 @@ import (
 )
 
 // The settings of the garbage collector. Exchanges leave much garbage and little state, so there may be four times as
-// much garbage as state; but only a quarter of the state of many APIs, and an eighth of the held bodies.
+// much garbage as state; but only an eighth of the state of many APIs, and of the held bodies.
 const (
 	usualPercent  = 400
 	usualGarbage  = 64 << 20
 	usualState    = usualGarbage * 100 / usualPercent
-	stateShare    = 4                    // garbage may grow by further state / stateShare
+	stateShare    = 8                    // garbage may grow by further state / stateShare
 	heldShare     = 8                    // garbage may grow by held bodies / heldShare
 	burst         = 2 * chain.BudgetStep // bytes of bodies after which memory is returned to the system
 	burstTimeout  = 5 * time.Second
+	mostIdle      = 2 * usualGarbage // bytes of the heap that are neither used nor returned, as after an update of many APIs
 	defaultBodies = 128 << 20
 )
 
@@ -42,14 +43,14 @@ func garbagePercent(state, held int64) int {
 }
 
 // tuneGarbageCollector has the garbage collector run more often while there is much state or many bodies are held, and returns
-// memory to the system after the latter, until ctx is done.
+// memory to the system when much of it is idle, until ctx is done.
 func tuneGarbageCollector(ctx context.Context, bodies *chain.Budget) {
 	timer := time.NewTimer(burstTimeout)
 	timer.Stop()
 	high, waiting := false, false
 	percent := usualPercent
 	tune := func(held int64) {
-		next := garbagePercent(liveBytes()-held, held)
+		next := garbagePercent(readBytes("/gc/heap/live:bytes")-held, held)
 		if next != percent && os.Getenv("GOGC") == "" {
 			percent = next
 			debug.SetGCPercent(percent)
@@ -61,10 +62,16 @@ func tuneGarbageCollector(ctx context.Context, bodies *chain.Budget) {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
+			if high || readBytes("/memory/classes/heap/free:bytes") > mostIdle {
+				debug.FreeOSMemory()
+			}
 			high, waiting = false, false
-			debug.FreeOSMemory()
 		case <-collections:
 			tune(bodies.Stats().Held)
+			if !high && !waiting { // what it has freed is known once it is swept
+				waiting = true
+				timer.Reset(burstTimeout)
+			}
 		case <-bodies.Changed():
 			held := bodies.Stats().Held
 			tune(held)
@@ -80,9 +87,9 @@ func tuneGarbageCollector(ctx context.Context, bodies *chain.Budget) {
 	}
 }
 
-// liveBytes returns the memory that the last garbage collection has left.
-func liveBytes() int64 {
-	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+// readBytes returns a metric of the runtime's.
+func readBytes(name string) int64 {
+	sample := []metrics.Sample{{Name: name}}
 	metrics.Read(sample)
 	return int64(min(sample[0].Value.Uint64(), math.MaxInt64)) //nolint:gosec // bounded
 }

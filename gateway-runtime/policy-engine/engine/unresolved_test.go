@@ -24,10 +24,7 @@ import (
 func runNode(t *testing.T, directory, controller string) {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	server, err := xds.NewServer(envoytest.NodeID, log)
-	if err != nil {
-		t.Fatal(err)
-	}
+	server := xds.NewServer(envoytest.NodeID, log)
 	n, err := node.New(node.Options{NodeID: envoytest.NodeID, Controller: controller, StateDir: directory + "/state",
 		Table: &chain.Table{}, Envoy: server, Log: log,
 		Timing: node.Timing{Acknowledge: time.Second, Probe: 500 * time.Millisecond, Retry: time.Hour}})
@@ -39,7 +36,7 @@ func runNode(t *testing.T, directory, controller string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	transport := grpc.NewServer()
+	transport := grpc.NewServer(grpc.ForceServerCodecV2(xds.Codec{}))
 	server.Register(transport)
 	go func() { _ = transport.Serve(listener) }()
 	ctx, cancel := context.WithCancel(context.Background())

@@ -192,7 +192,7 @@ func (e *scriptedEnvoy) SetRoutes(_ context.Context, config xds.Resource) error 
 	refused := slices.ContainsFunc(e.routes, func(name string) bool { return e.bad[name] })
 	err := e.record("routes "+strings.Join(e.routes, " "), false, refused)
 	if e.config = ""; err == nil {
-		e.config, e.routed = config.Version, string(config.Body.GetValue())
+		e.config, e.routed = config.Version, string(config.Text())
 	}
 	return err
 }
@@ -266,7 +266,7 @@ func (e *scriptedEnvoy) serves() (clusters, routes []string) {
 // routesIn returns API|DIGEST of each route of a configuration, sorted.
 func routesIn(config xds.Resource) []string {
 	var routes []string
-	text := string(config.Body.GetValue())
+	text := string(config.Text())
 	for at := strings.Index(text, "|GET /"); at >= 0; at = strings.Index(text, "|GET /") {
 		from := strings.LastIndexFunc(text[:at], func(r rune) bool { return r < 'a' || r > 'z' })
 		digest, _, _ := strings.Cut(text[at+len("|GET /"):], "|")
@@ -280,7 +280,7 @@ func routesIn(config xds.Resource) []string {
 // unservedIn returns the APIs that a configuration answers for with 503, sorted.
 func unservedIn(config xds.Resource) []string {
 	var apis []string
-	for text := string(config.Body.GetValue()); ; {
+	for text := string(config.Text()); ; {
 		before, after, more := strings.Cut(text, "|503|")
 		if !more {
 			break

@@ -95,7 +95,7 @@ type Options struct {
 type Timing struct {
 	Acknowledge time.Duration // for Envoy's acknowledgement of an update; 10 s
 	Probe       time.Duration // the same for each further try, once Envoy has left one unanswered; 3 s
-	PerBundle   time.Duration // added to both, for each bundle that is served; 1 ms
+	PerBundle   time.Duration // added to both, for each bundle that is served; 3 ms
 	Search      time.Duration // for all tries of one update together; 60 s
 	Grace       time.Duration // from a chain's last exchange to its end; 30 s
 	Held        time.Duration // how long an exchange may stay in a chain that an update does not change; 60 s
@@ -114,7 +114,7 @@ func (t Timing) withDefaults() Timing {
 		value    *time.Duration
 		standard time.Duration
 	}{
-		{&t.Acknowledge, 10 * time.Second}, {&t.Probe, 3 * time.Second}, {&t.PerBundle, time.Millisecond},
+		{&t.Acknowledge, 10 * time.Second}, {&t.Probe, 3 * time.Second}, {&t.PerBundle, 3 * time.Millisecond},
 		{&t.Search, time.Minute}, {&t.Grace, 30 * time.Second}, {&t.Held, time.Minute}, {&t.Gather, time.Second},
 		{&t.Retry, time.Second}, {&t.RetryMost, 30 * time.Second}, {&t.Examine, time.Second}, {&t.Resolve, 5 * time.Second}, {&t.LastGood, time.Minute}, {&t.Replace, 10 * time.Second}, {&t.Watch, certificates.DefaultPeriod},
 	} {

@@ -97,11 +97,7 @@ func (s *search) try(ctx context.Context, group []*version) error {
 		return err
 	}
 	bundles := bundlesOf(next, s.target.queued)
-	config, composeErr := xds.Compose(bundles, s.target.front)
-	if composeErr != nil {
-		return composeErr
-	}
-	return errors.Join(err, s.setRoutes(ctx, bundles, config, s.target.front))
+	return errors.Join(err, s.setRoutes(ctx, bundles, s.target.front))
 }
 
 // refreshRoutes sends Envoy the routes that answer for APIs of which no version runs, and the Gateway's part of the routes, where
@@ -113,18 +109,15 @@ func (r *rollout) refreshRoutes(ctx context.Context, target target) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.timing.Acknowledge)
 	defer cancel()
-	config, err := xds.Compose(bundles, target.front)
-	if err == nil {
-		err = r.setRoutes(ctx, bundles, config, target.front)
-	}
+	err := r.setRoutes(ctx, bundles, target.front)
 	if err != nil && !errors.Is(err, xds.ErrNoEnvoy) {
 		r.log.Error("Envoy did not accept the routes for APIs that are not served and for challenges", "error", err.Error())
 	}
 }
 
 // setRoutes sends Envoy the routes composed of the bundles, and waits for its acknowledgement.
-func (r *rollout) setRoutes(ctx context.Context, bundles []*xds.Bundle, config xds.Resource, front xds.Front) error {
-	err := r.envoy.SetRoutes(ctx, config)
+func (r *rollout) setRoutes(ctx context.Context, bundles []*xds.Bundle, front xds.Front) error {
+	err := r.envoy.SetRoutes(ctx, xds.Compose(bundles, front))
 	r.routed = nil
 	if err == nil || errors.Is(err, xds.ErrNoEnvoy) {
 		r.routed, r.front = bundles, front

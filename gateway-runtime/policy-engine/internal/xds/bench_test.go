@@ -15,7 +15,7 @@ func BenchmarkCompose10000(b *testing.B) {
 	}
 	for b.Loop() {
 		config := compose(b, bundles...)
-		b.ReportMetric(float64(len(config.Body.GetValue())), "bytes")
+		b.ReportMetric(float64(len(config.Text())), "bytes")
 	}
 }
 
@@ -30,6 +30,6 @@ func BenchmarkCompose10000Hosts(b *testing.B) {
 	}
 	for b.Loop() {
 		config := compose(b, bundles...)
-		b.ReportMetric(float64(len(config.Body.GetValue())), "bytes")
+		b.ReportMetric(float64(len(config.Text())), "bytes")
 	}
 }

@@ -14,7 +14,6 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
 
 	"gatewright.dev/policy-engine/gen/envoynames"
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
@@ -35,8 +34,12 @@ var sendingOrder = []string{SecretType, ClusterType, ListenerType, RouteType}
 type Resource struct {
 	Name    string
 	Version string
-	Body    *anypb.Any
+	typeURL string
+	content rope
 }
+
+// Text returns the serialized resource.
+func (r Resource) Text() []byte { return r.content.join() }
 
 // Resources are resources of one type by their names.
 type Resources map[string]Resource
@@ -268,8 +271,15 @@ func checkCluster(cluster *clusterv3.Cluster, others Resources) error {
 }
 
 func newResource(name, typeURL string, text []byte) Resource {
-	digest := sha256.Sum256(text)
-	return Resource{Name: name, Version: hex.EncodeToString(digest[:16]), Body: &anypb.Any{TypeUrl: typeURL, Value: text}}
+	return newRopeResource(name, typeURL, ropeOf(text))
+}
+
+func newRopeResource(name, typeURL string, content rope) Resource {
+	hash := sha256.New()
+	for _, part := range content.parts {
+		_, _ = hash.Write(part)
+	}
+	return Resource{Name: name, Version: hex.EncodeToString(hash.Sum(nil)[:16]), typeURL: typeURL, content: content}
 }
 
 func marshal(message proto.Message) ([]byte, error) {

@@ -48,13 +48,13 @@ func choices(t fails) *nodev1.ApiBundle {
 
 func TestChoicesAreComposedBeforeTheTree(t *testing.T) {
 	config := compose(t, bundle(t, choices(t)), answering(t, "other", "/other"))
-	text := string(config.Body.GetValue())
+	text := string(config.Text())
 	for _, key := range []string{"k/canary", "k/main", "gatewright.choice", "The gateway has no such upstream."} {
 		if !strings.Contains(text, key) {
 			t.Errorf("expected %q in the route configuration, got none", key)
 		}
 	}
-	if text := string(compose(t, answering(t, "other", "/other")).Body.GetValue()); strings.Contains(text, "gatewright.choice") {
+	if text := string(compose(t, answering(t, "other", "/other")).Text()); strings.Contains(text, "gatewright.choice") {
 		t.Error("expected no choices without a policy that chooses")
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"google.golang.org/grpc/encoding"
 	_ "google.golang.org/grpc/encoding/proto" // registers the codec that Codec extends
 	"google.golang.org/grpc/mem"
-	"google.golang.org/protobuf/types/known/anypb"
 )
 
 var (
@@ -13,7 +12,7 @@ var (
 	resourceField  = fieldOf(&discoveryv3.Resource{}, "resource")
 )
 
-// Codec is gRPC's codec of protobuf messages for a server of NewServer. It sends resources without copying them: the routes of
+// Codec is gRPC's codec of protobuf messages for the transport of a Server. It sends resources without copying them: the routes of
 // thousands of APIs are tens of megabytes.
 type Codec struct{}
 
@@ -22,19 +21,12 @@ func (Codec) Name() string { return "proto" }
 
 // Marshal serializes a message.
 func (Codec) Marshal(message any) (mem.BufferSlice, error) {
-	response, isDelta := message.(*discoveryv3.DeltaDiscoveryResponse)
-	if !isDelta {
+	sent, isResponse := message.(*response)
+	if !isResponse {
 		return encoding.GetCodecV2("proto").Marshal(message)
 	}
-	ropes := []rope{serialized(&discoveryv3.DeltaDiscoveryResponse{SystemVersionInfo: response.GetSystemVersionInfo(),
-		TypeUrl: response.GetTypeUrl(), RemovedResources: response.GetRemovedResources(), Nonce: response.GetNonce()})}
-	for _, resource := range response.GetResources() {
-		body := concat(serialized(&anypb.Any{TypeUrl: resource.GetResource().GetTypeUrl()}), ropeOf(resource.GetResource().GetValue()).in(valueField))
-		head := serialized(&discoveryv3.Resource{Name: resource.GetName(), Version: resource.GetVersion()})
-		ropes = append(ropes, concat(head, body.in(resourceField)).in(responsesField))
-	}
 	var buffers mem.BufferSlice
-	for _, part := range concat(ropes...).parts {
+	for _, part := range sent.rope().parts {
 		buffers = append(buffers, mem.SliceBuffer(part))
 	}
 	return buffers, nil
@@ -43,4 +35,15 @@ func (Codec) Marshal(message any) (mem.BufferSlice, error) {
 // Unmarshal decodes a message.
 func (Codec) Unmarshal(data mem.BufferSlice, message any) error {
 	return encoding.GetCodecV2("proto").Unmarshal(data, message)
+}
+
+func (r *response) rope() rope {
+	ropes := []rope{serialized(&discoveryv3.DeltaDiscoveryResponse{SystemVersionInfo: r.head.GetSystemVersionInfo(), TypeUrl: r.head.GetTypeUrl(),
+		RemovedResources: r.head.GetRemovedResources(), Nonce: r.head.GetNonce()})}
+	for n, resource := range r.head.GetResources() {
+		body := concat(serialized(resource.GetResource()), r.contents[n].in(valueField))
+		head := serialized(&discoveryv3.Resource{Name: resource.GetName(), Version: resource.GetVersion()})
+		ropes = append(ropes, concat(head, body.in(resourceField)).in(responsesField))
+	}
+	return concat(ropes...)
 }

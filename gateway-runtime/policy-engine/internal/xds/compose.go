@@ -43,15 +43,15 @@ var forwardedHost = &corev3.HeaderValueOption{
 //
 // A listener serves the bundles that name it, and, unless it is internal, those that name no listener. To its clients all other
 // bundles do not exist.
-func Compose(bundles []*Bundle, front Front) (Resource, error) {
+func Compose(bundles []*Bundle, front Front) Resource {
 	config := &routev3.RouteConfiguration{
 		Name: envoynames.RouteConfiguration, RequestHeadersToRemove: envoysOwn, RequestHeadersToAdd: []*corev3.HeaderValueOption{forwardedHost},
 		IgnorePortInHostMatching:       true,
 		MaxDirectResponseBodySizeBytes: wrapperspb.UInt32(answerBytes),
 	}
 	hosts := withFront(virtualHosts(bundles, front.internal), front.challenges)
-	text := concat(append([]rope{serialized(config)}, hosts...)...).join()
-	return newResource(envoynames.RouteConfiguration, RouteType, text), nil
+	content := concat(append([]rope{serialized(config)}, hosts...)...)
+	return newRopeResource(envoynames.RouteConfiguration, RouteType, content)
 }
 
 // Clusters returns the clusters of all bundles.

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"google.golang.org/protobuf/types/known/anypb"
 )
 
 // connection is one stream of one Envoy: the delta protocol without I/O. receive handles requests, next returns
@@ -24,6 +25,12 @@ type subscription struct {
 	generation uint64            // of the last comparison
 	sent       []sentResponse    // not answered yet, in order
 	fresh      bool              // the first response is due, even an empty one: Envoy waits for it
+}
+
+// response is a response whose resources have their contents beside them: Codec puts these in.
+type response struct {
+	head     *discoveryv3.DeltaDiscoveryResponse
+	contents []rope // of its resources, in their order
 }
 
 type sentResponse struct {
@@ -101,7 +108,7 @@ func (c *connection) receiveAnswer(sub *subscription, request *discoveryv3.Delta
 }
 
 // next returns the next response that is due, or nil. A resource is sent before the resources that name it.
-func (c *connection) next() *discoveryv3.DeltaDiscoveryResponse {
+func (c *connection) next() *response {
 	for _, typeURL := range sendingOrder {
 		if sub := c.subscriptions[typeURL]; sub != nil {
 			if response := c.compare(typeURL, sub); response != nil {
@@ -112,23 +119,23 @@ func (c *connection) next() *discoveryv3.DeltaDiscoveryResponse {
 	return nil
 }
 
-func (c *connection) compare(typeURL string, sub *subscription) *discoveryv3.DeltaDiscoveryResponse {
+func (c *connection) compare(typeURL string, sub *subscription) *response {
 	resources, generation := c.state.desiredOf(typeURL)
 	if sub.generation == generation {
 		return nil
 	}
 	sub.generation = generation
 	response := sub.difference(resources)
-	if len(response.Resources)+len(response.RemovedResources) == 0 && !sub.fresh {
+	if len(response.head.Resources)+len(response.head.RemovedResources) == 0 && !sub.fresh {
 		c.unchanged(typeURL, sub, generation)
 		return nil
 	}
 	sub.fresh = false
 	c.nonces++
-	response.TypeUrl = typeURL
-	response.Nonce = strconv.FormatUint(c.nonces, 10)
-	response.SystemVersionInfo = strconv.FormatUint(generation, 10)
-	sub.sent = append(sub.sent, sentResponse{response.Nonce, generation, namesIn(response)})
+	response.head.TypeUrl = typeURL
+	response.head.Nonce = strconv.FormatUint(c.nonces, 10)
+	response.head.SystemVersionInfo = strconv.FormatUint(generation, 10)
+	sub.sent = append(sub.sent, sentResponse{response.head.Nonce, generation, namesIn(response)})
 	return response
 }
 
@@ -141,8 +148,8 @@ func (c *connection) unchanged(typeURL string, sub *subscription, generation uin
 	c.state.answer(c, typeURL, generation, false, "")
 }
 
-func (s *subscription) difference(resources Resources) *discoveryv3.DeltaDiscoveryResponse {
-	response := &discoveryv3.DeltaDiscoveryResponse{}
+func (s *subscription) difference(resources Resources) *response {
+	response := &response{head: &discoveryv3.DeltaDiscoveryResponse{}}
 	for _, name := range slices.Sorted(maps.Keys(resources)) {
 		resource := resources[name]
 		if version, ok := s.has[name]; ok && version == resource.Version {
@@ -152,21 +159,22 @@ func (s *subscription) difference(resources Resources) *discoveryv3.DeltaDiscove
 			continue
 		}
 		s.has[name] = resource.Version
-		response.Resources = append(response.Resources,
-			&discoveryv3.Resource{Name: name, Version: resource.Version, Resource: resource.Body})
+		response.head.Resources = append(response.head.Resources,
+			&discoveryv3.Resource{Name: name, Version: resource.Version, Resource: &anypb.Any{TypeUrl: resource.typeURL}})
+		response.contents = append(response.contents, resource.content)
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.has)) {
 		if _, keep := resources[name]; !keep {
 			delete(s.has, name)
-			response.RemovedResources = append(response.RemovedResources, name)
+			response.head.RemovedResources = append(response.head.RemovedResources, name)
 		}
 	}
 	return response
 }
 
-func namesIn(response *discoveryv3.DeltaDiscoveryResponse) []string {
+func namesIn(response *response) []string {
 	var names []string
-	for _, resource := range response.GetResources() {
+	for _, resource := range response.head.Resources {
 		names = append(names, resource.GetName())
 	}
 	return names

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/proto"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
@@ -36,8 +37,8 @@ func TestBundlesOfTheControllerAreAccepted(t *testing.T) {
 			t.Errorf("%s: %v", file, err)
 			continue
 		}
-		if _, err := xds.Compose([]*xds.Bundle{parsed}, xds.Front{}); err != nil {
-			t.Errorf("%s: %v", file, err)
+		if text := xds.Compose([]*xds.Bundle{parsed}, xds.Front{}).Text(); proto.Unmarshal(text, &routev3.RouteConfiguration{}) != nil {
+			t.Errorf("%s: expected a route configuration, got %q", file, text)
 		}
 	}
 }

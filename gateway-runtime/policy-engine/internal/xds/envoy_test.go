@@ -24,15 +24,12 @@ import (
 func startServer(t *testing.T) (*xds.Server, string) {
 	t.Helper()
 	directory := envoytest.Directory(t)
-	server, err := xds.NewServer(envoytest.NodeID, quiet)
-	if err != nil {
-		t.Fatal(err)
-	}
+	server := xds.NewServer(envoytest.NodeID, quiet)
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", filepath.Join(directory, "xds"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	transport := grpc.NewServer()
+	transport := grpc.NewServer(grpc.ForceServerCodecV2(xds.Codec{}))
 	server.Register(transport)
 	go func() { _ = transport.Serve(listener) }()
 	t.Cleanup(transport.Stop)

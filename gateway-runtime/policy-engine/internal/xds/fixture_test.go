@@ -60,11 +60,7 @@ func answeringMessage(t fails, api, context string, hosts ...string) *nodev1.Api
 
 func compose(t fails, bundles ...*xds.Bundle) xds.Resource {
 	t.Helper()
-	config, err := xds.Compose(bundles, xds.Front{})
-	if err != nil {
-		t.Fatalf("compose: %v", err)
-	}
-	return config
+	return xds.Compose(bundles, xds.Front{})
 }
 
 func staticCluster(t *testing.T, name string, port int) []byte {

@@ -63,7 +63,7 @@ func TestWithoutStrictPathsAnEscapedSlashIsSentOnToAPlainOne(t *testing.T) {
 func firstOf(t fails, b *xds.Bundle) *routev3.Route {
 	t.Helper()
 	config := &routev3.RouteConfiguration{}
-	if err := proto.Unmarshal(compose(t, b).Body.GetValue(), config); err != nil {
+	if err := proto.Unmarshal(compose(t, b).Text(), config); err != nil {
 		t.Fatalf("%v", err)
 	}
 	list := &routev3.RouteList{}

@@ -84,7 +84,7 @@ func (g *Gateway) ClosedWith(secrets Resources) []string {
 // (host_groups.py of the controller). If no chain remains, it returns an error.
 func withoutCertificates(listener Resource, isMissing func(string) bool) (Resource, error) {
 	message := &listenerv3.Listener{}
-	if err := parse(listener.Body.GetValue(), message); err != nil {
+	if err := parse(listener.Text(), message); err != nil {
 		return Resource{}, err
 	}
 	if err := change(message, func(inner proto.Message) {

@@ -394,7 +394,7 @@ func TestAListenerOpensWithTheCertificatesThatExist(t *testing.T) {
 		t.Errorf("expected those closed that have no certificate, or not the authority of their clients, got %s", closed)
 	}
 	opened := gateway.ListenersWith(secrets)["two"]
-	if text := string(opened.Body.GetValue()); !strings.Contains(text, "certificate/web") || strings.Contains(text, "certificate/gone") {
+	if text := string(opened.Text()); !strings.Contains(text, "certificate/web") || strings.Contains(text, "certificate/gone") {
 		t.Errorf("expected the certificate that is there alone, got %q", text)
 	}
 	if opened.Version == gateway.Listeners["two"].Version {
@@ -414,7 +414,7 @@ func TestAListenerOpensWithTheHostsWhoseAuthorityExists(t *testing.T) {
 	must(t, err)
 	chains := func(secrets xds.Resources) string {
 		opened := &listenerv3.Listener{}
-		must(t, proto.Unmarshal(gateway.ListenersWith(secrets)["both"].Body.GetValue(), opened))
+		must(t, proto.Unmarshal(gateway.ListenersWith(secrets)["both"].Text(), opened))
 		hosts := make([]string, 0, len(opened.GetFilterChains()))
 		for _, chain := range opened.GetFilterChains() {
 			for _, name := range []string{"certificate/web", "certificate/gone", "authority/clients"} {

@@ -30,15 +30,11 @@ type Server struct {
 }
 
 // NewServer makes a server for the Envoy with this node id. It begins without resources.
-func NewServer(nodeID string, log *slog.Logger) (*Server, error) {
-	state, err := newState()
-	if err != nil {
-		return nil, err
-	}
-	return &Server{nodeID: nodeID, state: state, log: log, connected: make(chan struct{}, 1)}, nil
+func NewServer(nodeID string, log *slog.Logger) *Server {
+	return &Server{nodeID: nodeID, state: newState(), log: log, connected: make(chan struct{}, 1)}
 }
 
-// Register adds the service to a gRPC server.
+// Register adds the service to a gRPC server that has the Codec.
 func (s *Server) Register(to grpc.ServiceRegistrar) {
 	discoveryv3.RegisterAggregatedDiscoveryServiceServer(to, s)
 }
@@ -175,7 +171,7 @@ func (s *Server) serve(
 
 func sendAll(stream discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesServer, envoy *connection) error {
 	for response := envoy.next(); response != nil; response = envoy.next() {
-		if err := stream.Send(response); err != nil {
+		if err := stream.SendMsg(response); err != nil {
 			return err
 		}
 	}

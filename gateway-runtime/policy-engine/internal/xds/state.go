@@ -47,11 +47,8 @@ type state struct {
 	changed chan struct{}
 }
 
-func newState() (*state, error) {
-	empty, err := Compose(nil, Front{})
-	if err != nil {
-		return nil, err
-	}
+func newState() *state {
+	empty := Compose(nil, Front{})
 	return &state{
 		changed: make(chan struct{}),
 		types: map[string]*desired{
@@ -60,7 +57,7 @@ func newState() (*state, error) {
 			ListenerType: {resources: Resources{}, generation: 1},
 			RouteType:    {resources: Resources{envoynames.RouteConfiguration: empty}, generation: 1},
 		},
-	}, nil
+	}
 }
 
 // broadcast wakes all waiting goroutines. The caller holds the mutex.

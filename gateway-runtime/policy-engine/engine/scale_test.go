@@ -1,0 +1,252 @@
+package engine
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"math"
+	"os"
+	"runtime/debug"
+	"runtime/pprof"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/xds/envoytest"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// What many APIs cost an engine and its Envoy, in bulk and by one change more, is measured on request:
+//
+//	go test ./engine -run Scale -v -scale bundles.bin -scale-apis 10000
+//
+// The file has serialized bundles of the controller's, each behind its length in four bytes, the least significant one first.
+var (
+	scaleBundles  = flag.String("scale", "", "measure an engine with the bundles of this file")
+	scaleAPIs     = flag.Int("scale-apis", 10, "how many of them")
+	scaleChanges  = flag.Int("scale-changes", 30, "how many changes, one after the other")
+	scaleProfiles = flag.String("scale-profiles", "", "folder for profiles of the engine")
+)
+
+// scaleLimit is the longest that one update may take.
+const scaleLimit = 5 * time.Minute
+
+func TestScale(t *testing.T) {
+	if *scaleBundles == "" {
+		t.Skip("it measures, if -scale names a file of bundles")
+	}
+	debug.SetGCPercent(usualPercent)
+	go tuneGarbageCollector(t.Context(), chain.NewBudget(defaultBodies))
+	directory := envoytest.Directory(t)
+	file := mapBundles(t, *scaleBundles)
+	controller, address := startController(t, directory)
+	startEngine(t, directory, scaleManifest(t, file.message(0)), func(r *Registry) {
+		for _, attachment := range file.message(0).GetChains()[0].GetAttachments() {
+			r.Register(attachment.GetPolicyName(), attachment.GetPolicyVersion(), func(v1alpha.Metadata, v1alpha.Params) (v1alpha.Policy, error) { return mark{}, nil })
+		}
+	}, withController(address))
+	envoy := envoytest.Start(t, directory)
+	envoy.Get("h", "/")
+	m := &measurement{t: t, controller: controller, envoy: envoy.PID()}
+
+	update := &nodev1.Update{Revision: 1}
+	for i := range *scaleAPIs {
+		update.Bundles = append(update.Bundles, file.message(i))
+	}
+	m.profile("bulk", func() { m.log("in bulk", m.apply(update)) })
+	update = nil
+	var costs []updateCost
+	m.profile("changes", func() {
+		for n := range *scaleChanges {
+			message := file.message((n * 7919) % *scaleAPIs)
+			renew(message, n)
+			costs = append(costs, m.apply(&nodev1.Update{Revision: uint64(n + 2), Bundles: []*nodev1.ApiBundle{message}})) //nolint:gosec // small
+		}
+	})
+	slices.SortFunc(costs, func(a, b updateCost) int { return int(a.wall - b.wall) })
+	m.log("change, p50", costs[len(costs)/2])
+	m.log("change, p95", costs[len(costs)*95/100])
+	m.profileHeap()
+	time.Sleep(burstTimeout + time.Second)
+	m.log("idle", updateCost{})
+}
+
+// renew makes a message another version of its API, with chains and instances of its own.
+func renew(message *nodev1.ApiBundle, n int) {
+	message.Digest += strconv.Itoa(n)
+	for _, chain := range message.GetChains() {
+		before := chain.GetId()
+		chain.Id = fmt.Sprintf("%08x", n) + before[8:]
+		for r, route := range message.GetRoutes() {
+			message.Routes[r] = []byte(strings.ReplaceAll(string(route), before, chain.GetId()))
+		}
+		for _, attachment := range chain.GetAttachments() {
+			attachment.Instance = fmt.Sprintf("%08x", n) + attachment.GetInstance()[8:]
+		}
+	}
+}
+
+// updateCost is the time until an update is reported as applied, and the CPU of the processes; the engine's is that of the test's.
+type updateCost struct{ wall, engine, envoy time.Duration }
+
+type measurement struct {
+	t          *testing.T
+	controller *controller
+	envoy      int // pid
+}
+
+func (m *measurement) apply(update *nodev1.Update) updateCost {
+	m.t.Helper()
+	last := update.GetBundles()[len(update.GetBundles())-1]
+	begin, engine, envoy := time.Now(), m.cpu(os.Getpid()), m.cpu(m.envoy)
+	m.controller.updates <- update
+	for ; !m.isApplied(last); time.Sleep(time.Millisecond) {
+		if time.Since(begin) > scaleLimit {
+			m.t.Fatalf("%s was not applied within %s", last.GetApi(), scaleLimit)
+		}
+	}
+	return updateCost{time.Since(begin), m.cpu(os.Getpid()) - engine, m.cpu(m.envoy) - envoy}
+}
+
+func (m *measurement) isApplied(bundle *nodev1.ApiBundle) bool {
+	m.controller.mutex.Lock()
+	defer m.controller.mutex.Unlock()
+	status := m.controller.states[bundle.GetApi()]
+	return status.GetDigest() == bundle.GetDigest() && status.GetState() == nodev1.ApiStatus_STATE_APPLIED
+}
+
+func (m *measurement) log(what string, c updateCost) {
+	m.t.Logf("%d APIs, %s: %s; CPU: engine %s, Envoy %s; RSS: engine %d MiB (at most %d; live heap %d), Envoy %d MiB (at most %d)", *scaleAPIs, what,
+		c.wall.Round(time.Millisecond), c.engine, c.envoy, m.memory(os.Getpid(), "VmRSS"), m.memory(os.Getpid(), "VmHWM"), readBytes("/gc/heap/live:bytes")>>20,
+		m.memory(m.envoy, "VmRSS"), m.memory(m.envoy, "VmHWM"))
+}
+
+// cpu returns what a process has computed so far, in steps of 10 ms: proc(5), /proc/[pid]/stat.
+func (m *measurement) cpu(pid int) time.Duration {
+	text := m.read(fmt.Sprintf("/proc/%d/stat", pid))
+	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
+	user, userErr := strconv.Atoi(fields[11])
+	system, systemErr := strconv.Atoi(fields[12])
+	if userErr != nil || systemErr != nil {
+		m.t.Fatalf("%v, %v", userErr, systemErr)
+	}
+	return time.Duration(user+system) * 10 * time.Millisecond
+}
+
+// memory returns MiB of a process, by the name of a line of /proc/[pid]/status.
+func (m *measurement) memory(pid int, name string) int {
+	_, line, _ := strings.Cut(m.read(fmt.Sprintf("/proc/%d/status", pid)), name+":")
+	kilobytes, err := strconv.Atoi(strings.Fields(line)[0])
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return kilobytes >> 10
+}
+
+func (m *measurement) read(path string) string {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return string(text)
+}
+
+func (m *measurement) profile(name string, measured func()) {
+	if *scaleProfiles == "" {
+		measured()
+		return
+	}
+	file, err := os.Create(*scaleProfiles + "/" + name)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	if err := pprof.StartCPUProfile(file); err != nil {
+		m.t.Fatal(err)
+	}
+	defer pprof.StopCPUProfile()
+	measured()
+}
+
+func (m *measurement) profileHeap() {
+	if *scaleProfiles == "" {
+		return
+	}
+	file, err := os.Create(*scaleProfiles + "/heap")
+	if err == nil {
+		err = pprof.WriteHeapProfile(file)
+		_ = file.Close()
+	}
+	if err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// bundleFile is a mapped file: what it holds does not count as the engine's.
+type bundleFile struct {
+	t      *testing.T
+	text   []byte
+	starts []int
+}
+
+func mapBundles(t *testing.T, path string) *bundleFile {
+	t.Helper()
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	info, err := file.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	descriptor := file.Fd()
+	if descriptor > math.MaxInt32 {
+		t.Fatalf("descriptor %d", descriptor)
+	}
+	text, err := syscall.Mmap(int(descriptor), 0, int(info.Size()), syscall.PROT_READ, syscall.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mapped := &bundleFile{t: t, text: text}
+	for at := 0; at < len(text); at += 4 + int(binary.LittleEndian.Uint32(text[at:])) {
+		mapped.starts = append(mapped.starts, at+4)
+	}
+	return mapped
+}
+
+func (f *bundleFile) message(i int) *nodev1.ApiBundle {
+	f.t.Helper()
+	start := f.starts[i]
+	message := &nodev1.ApiBundle{}
+	if err := proto.Unmarshal(f.text[start:start+int(binary.LittleEndian.Uint32(f.text[start-4:]))], message); err != nil {
+		f.t.Fatal(err)
+	}
+	return message
+}
+
+// scaleManifest is that of a build with the policies of a bundle's first chain.
+func scaleManifest(t *testing.T, bundle *nodev1.ApiBundle) string {
+	t.Helper()
+	type object map[string]any
+	var policies []object
+	for _, attachment := range bundle.GetChains()[0].GetAttachments() {
+		definition := object{"name": attachment.GetPolicyName(), "version": attachment.GetPolicyVersion(), "runtime": "go",
+			"processingMode": object{"requestHeaderMode": "PROCESS", "responseHeaderMode": "PROCESS"}}
+		policies = append(policies, object{"name": attachment.GetPolicyName(), "version": attachment.GetPolicyVersion(), "runtime": "go",
+			"definitionDigest": attachment.GetDefinitionDigest(), "definition": definition})
+	}
+	text, err := json.Marshal(object{"version": 1, "policies": policies})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
