@@ -123,6 +123,7 @@ def run(folder: Path, url: str, token: str, grant: Grant, options: argparse.Name
         str(install("schemathesis") / "bin" / "st"), "--config-file", str(settings), "run", f"{url}/v1/openapi.json",
         "--phases", phases, "--max-examples", str(examples),
         "--seed", str(seed), "--continue-on-failure", "--no-color",
+        "--suppress-health-check", "too_slow",  # of data for a whole API, on a machine that has other work
     ]  # fmt: skip
     checks = {
         "SCHEMATHESIS_HOOKS": "api_fuzz_checks",

@@ -9,8 +9,8 @@ import schemathesis
 
 RIGHTS = set(os.environ["RIGHTS"].split(","))
 """Of the token that requests are sent with."""
-REFUSED = (401, 403, 405)
-"""405: requests are sent with other methods than the operation's, too."""
+REFUSED = (401, 403, 405, 429)
+"""405: requests are sent with other methods than the operation's, too. 429: of many without a token that is known."""
 
 
 @schemathesis.check
