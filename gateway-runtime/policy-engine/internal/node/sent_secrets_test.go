@@ -13,8 +13,8 @@ import (
 )
 
 // ofController returns a bundle whose policy uses the key "key" of the controller's Secret "pay".
-func ofController(api, digest string) *nodev1.ApiBundle {
-	return bundleWith(api, digest, attachment(api+"-one", `{"key":{"secretRef":"pay/key"}}`))
+func ofController(api string) *nodev1.ApiBundle {
+	return bundleWith(api, "1", attachment(api+"-one", `{"key":{"secretRef":"pay/key"}}`))
 }
 
 func sentSecret(version, value string) []*nodev1.SecretValues {
@@ -34,7 +34,7 @@ func TestASecretOfTheControllerIsUsedAndRotatedAndAloneInItsFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newSecretBench(t, nil)
 		b.node.receiveSecrets(sentSecret("1", "first-value"))
-		equal(t, "report", b.apply(1, some(ofController("a", "1"))), "1 a 1 APPLIED")
+		equal(t, "report", b.apply(1, some(ofController("a"))), "1 a 1 APPLIED")
 		equal(t, "instances", b.keyed.keys(), "first-value×1")
 		b.holds("pay@1")
 		b.envoy.drainTranscript()
@@ -87,7 +87,7 @@ func TestASecretOfTheControllerIsThereAfterAStartWithoutIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newSecretBench(t, nil)
 		b.node.receiveSecrets(sentSecret("1", "first-value"))
-		b.apply(1, some(ofController("a", "1")))
+		b.apply(1, some(ofController("a")))
 		b.node.Close()
 		next := &secretBench{keyed: &keyed{open: map[string]int{}, fail: map[string]bool{}, ids: map[string]bool{}}, state: b.state}
 		next.bench = newBenchWith(t, &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, policies: next.keyed.policies()}, b.state)
@@ -104,7 +104,7 @@ func TestADamagedFileOfSecretsKeepsTheirAPIsPending(t *testing.T) {
 			t.Fatal(err)
 		}
 		b := newBench(t, newScriptedEnvoy(true), state)
-		equal(t, "report", b.apply(1, some(ofController("a", "1"))), "1 a 1 PENDING")
+		equal(t, "report", b.apply(1, some(ofController("a"))), "1 a 1 PENDING")
 		if _, err := os.Stat(filepath.Join(state, "secrets.damaged")); err != nil {
 			t.Error(err)
 		}
@@ -117,7 +117,7 @@ func TestAnAPIWaitsForASecretOfTheControllerAndSaysWhy(t *testing.T) {
 		b := newSecretBench(t, nil)
 		waits := func(revision uint64, expected string) {
 			t.Helper()
-			b.apply(revision, some(ofController("a", "1")))
+			b.apply(revision, some(ofController("a")))
 			if reason := b.node.queue.Get("a").Reason(); !strings.Contains(reason, expected) {
 				t.Errorf("expected %q in %q", expected, reason)
 			}
@@ -140,13 +140,13 @@ func TestASecretThatBecomesUnavailableKeepsItsValues(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newSecretBench(t, nil)
 		b.node.receiveSecrets(sentSecret("1", "first-value"))
-		b.apply(1, some(ofController("a", "1")))
+		b.apply(1, some(ofController("a")))
 		b.node.receiveSecrets([]*nodev1.SecretValues{{Name: "pay", Unavailable: "none of the controller's keys fits"}})
 		b.holds("pay@1")
 		if stats := b.node.Stats().Secrets; stats != (SecretStats{InUse: 1, FailingFiles: 1}) {
 			t.Errorf("got %+v", stats)
 		}
-		b.apply(2, some(ofController("b", "1")))
+		b.apply(2, some(ofController("b")))
 		equal(t, "instances", b.keyed.keys(), "first-value×2")
 		b.run()
 	})
