@@ -17,8 +17,12 @@ const PURPOSES = {
   "nodes:connect": "Being a node, which gets all APIs with their secrets",
   "nodes:inspect": "Seeing what nodes report",
   "nodes:read": "Reading what nodes listen on",
+  "nodes:write": "Draining nodes",
   "policies:write": "Changing the policies of the build",
   "requests:send": "Sending requests",
+  "secret-keys:write": "Encrypting Secrets by another key",
+  "secrets:read": "Seeing which Secrets there are",
+  "secrets:write": "Writing Secrets",
   "tokens:write": "Creating and deleting tokens",
 };
 
