@@ -15,7 +15,7 @@ POLICY = ("log-message", "v1.0.0", "d" * 64)
 def bundle(api: str, digest: str, *policies: tuple[str, str, str], size: int = 0, **nodes: str) -> Bundle:
     """nodes: the labels of those that it is for."""
     message = node_pb2.ApiBundle(api=api, digest=digest, context=f"/{api}", routes=[b"x" * size])
-    return Bundle(message, frozenset(policies), nodes)
+    return Bundle.of(message, frozenset(policies), nodes)
 
 
 def hello(
@@ -249,6 +249,27 @@ async def test_large_states_go_in_several_updates() -> None:
     node = deployment.connect(hello())
     updates = [sent(deployment.next_update(node))[0] for _ in range(5)]
     assert updates == [["a@1"], ["b@1"], ["c@1"], ["d@1"], []]
+
+
+async def test_an_update_looks_at_what_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    deployment = Deployment()
+    for number in range(20):
+        deployment.set_desired(bundle(f"a{number}", "1"), 1)
+    node = deployment.connect(hello("n1", {"gone": "1"}))
+    assert len(deployment.next_update(node).bundles) == 20
+    looked_at = list[str]()
+    is_to_run = Node.is_to_run
+
+    def noting(self: Node, desired: Bundle) -> bool:
+        looked_at.append(desired.api)
+        return is_to_run(self, desired)
+
+    monkeypatch.setattr(Node, "is_to_run", noting)
+    deployment.set_desired(bundle("a7", "2"), 2)
+    deployment.remove("a8", 3)
+    assert sent(deployment.next_update(node)) == (["a7@2"], ["a8"])
+    assert sent(deployment.next_update(node)) == ([], [])
+    assert set(looked_at) == {"a7"}
 
 
 async def test_the_newest_stream_of_a_node_counts() -> None:

@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
 
 def bundle(api: str, digest: str) -> Bundle:
-    return Bundle(node_pb2.ApiBundle(api=api, digest=digest), frozenset())
+    return Bundle.of(node_pb2.ApiBundle(api=api, digest=digest), frozenset())
 
 
 class NodeStream:
@@ -351,7 +351,7 @@ async def test_a_node_that_has_other_policies_is_sent_what_it_can_run_now(
 ) -> None:
     await node.hello()
     await node.update()
-    deployment.set_desired(Bundle(node_pb2.ApiBundle(api="a", digest="1"), frozenset({("fresh", "v1.0.0", "d")})), 1)
+    deployment.set_desired(Bundle.of(node_pb2.ApiBundle(api="a", digest="1"), frozenset({("fresh", "v1.0.0", "d")})), 1)
     assert deployment.status("a").state == "rejected"
     assert [api_bundle.unserved for api_bundle in (await node.update()).bundles] == [
         "the node's build has no policy fresh:v1.0.0; build it in, or take it off the API"

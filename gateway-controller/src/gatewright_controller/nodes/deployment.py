@@ -92,6 +92,8 @@ class Node:
     unapplied: dict[str, Unapplied] = field(default_factory=dict)
     """By API, as the node reported it."""
     removing: set[str] = field(default_factory=set)
+    to_look_at: set[str] = field(default_factory=set)
+    """APIs of which it may have to be sent something: all others are as they were sent."""
     gateway_sent: str = ""
     """The digest of a Gateway; at first of the one that the node says it serves."""
     gateway_applied: str = ""
@@ -188,7 +190,7 @@ class Deployment:
         self._desired[bundle.api] = bundle
         self.secrets.use(bundle.api, bundle.secrets)
         self._revisions[bundle.api] = revision
-        self._advance_revision(revision)
+        self._changed_api(bundle.api, revision)
 
     def suspend(self, unserved: Bundle, revision: int) -> None:
         """The API cannot be translated: nodes keep what they have of it, or answer 503 for it."""
@@ -197,7 +199,7 @@ class Deployment:
         self._successors.pop(unserved.api, None)
         self._suspended[unserved.api] = unserved
         self._revisions[unserved.api] = revision
-        self._advance_revision(revision)
+        self._changed_api(unserved.api, revision)
 
     def revision_of(self, api: str) -> int:
         """Of what nodes are to run of the API; 0 where there is none."""
@@ -220,7 +222,7 @@ class Deployment:
         self.secrets.use(api, ())
         if successors:
             self._successors[api] = frozenset(successors)
-        self._advance_revision(revision)
+        self._changed_api(api, revision)
 
     def set_gateway(self, gateway: node_pb2.Gateway | None, revision: int) -> None:
         """What nodes are to listen on; None: what each has."""
@@ -361,6 +363,7 @@ class Deployment:
         if old := self.nodes.get(node.id):
             old.connected = False
         self.nodes[node.id] = node
+        self._look_at_all(node)
         self._notify()
         return node
 
@@ -377,6 +380,7 @@ class Deployment:
         """The node can run other policies than it said before, or has other labels; what it runs has not changed."""
         newest = Node.of(hello)
         node.policies, node.labels, node.drain = newest.policies, newest.labels, newest.drain
+        self._look_at_all(node)
         self._notify()
 
     def order(self, node: Node, order: node_pb2.Drain) -> None:
@@ -407,12 +411,12 @@ class Deployment:
 
     def next_update(self, node: Node) -> node_pb2.Update:
         """What the node lacks, as far as one message holds it; from then on it counts as sent. May be empty."""
-        known = self._desired | self._suspended
-        gone = (api for api in sorted(node.sent) if api not in known or not node.is_to_run(known[api]))
+        gone = (api for api in sorted(node.to_look_at & node.sent.keys()) if self._bundle_for(node, api) is None)
         removed = [api for api in gone if not self._is_needed(api, node)]
         bundles = list(self._unsent(node))
         for api in removed:
             del node.sent[api]
+        node.to_look_at.difference_update(removed)
         node.removing.update(removed)
         node.sent.update({bundle.api: bundle.digest for bundle in bundles})
         gateway = self._gateway
@@ -534,16 +538,25 @@ class Deployment:
         await self._changed.wait()
 
     def _unsent(self, node: Node) -> Iterator[Bundle]:
+        """As far as one message holds it. What is left to look at is what does not fit, and what is to go."""
         size = 0
-        for desired in self._all_bundles():
-            if not node.is_to_run(desired):
-                continue
-            bundle = node.wanted(desired)
-            if node.sent.get(bundle.api) != bundle.digest:
-                size += bundle.message.ByteSize()
-                if size > self._update_bytes and size > bundle.message.ByteSize():
+        for api in sorted(node.to_look_at):
+            bundle = self._bundle_for(node, api)
+            if bundle and node.sent.get(api) != bundle.digest:
+                size += bundle.size
+                if size > self._update_bytes and size > bundle.size:
                     return
                 yield bundle
+            if bundle or api not in node.sent:
+                node.to_look_at.discard(api)
+
+    def _bundle_for(self, node: Node, api: str) -> Bundle | None:
+        """What the node is to be sent of the API; None where it is not to run it."""
+        desired = self._desired.get(api) or self._suspended.get(api)
+        return node.wanted(desired) if desired and node.is_to_run(desired) else None
+
+    def _look_at_all(self, node: Node) -> None:
+        node.to_look_at = self._known() | node.sent.keys()
 
     def _all_bundles(self) -> list[Bundle]:
         """By the names of their APIs."""
@@ -556,6 +569,11 @@ class Deployment:
 
     def _known(self) -> set[str]:
         return self._desired.keys() | self._suspended.keys()
+
+    def _changed_api(self, api: str, revision: int) -> None:
+        for node in self.nodes.values():
+            node.to_look_at.add(api)
+        self._advance_revision(revision)
 
     def _advance_revision(self, revision: int) -> None:
         self.revision = max(self.revision, revision)

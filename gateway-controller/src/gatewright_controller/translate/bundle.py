@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from types import MappingProxyType
 
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.model import Api, Operation
@@ -36,29 +39,47 @@ REFERENCE = b'"secretRef"'
 
 @dataclass(frozen=True)
 class Bundle:
-    """The message, and the policies that a node must have to run it: name, version, digest of the definition. nodes:
-    the labels of those that are to run it. secrets: names of the Secrets whose values it needs."""
+    """What nodes are sent of an API. digest: SHA-256, in hex, of the message without it: nodes acknowledge by it.
+    content: the message, compressed, for there may be many. size: bytes of the message. policies: those that a node
+    must have to run it: name, version, digest of the definition. nodes: the labels of those that are to run it.
+    secrets: names of the Secrets whose values it needs."""
 
-    message: node_pb2.ApiBundle
+    api: str
+    digest: str
+    content: bytes
+    size: int
     policies: frozenset[tuple[str, str, str]]
     nodes: Mapping[str, str] = field(default_factory=dict)
     secrets: frozenset[str] = frozenset()
 
-    @property
-    def api(self) -> str:
-        """The API's name."""
-        return self.message.api
+    @staticmethod
+    def of(
+        message: node_pb2.ApiBundle,
+        policies: frozenset[tuple[str, str, str]] = frozenset(),
+        nodes: Mapping[str, str] = MappingProxyType({}),
+        secrets: frozenset[str] = frozenset(),
+    ) -> Bundle:
+        """Of a message that has its digest."""
+        content = message.SerializeToString(deterministic=True)
+        compressed = zlib.compress(content, 1)
+        return Bundle(message.api, message.digest, compressed, len(content), _shared(policies), nodes, secrets)
 
     @property
-    def digest(self) -> str:
-        """SHA-256, in hex, of the message without it: nodes acknowledge by it."""
-        return self.message.digest
+    def message(self) -> node_pb2.ApiBundle:
+        """It is made anew each time."""
+        return node_pb2.ApiBundle.FromString(zlib.decompress(self.content))
 
     def unserved(self, reason: str) -> Bundle:
         """What a node is sent of the API that cannot run it as it is."""
         message = self.message
         bundle = unserved(self.api, message.context, message.version, reason, message.hosts, message.listeners)
         return replace(bundle, nodes=self.nodes)
+
+
+@lru_cache(maxsize=1000)
+def _shared(policies: frozenset[tuple[str, str, str]]) -> frozenset[tuple[str, str, str]]:
+    """An equal set that others have."""
+    return policies
 
 
 def unserved(
@@ -69,7 +90,7 @@ def unserved(
         api=api, hosts=sorted(hosts), listeners=sorted(listeners), context=context, version=version, unserved=reason
     )
     message.digest = _digest(message)
-    return Bundle(message, frozenset())
+    return Bundle.of(message)
 
 
 def _digest(message: node_pb2.ApiBundle) -> str:
@@ -94,7 +115,7 @@ def translate(api: Api, definitions: Definitions, settings: EdgeSettings) -> Bun
         chains=_distinct(paths),
     )
     message.digest = _digest(message)
-    return Bundle(message, _policies(message), api.spec.nodes, _secrets(message))
+    return Bundle.of(message, _policies(message), api.spec.nodes, _secrets(message))
 
 
 def _target(api: Api, pool: Callable[[str], Pool]) -> Target:
