@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TypeVar, cast
 
 import msgspec
 
 from gatewright_controller.model.fields import fields_of
 
+SCALARS = (str, int, float, msgspec.UnsetType, type(None))
+"""What holds no structs."""
 S = TypeVar("S", bound=msgspec.Struct)
 
 
@@ -20,16 +23,24 @@ def without_written_defaults(struct: S) -> S:
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, SCALARS):
+        return value
     if isinstance(value, msgspec.Struct):
-        fields = ((field, getattr(value, field.name)) for field in fields_of(type(value)))
-        plain = {field.name: (old, _of_field(old, field.default)) for field, old in fields}
-        changed = {name: new for name, (old, new) in plain.items() if new is not old}
+        fields = ((name, getattr(value, name), default) for name, default in _defaults_of(type(value)))
+        plain = [(name, old, _of_field(old, default)) for name, old, default in fields if not isinstance(old, SCALARS)]
+        changed = {name: new for name, old, new in plain if new is not old}
         return msgspec.structs.replace(value, **changed) if changed else value
     if isinstance(value, list) and any(isinstance(item, msgspec.Struct) for item in value):
         return [_plain(item) for item in value]
     if isinstance(value, dict) and any(isinstance(item, msgspec.Struct) for item in value.values()):
         return {key: _plain(item) for key, item in value.items()}
     return value
+
+
+@cache
+def _defaults_of(struct: type[msgspec.Struct]) -> list[tuple[str, object]]:
+    """The fields, each with its default."""
+    return [(field.name, field.default) for field in fields_of(struct)]
 
 
 def _of_field(value: object, default: object) -> object:
