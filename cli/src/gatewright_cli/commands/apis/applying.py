@@ -102,8 +102,8 @@ def _refuse_importable(files: Iterable[Path]) -> None:
     mistakes = []
     for file in files:
         with contextlib.suppress(OSError):  # reading the file reports it
-            found = IMPORTED.search(text := file.read_bytes())
-            if found and b"apiVersion" not in text:
+            text = file.read_bytes()
+            if b"apiVersion" not in text and (found := IMPORTED.search(text)):
                 kind = "a decK file" if found[1] == b"_format_version" else "an OpenAPI document"
                 mistakes.append(f"{file}: expected an Api, got {kind}; `gatewright import {file}` makes one")
     if mistakes:
