@@ -41,6 +41,12 @@ async def test_a_plan_says_what_an_apply_then_does(client: httpx.AsyncClient, or
     assert (again["changes"], again["unchanged"]) == ([], [{"kind": "Api", "name": "orders-v1"}])
 
 
+async def test_a_set_may_have_more_documents_than_a_document_values(client: httpx.AsyncClient) -> None:
+    many = [{"file": "a.json", "text": "{}"}] * 20_000
+    refused = await client.post("/v1/plan", json={"sources": many, "prune": True})
+    assert [error["field"] for error in refused.json()["errors"]] == ["owner"], refused.text
+
+
 async def test_a_plan_whose_world_has_moved_is_409_with_the_plan_as_it_is_now(
     client: httpx.AsyncClient, orders: JsonObject
 ) -> None:

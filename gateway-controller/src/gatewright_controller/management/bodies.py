@@ -27,6 +27,8 @@ PARSERS: dict[str, Callable[[bytes], JsonObject]] = {
 }
 MEDIA_TYPES = tuple(PARSERS)
 MAX_DEFINITIONS_BYTES = 32 * 1024 * 1024
+MAX_DEFINITIONS_VALUES = 1_000_000
+"""Each document of a set is a text with a name; what may stand in the text is its reader's to say."""
 T = TypeVar("T")
 ReadObject = Callable[[Request], Awaitable[JsonObject]]
 """Reads the JSON object in a request's body, as `Bodies.json_object`."""
@@ -63,8 +65,9 @@ class Bodies:
         return await self._reading(parse_json, await bounded_body(request, self._max_bytes))
 
     async def definitions(self, request: Request) -> JsonObject:
-        """The body of a request with definitions of policies, which may be many."""
-        return await self._reading(parse_json, await json_body(request, MAX_DEFINITIONS_BYTES))
+        """The body of a request with definitions of policies, or documents of a set, which may be many."""
+        parse = partial(parse_json, most_values=MAX_DEFINITIONS_VALUES)
+        return await self._reading(parse, await json_body(request, MAX_DEFINITIONS_BYTES))
 
     def sources(self, document: JsonObject) -> list[ApiSource]:
         """The APIs in a body, none where it names none."""
