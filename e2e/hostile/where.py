@@ -110,7 +110,7 @@ def where(gateway: Gateway, folders: NodeFolders, others: OtherPrograms) -> Json
 
 
 def _read(gateway: Gateway, folders: NodeFolders) -> Mapping[str, str]:
-    (last_good,) = folders.state.rglob("last-good*")
+    (last_good,) = folders.state.rglob("last-good")
     return {
         "the last good state": str(_a_file(last_good)),
         "the controller's database": str(folders.state / "controller.db"),

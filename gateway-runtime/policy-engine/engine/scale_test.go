@@ -5,14 +5,12 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"math"
 	"os"
 	"runtime/debug"
 	"runtime/pprof"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -46,7 +44,7 @@ func TestScale(t *testing.T) {
 	debug.SetGCPercent(usualPercent)
 	go tuneGarbageCollector(t.Context(), chain.NewBudget(defaultBodies))
 	directory := envoytest.Directory(t)
-	file := mapBundles(t, *scaleBundles)
+	file := openBundles(t, *scaleBundles)
 	controller, address := startController(t, directory)
 	startEngine(t, directory, scaleManifest(t, file.message(0)), func(r *Registry) {
 		for _, attachment := range file.message(0).GetChains()[0].GetAttachments() {
@@ -190,44 +188,46 @@ func (m *measurement) profileHeap() {
 	}
 }
 
-// bundleFile is a mapped file: what it holds does not count as the engine's.
+// bundleFile is a file of bundles, which are read when they are needed: the test's process is also the engine's.
 type bundleFile struct {
 	t      *testing.T
-	text   []byte
-	starts []int
+	file   *os.File
+	starts []int64 // of the bundles' lengths
 }
 
-func mapBundles(t *testing.T, path string) *bundleFile {
+func openBundles(t *testing.T, path string) *bundleFile {
 	t.Helper()
 	file, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = file.Close() }()
+	t.Cleanup(func() { _ = file.Close() })
 	info, err := file.Stat()
 	if err != nil {
 		t.Fatal(err)
 	}
-	descriptor := file.Fd()
-	if descriptor > math.MaxInt32 {
-		t.Fatalf("descriptor %d", descriptor)
+	opened := &bundleFile{t: t, file: file}
+	for at := int64(0); at < info.Size(); at += 4 + int64(opened.length(at)) {
+		opened.starts = append(opened.starts, at)
 	}
-	text, err := syscall.Mmap(int(descriptor), 0, int(info.Size()), syscall.PROT_READ, syscall.MAP_SHARED)
-	if err != nil {
-		t.Fatal(err)
+	return opened
+}
+
+func (f *bundleFile) length(at int64) uint32 { return binary.LittleEndian.Uint32(f.read(at, 4)) }
+
+func (f *bundleFile) read(at int64, size uint32) []byte {
+	f.t.Helper()
+	text := make([]byte, size)
+	if _, err := f.file.ReadAt(text, at); err != nil {
+		f.t.Fatal(err)
 	}
-	mapped := &bundleFile{t: t, text: text}
-	for at := 0; at < len(text); at += 4 + int(binary.LittleEndian.Uint32(text[at:])) {
-		mapped.starts = append(mapped.starts, at+4)
-	}
-	return mapped
+	return text
 }
 
 func (f *bundleFile) message(i int) *nodev1.ApiBundle {
 	f.t.Helper()
-	start := f.starts[i]
-	message := &nodev1.ApiBundle{}
-	if err := proto.Unmarshal(f.text[start:start+int(binary.LittleEndian.Uint32(f.text[start-4:]))], message); err != nil {
+	at, message := f.starts[i], &nodev1.ApiBundle{}
+	if err := proto.Unmarshal(f.read(at+4, f.length(at)), message); err != nil {
 		f.t.Fatal(err)
 	}
 	return message
