@@ -56,6 +56,10 @@ ASKS = {
     "whoami": ["whoami"],
     "audit": ["audit"],
     "audit -o jsonl": ["audit", "-o", "jsonl"],
+    "node list": ["node", "list"],
+    "node show": ["node", "show", "n1"],
+    "node drain": ["node", "drain", "n1"],
+    "node undrain": ["node", "undrain", "n1"],
 }
 """A command line of each command that talks to a controller, and of each way in which one does."""
 WITHOUT_TOKEN = {"inspector"}
@@ -146,6 +150,9 @@ def test_an_unknown_option(invoke: Invoke, command: str) -> None:
         "explain",
         "explain --last",
         "token delete",
+        "node show",
+        "node drain",
+        "node undrain",
     ],
 )
 def test_what_is_not_there(invoke: Invoke, command: str) -> None:
