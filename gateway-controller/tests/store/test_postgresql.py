@@ -10,6 +10,7 @@ import postgresql_server
 import psycopg
 import pytest
 from gatewright_controller.store import NoDatabaseError, StorageError, Store, StoreError, open_store
+from gatewright_controller.store.postgresql import obstacle_of
 
 from .apis import api
 
@@ -163,3 +164,17 @@ def test_a_write_that_waits_for_another_controllers_is_refused_in_time(
             store.create(api("a", "/a"))
     assert store.create(api("a", "/a")).revision == 1
     store.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("postgresql://u:secret@a/name", "postgresql://u@a/name"),
+        ("postgresql://u:secret@a:1,b:2/name", "postgresql://u@a:1,b:2/name"),
+        ("postgresql:///name?host=a,b&port=1", "postgresql://a:1,b:1/name"),
+    ],
+)
+def test_each_server_of_a_url_is_named_with_its_port(url: str, place: str) -> None:
+    assert obstacle_of(url)(OSError("no route")).startswith(
+        f"the controller has no connection to its database: {place}: no route; start the server"
+    )

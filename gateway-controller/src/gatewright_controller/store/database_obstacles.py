@@ -23,6 +23,7 @@ CURES = {
     "25006": "name the server that can be written to: several hosts, with target_session_attrs=read-write, find it",
     "53100": "make room on its disk",
     "53300": "end other connections, or allow more",
+    "57P01": "it is starting or stopping: no cure is needed",
     "57P03": "it is starting or stopping: no cure is needed",
 }
 """By SQLSTATE, or the class that it begins with

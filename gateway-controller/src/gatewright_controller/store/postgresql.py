@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -120,6 +121,8 @@ def _engine(options: dict[str, Any]) -> Engine:
 
 def _place(options: dict[str, Any]) -> str:
     """The database for people, without its password."""
-    host, port = options.get("host", ""), options.get("port", "")
+    hosts, ports = str(options.get("host", "")).split(","), str(options.get("port", "")).split(",")
+    servers = itertools.zip_longest(hosts, ports, fillvalue=ports[-1])  # one port may be that of all hosts
+    addresses = ",".join(f"{host}:{port}" if port else host for host, port in servers)
     user = f"{options['user']}@" if options.get("user") else ""
-    return f"postgresql://{user}{host}{f':{port}' if port else ''}/{options.get('dbname', '')}"
+    return f"postgresql://{user}{addresses}/{options.get('dbname', '')}"
