@@ -136,7 +136,7 @@ type Stats struct {
 // SecretStats count the secrets that APIs name, and those that cannot be used; instances built with an earlier value go on.
 type SecretStats struct {
 	InUse        int `json:"inUse"`
-	FailingFiles int `json:"failingFiles"` // secrets whose file is not there, or cannot be read
+	FailingFiles int `json:"failingFiles"` // secrets whose file, or whose value of the controller, is not there or cannot be read
 	FailingAPIs  int `json:"failingApis"`  // APIs with a policy that cannot use a changed secret
 }
 
