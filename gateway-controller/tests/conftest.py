@@ -24,7 +24,7 @@ from gatewright_controller.management.api import ApiLimits, create_app
 from gatewright_controller.management.openapi import openapi, path_of
 from gatewright_controller.management.rows import Row
 from gatewright_controller.management.table import PARTS, ROWS
-from gatewright_controller.nodes.deployment import Node
+from gatewright_controller.nodes.node import Node
 from gatewright_controller.nodes.observations import Observations
 from gatewright_controller.nodes.states import Export, States
 from gatewright_controller.nodes.watching import Watching

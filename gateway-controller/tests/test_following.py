@@ -22,7 +22,7 @@ from gatewright_controller.following import Following
 from gatewright_controller.gateway.gateways import Gateways
 from gatewright_controller.kinds import Keyring, Kinds, open_kinds
 from gatewright_controller.model import Api, from_document
-from gatewright_controller.nodes.deployment import Node
+from gatewright_controller.nodes.node import Node
 from gatewright_controller.plans import Intent, Plans
 from gatewright_controller.resource.definitions import Definitions, load_definitions
 from gatewright_controller.resource.versions import Versions
@@ -222,7 +222,9 @@ async def test_writes_that_a_promoted_standby_lacks_are_taken_back(
         await side.following.catch_up()
         fresh = Controller(side.store, lambda: definitions, EdgeSettings())
         fresh.load()
-        assert side.at_the_node() == Side(fresh, side.gateways, side.kinds, side.following, connect(fresh)).at_the_node()
+        assert (
+            side.at_the_node() == Side(fresh, side.gateways, side.kinds, side.following, connect(fresh)).at_the_node()
+        )
     assert sum("lacks writes" in record.message for record in caplog.records) == len(sides)
     await here.controller.create(named(orders, "new"))
     await there.until(lambda: "new" in there.controller.deployment.apis)

@@ -16,7 +16,8 @@ from gatewright_controller.apis.controller import Controller
 from gatewright_controller.gateway.gateway_file import effective, render
 from gatewright_controller.gateway.gateways import Gateways
 from gatewright_controller.management.api import create_app
-from gatewright_controller.nodes.deployment import Deployment, Node
+from gatewright_controller.nodes.deployment import Deployment
+from gatewright_controller.nodes.node import Node
 from gatewright_controller.store import StorageError, open_store
 from gatewright_controller.store.sql_store import SqlStore
 from gatewright_documents.mistake import Invalid

@@ -15,7 +15,7 @@ from gatewright_controller.gateway.gateways import Gateways
 from gatewright_controller.local.metrics import CONTENT_TYPE_LATEST, Metrics, engines_socket
 from gatewright_controller.local.metrics_socket import MEDIA_TYPE
 from gatewright_controller.management.api import create_app
-from gatewright_controller.nodes.deployment import Node
+from gatewright_controller.nodes.node import Node
 from gatewright_documents.values import JsonObject
 from prometheus_client.parser import text_string_to_metric_families
 

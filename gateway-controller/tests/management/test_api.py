@@ -11,7 +11,8 @@ import yaml
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.model import from_document
-from gatewright_controller.nodes.deployment import Deployment, Node
+from gatewright_controller.nodes.deployment import Deployment
+from gatewright_controller.nodes.node import Node
 from gatewright_controller.resource.definitions import Definitions
 from gatewright_controller.resource.versions import attachments
 from gatewright_controller.translate import EdgeSettings

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 from gatewright_controller.apis.controller import Controller
-from gatewright_controller.nodes.deployment import Node
+from gatewright_controller.nodes.node import Node
 from gatewright_controller.store import Store
 from gatewright_documents.values import JsonObject
 

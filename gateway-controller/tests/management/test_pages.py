@@ -9,7 +9,7 @@ import httpx
 import pytest
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.apis.controller import Controller
-from gatewright_controller.nodes.deployment import Node
+from gatewright_controller.nodes.node import Node
 from gatewright_documents.values import JsonObject
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]

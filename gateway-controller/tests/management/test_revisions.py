@@ -12,7 +12,7 @@ import pytest
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.gateway.gateways import Gateways
 from gatewright_controller.management.api import create_app
-from gatewright_controller.nodes.deployment import Node
+from gatewright_controller.nodes.node import Node
 from gatewright_controller.store import GATEWAY, THE_GATEWAY, UNKNOWN, Store
 from gatewright_documents.values import JsonObject
 

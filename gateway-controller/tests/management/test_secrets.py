@@ -13,7 +13,7 @@ import httpx
 import pytest
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.kinds import Keyring, Kinds, open_kinds
-from gatewright_controller.nodes.deployment import Node
+from gatewright_controller.nodes.node import Node
 from gatewright_controller.resource.definitions import load_definitions
 from gatewright_controller.store import open_store
 from gatewright_controller.translate import EdgeSettings

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 from gatewright_controller._gen import node_pb2
-from gatewright_controller.nodes.deployment import Deployment, Node
+from gatewright_controller.nodes.deployment import Deployment
+from gatewright_controller.nodes.node import Node
 from gatewright_controller.translate import Bundle, unserved
 
 pytestmark = pytest.mark.anyio

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.apis.controller import Controller
-from gatewright_controller.nodes.deployment import Node
+from gatewright_controller.nodes.node import Node
 from gatewright_controller.nodes.states import Export, States
 from gatewright_controller.signed_state import authority, make_key, place_mistake, shown, signing_key, verify
 from gatewright_documents.values import JsonObject
@@ -20,6 +20,7 @@ from gatewright_documents.values import JsonObject
 from e2e.kit.bucket import Bucket
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
+ADMIN = "the-token-of-the-operator"
 SIGNATURE = "signed-by-the-bucket"
 
 
@@ -214,9 +215,9 @@ async def test_a_state_is_for_the_labels_of_nodes(
 async def test_a_token_with_labels_has_no_other_nodes_state(
     client_with: Callable[..., httpx.AsyncClient], states: States, query: str, status: int
 ) -> None:
-    client = client_with(token="admin", states=states)
+    client = client_with(token=ADMIN, states=states)
     wanted = {"name": "eu", "role": "node", "labels": {"zone": "eu"}}
-    created = await client.post("/v1/tokens", json=wanted, headers={"authorization": "Bearer admin"})
+    created = await client.post("/v1/tokens", json=wanted, headers={"authorization": f"Bearer {ADMIN}"})
     bearer = {"authorization": f"Bearer {created.json()['token']}"}
     answer = await client.get(f"/v1/state{query}", headers=bearer)
     assert answer.status_code == status

@@ -11,7 +11,7 @@ from gatewright_controller.apis.api_source import ApiSource
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.gateway.gateways import Gateways
 from gatewright_controller.kinds import Keyring, open_kinds
-from gatewright_controller.nodes.deployment import Node
+from gatewright_controller.nodes.node import Node
 from gatewright_controller.plans import ForeignError, Intent, MovedError, Plans, Reviewed, ShownPlan
 from gatewright_controller.store import Author, Store
 from gatewright_documents.mistake import Invalid

@@ -31,7 +31,7 @@ from gatewright_controller.management.revision_api import ROLLBACK, rollback_tar
 from gatewright_controller.management.rows import JSON, Answer, Body, Parameter, Part, Row
 from gatewright_controller.management.shapes import apis as shapes
 from gatewright_controller.model import Api
-from gatewright_controller.nodes.deployment import ApiStatus
+from gatewright_controller.nodes.node import ApiStatus
 from gatewright_controller.resource.api_text import api_text
 from gatewright_controller.resource.secrets import masked
 from gatewright_controller.resource.versions import Versions, attachments

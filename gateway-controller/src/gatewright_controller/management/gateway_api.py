@@ -23,7 +23,8 @@ from gatewright_controller.management.rows import Answer, Body, Part, Row
 from gatewright_controller.management.shapes import gateway as shapes
 from gatewright_controller.management.shapes.apis import NodeStatus
 from gatewright_controller.model import Gateway
-from gatewright_controller.nodes.deployment import ApiStatus, Deployment
+from gatewright_controller.nodes.deployment import Deployment
+from gatewright_controller.nodes.node import ApiStatus
 
 ReadDocument = Callable[[Request], AbstractAsyncContextManager[JsonObject]]
 

@@ -19,8 +19,9 @@ from gatewright_controller.management.queries import LONGEST_WAIT, whole_number
 from gatewright_controller.management.queries import wait as wait_seconds
 from gatewright_controller.management.rows import JSON, Answer, Parameter, Part, Row, Unbound
 from gatewright_controller.management.shapes import nodes as shapes
-from gatewright_controller.nodes.deployment import Deployment, Node, NodeStatus
+from gatewright_controller.nodes.deployment import Deployment
 from gatewright_controller.nodes.draining import Draining, DrainRequest, NotDrainedError
+from gatewright_controller.nodes.node import Node, NodeStatus
 from gatewright_controller.nodes.node_documents import DOCUMENTS, NodeDocuments, NoDocumentError, Why
 from gatewright_controller.times import timestamp, utc_now
 

@@ -23,7 +23,7 @@ from gatewright_controller.management.queries import wait as wait_seconds
 from gatewright_controller.management.rows import Answer, Body, Part, Row
 from gatewright_controller.management.shapes import policies as shapes
 from gatewright_controller.management.shapes.apis import MovedPolicy
-from gatewright_controller.nodes.deployment import ApiStatus
+from gatewright_controller.nodes.node import ApiStatus
 from gatewright_controller.resource.definitions import Definition
 
 

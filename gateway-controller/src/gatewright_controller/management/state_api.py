@@ -63,7 +63,7 @@ def _labels(request: Request) -> dict[str, str] | None:
     texts = request.query_params.getlist(NODE_LABEL.name)
     if wrong := [text for text in texts if not re.fullmatch(NODE_LABEL.schema["pattern"], text)]:
         raise Problem(400, f"label: expected KEY=VALUE, got {wrong[0]!r}")
-    return dict((text.partition("=")[0], text.partition("=")[2]) for text in texts) or None
+    return {key: value for key, _, value in (text.partition("=") for text in texts)} or None
 
 
 NODE_LABEL = Parameter(

@@ -8,149 +8,27 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Literal
 
 from gatewright_controller._gen import node_pb2
+from gatewright_controller.nodes.node import (
+    UNAPPLIED_STATES,
+    ApiStatus,
+    LackingPolicy,
+    Node,
+    NodeStatus,
+    Unapplied,
+    report_gateway,
+    status_on,
+    together,
+)
 from gatewright_controller.nodes.secret_values import SecretValues
 from gatewright_controller.resource.node_labels import has_labels, labels_text
 from gatewright_controller.translate import Bundle
 
-State = Literal["deployed", "pending", "rejected"]
-UNAPPLIED_STATES: dict[int, Literal["pending", "rejected"]] = {
-    node_pb2.ApiStatus.STATE_PENDING: "pending",
-    node_pb2.ApiStatus.STATE_REJECTED: "rejected",
-}
 MOST_NAMED = 5
 """Nodes that a reason names; of more it says how many there are."""
-DrainState = Literal["unsupported", "serving", "draining", "drained"]
-DRAIN_STATES: dict[int, DrainState] = {
-    node_pb2.DRAIN_STATE_UNSPECIFIED: "unsupported",
-    node_pb2.DRAIN_STATE_SERVING: "serving",
-    node_pb2.DRAIN_STATE_DRAINING: "draining",
-    node_pb2.DRAIN_STATE_DRAINED: "drained",
-}
 UPDATE_BYTES = 2 * 1024 * 1024
 """About how much one Update holds: gRPC's receivers take 4 MiB unless configured otherwise."""
-
-
-@dataclass(frozen=True)
-class NodeStatus:
-    """What one node makes of an API. reason: why it does not run it; "" where it does."""
-
-    node: str
-    state: State
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class ApiStatus:
-    """Of the connected nodes that are to run it. `deployed`: all have it. `rejected`: one of them, or all, cannot run
-    it until an operator changes something. `pending`: one of them has yet to answer, or cannot run it now and tries
-    again by itself; or there is none."""
-
-    state: State
-    reason: str = ""
-    nodes: tuple[NodeStatus, ...] = ()
-    unplaced: bool = False
-    """It is for none of the connected nodes."""
-
-
-@dataclass(frozen=True)
-class Unapplied:
-    """A version of an API that a node does not run, and why; `pending`: for a reason that may pass."""
-
-    digest: str
-    state: Literal["pending", "rejected"]
-    reason: str
-
-
-@dataclass(frozen=True)
-class LackingPolicy:
-    """A policy that a node's build lacks, or has with another definition; why, with the cure. apis: of those that the
-    node is to run, the ones that need it."""
-
-    name: str
-    version: str
-    reason: str
-    apis: tuple[str, ...]
-
-
-@dataclass(eq=False)
-class Node:
-    """A connected node: what it can run, what it was sent, and what it answered."""
-
-    id: str
-    engine_version: str
-    policies: dict[tuple[str, str], str]
-    sent: dict[str, str]
-    """API → digest; at first what the node says it runs, and of what is unsettled there an empty one."""
-    applied: dict[str, str]
-    labels: Mapping[str, str] = field(default_factory=dict)
-    connected_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-    unapplied: dict[str, Unapplied] = field(default_factory=dict)
-    """By API, as the node reported it."""
-    removing: set[str] = field(default_factory=set)
-    to_look_at: set[str] = field(default_factory=set)
-    """APIs of which it may have to be sent something: all others are as they were sent."""
-    gateway_sent: str = ""
-    """The digest of a Gateway; at first of the one that the node says it serves."""
-    gateway_applied: str = ""
-    gateway_unapplied: Unapplied | None = None
-    keeps_gateway: bool = False
-    """It listens by its own file: another run's, with a controller that is not its own."""
-    drain: DrainState = "unsupported"
-    orders: list[node_pb2.Drain] = field(default_factory=list)
-    """What it is still to be sent."""
-    connected: bool = True
-    secrets_sent: dict[str, str] = field(default_factory=dict)
-    """Secret → version; at first what the node says it has."""
-
-    @staticmethod
-    def of(hello: node_pb2.Hello) -> Node:
-        """A node as its first message describes it: what it can run and what it runs already."""
-        policies = {(policy.name, policy.version): policy.definition_digest for policy in hello.policies}
-        sent = {bundle.api: "" if bundle.unsettled else bundle.digest for bundle in hello.bundles}
-        applied = {bundle.api: bundle.digest for bundle in hello.bundles if bundle.digest}
-        node = Node(hello.node_id, hello.engine_version, policies, sent, applied, dict(hello.labels))
-        node.gateway_sent = node.gateway_applied = hello.gateway_digest
-        node.keeps_gateway = hello.keeps_gateway
-        node.drain = DRAIN_STATES.get(hello.drain, "unsupported")
-        node.secrets_sent = {secret.name: secret.version for secret in hello.secrets}
-        return node
-
-    def is_to_run(self, bundle: Bundle) -> bool:
-        """Whether the API is for nodes with these labels."""
-        return has_labels(self.labels, bundle.nodes)
-
-    def has_reported(self, bundle: Bundle) -> bool:
-        """Whether the node has said what it makes of the bundle."""
-        unapplied = self.unapplied.get(bundle.api)
-        return bundle.digest in (self.applied.get(bundle.api), unapplied and unapplied.digest)
-
-    def wanted(self, bundle: Bundle) -> Bundle:
-        """What the node is to be sent of an API: the bundle, or that it cannot run it."""
-        unfit = self.unfit_for(bundle)
-        return bundle.unserved(unfit) if unfit else bundle
-
-    def unfit_for(self, bundle: Bundle) -> str:
-        """Why the node cannot run the bundle; empty if it can."""
-        return "; ".join(sorted(reason for _, _, reason in self.missing_policies(bundle)))
-
-    def missing_policies(self, bundle: Bundle) -> Iterator[tuple[str, str, str]]:
-        """Name, version and reason of each policy of the bundle that the node's build lacks."""
-        for name, version, digest in bundle.policies:
-            own = self.policies.get((name, version))
-            if own is None:
-                reason = f"the node's build has no policy {name}:{version}; build it in, or take it off the API"
-                yield name, version, reason
-            elif own != digest:
-                reason = (
-                    f"the node's build has another definition of {name}:{version} ({own[:12]}) than the controller "
-                    f"({digest[:12]}); start both from one build"
-                )
-                yield name, version, reason
 
 
 class Deployment:
@@ -241,7 +119,7 @@ class Deployment:
 
     def gateway_status(self) -> ApiStatus:
         """What the nodes together make of the Gateway: the worst state of any of them."""
-        return _together(tuple(self.gateway_on(node) for _, node in sorted(self.nodes.items())))
+        return together(tuple(self.gateway_on(node) for _, node in sorted(self.nodes.items())))
 
     def gateway_on(self, node: Node) -> NodeStatus:
         """What the node makes of the Gateway; of its own, where the controller has none."""
@@ -274,7 +152,7 @@ class Deployment:
         running = self._nodes_of(bundle)
         if self.nodes and not running:
             return ApiStatus("pending", self._lacking_nodes(bundle), unplaced=True)
-        return _together(tuple(_node_status(node, bundle) for node in running))
+        return together(tuple(status_on(node, bundle) for node in running))
 
     def statuses_on(self, node: Node) -> Iterator[tuple[str, NodeStatus]]:
         """What the node makes of each API that it is to run, by name."""
@@ -283,7 +161,7 @@ class Deployment:
                 continue
             suspended = api in self._suspended
             reason = bundle.message.unserved
-            yield api, NodeStatus(node.id, "rejected", reason) if suspended else _node_status(node, bundle)
+            yield api, NodeStatus(node.id, "rejected", reason) if suspended else status_on(node, bundle)
 
     def lacking_on(self, node: Node) -> list[LackingPolicy]:
         """What the node's build lacks of what it is to run, by name and version."""
@@ -471,7 +349,7 @@ class Deployment:
             elif (state := UNAPPLIED_STATES.get(status.state)) is not None:
                 node.unapplied[status.api] = Unapplied(status.digest, state, status.reason)
         if report.HasField("gateway"):
-            _report_gateway(node, report.gateway)
+            report_gateway(node, report.gateway)
         if not any(self._successors.keys() & known.sent.keys() for known in self.nodes.values()):
             self._successors.clear()
         if self._leaving:
@@ -605,28 +483,3 @@ def _of_all(names: Callable[[], Iterable[str]], condition: Callable[[str], bool]
         return not left and all(map(condition, names()))
 
     return holds
-
-
-def _report_gateway(node: Node, status: node_pb2.GatewayStatus) -> None:
-    if status.state == node_pb2.ApiStatus.STATE_APPLIED:
-        node.gateway_applied, node.gateway_unapplied = status.digest, None
-    elif (state := UNAPPLIED_STATES.get(status.state)) is not None:
-        node.gateway_unapplied = Unapplied(status.digest, state, status.reason)
-
-
-def _together(nodes: tuple[NodeStatus, ...]) -> ApiStatus:
-    for state in ("rejected", "pending"):
-        for node in nodes:
-            if node.state == state:
-                return ApiStatus(node.state, f"{node.node}: {node.reason}", nodes)
-    return ApiStatus("deployed", "", nodes) if nodes else ApiStatus("pending", "no node is connected")
-
-
-def _node_status(node: Node, bundle: Bundle) -> NodeStatus:
-    if unfit := node.unfit_for(bundle):
-        return NodeStatus(node.id, "rejected", unfit)
-    if (unapplied := node.unapplied.get(bundle.api)) and unapplied.digest == bundle.digest:
-        return NodeStatus(node.id, unapplied.state, unapplied.reason)
-    if node.applied.get(bundle.api) == bundle.digest:
-        return NodeStatus(node.id, "deployed")
-    return NodeStatus(node.id, "pending", "has not acknowledged it yet")

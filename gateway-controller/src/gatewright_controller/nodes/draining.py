@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from gatewright_documents.mistake import listed
 
 from gatewright_controller._gen import node_pb2
-from gatewright_controller.nodes.deployment import Deployment, Node
+from gatewright_controller.nodes.deployment import Deployment
+from gatewright_controller.nodes.node import Node
 from gatewright_controller.nodes.node_documents import Why
 
 ANSWER_SECONDS = 5.0

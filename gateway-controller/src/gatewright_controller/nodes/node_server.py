@@ -18,7 +18,8 @@ from grpc import aio
 from gatewright_controller._gen import node_pb2, node_pb2_grpc
 from gatewright_controller.local.peers import ENGINE, PeerCheck, Rule, in_file
 from gatewright_controller.local.relay import Relay, Unnamed
-from gatewright_controller.nodes.deployment import UNAPPLIED_STATES, Deployment, Node
+from gatewright_controller.nodes.deployment import Deployment
+from gatewright_controller.nodes.node import UNAPPLIED_STATES, Node
 from gatewright_controller.nodes.node_access import Context, NodeAccess, NodeTls, NotNowError
 from gatewright_controller.nodes.observations import Observations, ObservingNode
 from gatewright_controller.nodes.states import GATHER_SECONDS, NO_KEY, States
