@@ -114,6 +114,9 @@ def test_nodes_with_different_labels_run_what_is_for_them(
     alone = write("eu")
     assert (alone["state"], alone["unplaced"]) == ("pending", True)
     assert alone["reason"].startswith("expected a node with zone=eu, got first (no labels): start a node with --node-")
+    wait = command(first, "wait", "api", "placed", "--for", "deployed", "--timeout", "300s")
+    hopeless = subprocess.run(wait, capture_output=True, text=True, check=False, timeout=60)
+    assert (hopeless.returncode, alone["reason"] in hopeless.stderr) == (5, True), hopeless.stderr
     east, west = (join_options(first, signer, port, "node", zone, zone=zone) for zone in ("eu", "us"))
     with (
         running(build, tmp_path / "east", *east, "--node-label", "zone=eu", "--node-label", "tier=edge") as east_node,
