@@ -32,7 +32,7 @@ class NodeDrain:
         self._envoy = EnvoyAdmin(admin)
         self._phase: DrainPhase = "serving"
         self._wish = DrainWish(drained=False)
-        self._changed = asyncio.Event()
+        self._changed, self._entered = asyncio.Event(), asyncio.Event()
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -48,7 +48,10 @@ class NodeDrain:
                 if wish != self._wish:
                     self._wish = wish
                     self._changed.set()
-            await asyncio.sleep(POLL_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._entered.wait()
+            self._entered.clear()
 
     async def _follow(self) -> None:
         while True:
@@ -67,6 +70,7 @@ class NodeDrain:
 
     def _enter(self, phase: DrainPhase, message: str) -> None:
         self._phase = phase
+        self._entered.set()
         self._output.event(message)
 
     async def _until(self, condition: Callable[[], bool]) -> None:
