@@ -164,8 +164,8 @@ def test_a_node_starts_from_another_node(fleet: Fleet, tmp_path: Path) -> None:
             assert marks(second) == ["one()"]
             assert f"it started from {url}, revision 1" in notes(second)[0]
             with fleet.controller("two", str(tmp_path / "state")):
-                for node in (sibling, second):
-                    eventually("the nodes follow the controller", lambda node=node: marks(node) == ["two()"])
+                follow = "the nodes follow the controller"
+                eventually(follow, lambda: [marks(node) for node in (sibling, second)] == [["two()"], ["two()"]])
 
 
 def test_a_node_that_finds_no_state_says_why_and_tries_again(fleet: Fleet) -> None:

@@ -222,9 +222,8 @@ async def test_writes_that_a_promoted_standby_lacks_are_taken_back(
         await side.following.catch_up()
         fresh = Controller(side.store, lambda: definitions, EdgeSettings())
         fresh.load()
-        assert (
-            side.at_the_node() == Side(fresh, side.gateways, side.kinds, side.following, connect(fresh)).at_the_node()
-        )
+        restarted = Side(fresh, side.gateways, side.kinds, side.following, connect(fresh))
+        assert side.at_the_node() == restarted.at_the_node()
     assert sum("lacks writes" in record.message for record in caplog.records) == len(sides)
     await here.controller.create(named(orders, "new"))
     await there.until(lambda: "new" in there.controller.deployment.apis)

@@ -77,7 +77,9 @@ func TestANodeWithoutAStateStartsFromAnExportedOne(t *testing.T) {
 
 func TestANodeTakesWhatIsForItsLabels(t *testing.T) {
 	e := export(t)
-	zone := func(name string) *nodev1.NodeLabels { return &nodev1.NodeLabels{Labels: map[string]string{"zone": name}} }
+	zone := func(name string) *nodev1.NodeLabels {
+		return &nodev1.NodeLabels{Labels: map[string]string{"zone": name}}
+	}
 	e.write(&nodev1.Update{Revision: 5, Bundles: some(bundle("a", "1"), bundle("b", "1"), bundle("c", "1")),
 		Nodes: map[string]*nodev1.NodeLabels{"a": zone("eu"), "b": zone("us")}})
 	directory := t.TempDir()

@@ -139,7 +139,9 @@ func (f *fleet) serve(t *testing.T, states *statecopy.Copy) {
 		if err := server.Close(); err != nil {
 			t.Error(err)
 		}
-		<-served
+		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
 	})
 	f.sources.Places = []string{"https://" + strings.Replace(server.Address(), "127.0.0.1", "localhost", 1) + signedstate.Path}
 }
