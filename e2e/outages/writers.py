@@ -145,11 +145,11 @@ class Writer(threading.Thread):
 
 
 @contextlib.contextmanager
-def writing(sites: Sequence[Site], names: Sequence[str], each: int, journal: Journal) -> Iterator[None]:
+def writing(sites: Sequence[Site], names: Sequence[str], per_site: int, journal: Journal) -> Iterator[None]:
     """So many writers at each site meanwhile; every second one sends If-Match."""
     writers = [
         Writer(turn * len(sites) + place, site, names, journal, conditional=turn % 2 == 0)
-        for turn in range(each)
+        for turn in range(per_site)
         for place, site in enumerate(sites)
     ]
     for writer in writers:
