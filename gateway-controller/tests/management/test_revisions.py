@@ -222,6 +222,7 @@ async def test_a_rollback_is_for_the_revision_that_was_read(client: httpx.AsyncC
     ("query", "detail"),
     [
         ({"owner": "Team A"}, "expected owner to be a name of at most 63"),
+        ({"owner": ""}, "expected owner to be a name of at most 63"),
         ({"owner": "a" * 64}, "expected owner to be a name of at most 63"),
         ({"reason": "x" * 1001}, "expected reason to have at most 1000 characters, got 1001"),
         ({"reason": "a\0b"}, "expected reason to be text without control characters"),

@@ -43,7 +43,7 @@ def terms_of(request: Request) -> Terms:
 def owner_of(request: Request) -> str:
     """`?owner=NAME`; "" where there is none. Raises `Problem`."""
     owner = request.query_params.get("owner", "")
-    if owner and not OWNER.fullmatch(owner):
+    if "owner" in request.query_params and not OWNER.fullmatch(owner):
         expected = (
             "expected owner to be a name of at most 63 of a-z, 0-9, '-', '.' and '/' that begins with one of a-z0-9"
         )
