@@ -166,7 +166,7 @@ class Plans:
         store, controller = self._controller.store, self._controller
         revision = store.revision
         stored = {api.name: api for api in store.list()}
-        validate = partial(controller.validate_alone, names=self._gateways.names())
+        validate = partial(controller.validate_alone, names=self._gateways.names(), secrets=controller.secret_keys)
 
         def read(source: ApiSource, document: JsonObject, before: StoredApi | None) -> WantedApi:
             return wanted_api(source, document, before, controller.definitions, validate)
