@@ -8,7 +8,7 @@ import click
 
 from gatewright_cli.commands.options import A_PATH
 
-KINDS = ("api", "build", "exchange-filter", "gateway", "policy-definition")
+KINDS = ("api", "build", "exchange-filter", "gateway", "policy-definition", "secret")
 """Those of `schemas.SCHEMAS`, which costs an import of the controller."""
 
 

@@ -17,7 +17,7 @@ from gatewright_builder.mistake import BuildError
 from gatewright_cli.commands.scaffold.schemas import SCHEMAS, write_schemas
 from gatewright_cli.commands.schema_command import KINDS
 from gatewright_cli.main import cli
-from gatewright_controller.model import Api, Gateway
+from gatewright_controller.model import Api, Gateway, Secret
 from gatewright_controller.resource.definitions import Definitions, load_definitions
 from gatewright_controller.resource.editor_schemas import api_schema
 from gatewright_controller.resource.exchange_filter import ExchangeFilter
@@ -168,7 +168,20 @@ files: {read: [/etc/limit]}
 parameters: {type: object}
 """
 FILTER = 'status: ["5xx"]\npath: /orders\n'
-TEXTS = {"api": API, "gateway": GATEWAY, "build": BUILD, "policy-definition": DEFINITION, "exchange-filter": FILTER}
+SECRET = """
+apiVersion: gatewright.dev/v1
+kind: Secret
+metadata: {name: partner}
+spec: {values: {key: "0123456789abcdef"}}
+"""
+TEXTS = {
+    "api": API,
+    "gateway": GATEWAY,
+    "build": BUILD,
+    "policy-definition": DEFINITION,
+    "exchange-filter": FILTER,
+    "secret": SECRET,
+}
 MISTAKES = [
     ("api", "  context:", "  contxt:"),
     ("api", "  context: /orders\n", ""),
@@ -206,6 +219,9 @@ MISTAKES = [
     ("exchange-filter", "5xx", "6xx"),
     ("exchange-filter", "path: /orders", "path: orders"),
     ("exchange-filter", "path:", "paths:"),
+    ("secret", "kind: Secret", "kind: Secrets"),
+    ("secret", "{values: ", "{value: "),
+    ("secret", '"0123456789abcdef"', "[]"),
 ]  # fmt: skip
 
 
@@ -213,7 +229,7 @@ def refuses(kind: str, text: str, tmp_path: Path) -> bool:
     """Whether the reader of such a file refuses it."""
     path = tmp_path / "file.yaml"
     path.write_text(text)
-    structs: dict[str, Any] = {"api": Api, "gateway": Gateway, "exchange-filter": ExchangeFilter}
+    structs: dict[str, Any] = {"api": Api, "gateway": Gateway, "exchange-filter": ExchangeFilter, "secret": Secret}
     readers: dict[str, Callable[[], object]] = {
         "build": lambda: not is_manifest(path),
         "policy-definition": lambda: definition_mistakes(path),
@@ -370,7 +386,7 @@ def test_the_runs_own_folder_stays_its_users_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ((), "expected one of api, build, exchange-filter, gateway, policy-definition to print, or --write"),
+        ((), "expected one of api, build, exchange-filter, gateway, policy-definition, secret to print, or --write"),
         (("api", "--write"), "got both"),
         (("apis",), "'apis' is not one of"),
         (("api", "--build", "none"), "expected a folder of policy definitions; `gatewright build` writes one"),
