@@ -7,7 +7,8 @@ import contextlib
 import copy
 import json
 import logging
-from collections.abc import Awaitable, Callable
+import shutil
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import httpx
@@ -16,7 +17,7 @@ from gatewright_controller import api_folder
 from gatewright_controller.api_folder import ApiFolder
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.gateway.gateways import Gateways
-from gatewright_controller.kinds import Keyring, open_kinds
+from gatewright_controller.kinds import Keyring, Kinds, open_kinds
 from gatewright_controller.management.api import create_app
 from gatewright_controller.plans import Plans
 from gatewright_documents.values import JsonObject
@@ -26,13 +27,28 @@ Changes = tuple[ApiFolder, Path]
 
 
 @pytest.fixture
-async def files(tmp_path: Path, controller: Controller, gateways: Gateways) -> Changes:
+def folder(folder: Path, testdata: Path) -> Path:
+    shutil.copy(testdata / "sealed-v1.0.0.yaml", folder)
+    return folder
+
+
+@pytest.fixture
+def kinds(controller: Controller) -> Kinds:
+    return open_kinds(controller, Keyring("11" * 32))
+
+
+@pytest.fixture
+def open_folder(controller: Controller, gateways: Gateways, kinds: Kinds) -> Callable[[Path], ApiFolder]:
+    plans = Plans(controller, gateways, kinds)
+    return lambda path: ApiFolder(path, plans, lambda: controller.deployment.secrets.changes)
+
+
+@pytest.fixture
+async def files(tmp_path: Path, open_folder: Callable[[Path], ApiFolder]) -> Changes:
     """A folder without files."""
     path = tmp_path / "apis"
     path.mkdir()
-    return ApiFolder(
-        path, Plans(controller, gateways, open_kinds(controller, Keyring())), lambda: controller.definitions
-    ), path
+    return open_folder(path), path
 
 
 @pytest.fixture
@@ -140,16 +156,13 @@ async def test_two_files_of_one_name_are_one_api_and_the_second_is_served_once_t
 
 
 async def test_after_a_start_the_file_that_says_what_is_stored_has_the_name(
-    files: Changes, write: Callable[..., None], controller: Controller, gateways: Gateways
+    files: Changes, write: Callable[..., None], controller: Controller, open_folder: Callable[[Path], ApiFolder]
 ) -> None:
     folder, path = files
     write("b.json", "a", "/b")
     await served(folder, controller)
     write("a.json", "a", "/a")
-    again = ApiFolder(
-        path, Plans(controller, gateways, open_kinds(controller, Keyring())), lambda: controller.definitions
-    )
-    assert await served(again, controller) == {"a": "/b"}
+    assert await served(open_folder(path), controller) == {"a": "/b"}
 
 
 async def test_a_wrong_file_keeps_what_it_was_and_nothing_goes_while_its_name_is_unknown(
@@ -222,28 +235,52 @@ async def test_it_follows_the_files(
 ) -> None:
     monkeypatch.setattr(api_folder, "LOOK_SECONDS", 0.01)
     folder, path = files
+    async with running(folder):
+        write("a.json", "a", "/a")
+        write("b.json", "b", "/b")
+        await until_stored(controller, "a", "b")
+        (path / "a.json").unlink()
+        await until_stored(controller, "b")
 
-    async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+
+async def test_a_file_that_names_a_secret_is_served_once_there_is_one(
+    files: Changes, write: Callable[..., None], controller: Controller, kinds: Kinds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api_folder, "LOOK_SECONDS", 0.01)
+    folder, _ = files
+    write(
+        "a.json", "a", "/a", policies=[{"name": "sealed", "version": "v1", "params": {"key": {"secretRef": "pay/key"}}}]
+    )
+    async with running(folder):
         async with asyncio.timeout(30):
-            while not await holds():
+            while not folder.documents:
                 await asyncio.sleep(0.01)
+        assert folder.documents[0].state == "notServed"
+        assert "expected a Secret 'pay', got none" in folder.documents[0].reason
+        await kinds["Secret"].put(
+            {
+                "apiVersion": "gatewright.dev/v1",
+                "kind": "Secret",
+                "metadata": {"name": "pay"},
+                "spec": {"values": {"key": "value"}},
+            }
+        )
+        await until_stored(controller, "a")
 
-    async def names() -> set[str]:
-        return {stored.name for stored in await controller.list()}
 
+@contextlib.asynccontextmanager
+async def running(folder: ApiFolder) -> AsyncIterator[None]:
     following = asyncio.create_task(folder.run())
-    write("a.json", "a", "/a")
-    write("b.json", "b", "/b")
-    await until(lambda: _equal(names, {"a", "b"}))
-    (path / "a.json").unlink()
-    await until(lambda: _equal(names, {"b"}))
+    yield
     following.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await following
 
 
-async def _equal(names: Callable[[], Awaitable[set[str]]], expected: set[str]) -> bool:
-    return await names() == expected
+async def until_stored(controller: Controller, *names: str) -> None:
+    async with asyncio.timeout(30):
+        while [stored.name for stored in await controller.list()] != [*names]:
+            await asyncio.sleep(0.01)
 
 
 async def test_the_management_api_takes_no_writes_beside_it(

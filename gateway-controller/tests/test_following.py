@@ -89,13 +89,13 @@ async def sides(
         for _ in range(2):
             store = stack.enter_context(contextlib.closing(open_store(url)))
             controller = Controller(store, lambda: definitions, EdgeSettings())
-            controller.load()
             gateways = Gateways(store, controller.deployment, None)
             controller.gateway_names = gateways.names
-            gateways.load()
             kinds = open_kinds(controller, Keyring(KEY))
-            kinds.load()
             following = Following(controller, gateways, kinds)
+            kinds.load()
+            controller.load()
+            gateways.load()
             task = asyncio.create_task(following.run())
             stack.push_async_callback(asyncio.wait, [task])
             stack.callback(task.cancel)
@@ -209,10 +209,13 @@ async def test_writes_that_a_promoted_standby_lacks_are_taken_back(
     kept = there.store.revision
     await here.controller.replace(named(orders, "a", "/changed"))
     await here.controller.create(named(orders, "lost"))
-    await there.until(lambda: "lost" in there.controller.deployment.apis)
+    await here.kinds["Secret"].put(secret("lost"))
+    for side in sides:
+        await side.until(lambda side=side: side.controller.deployment.revision == here.store.revision)  # type: ignore[misc]
+        assert [*side.controller.deployment.secrets.names] == ["pay"]
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("UPDATE resources SET document = replace(document, '/changed', '/a') WHERE name = 'a'")
-        connection.execute("DELETE FROM resources WHERE name = 'lost'")
+        connection.execute("DELETE FROM resources WHERE name IN ('lost', 'pay')")
         connection.execute("DELETE FROM claims")
         connection.execute("DELETE FROM history WHERE revision > %s", (kept,))
         connection.execute("UPDATE revision SET value = %s", (kept,))
@@ -220,6 +223,7 @@ async def test_writes_that_a_promoted_standby_lacks_are_taken_back(
     for side in sides:
         await side.until(lambda side=side: "lost" not in side.controller.deployment.apis)  # type: ignore[misc]
         await side.following.catch_up()
+        assert not side.controller.deployment.secrets.names, "a Secret that the database lacks goes too"
         fresh = Controller(side.store, lambda: definitions, EdgeSettings())
         fresh.load()
         restarted = Side(fresh, side.gateways, side.kinds, side.following, connect(fresh))
@@ -227,6 +231,22 @@ async def test_writes_that_a_promoted_standby_lacks_are_taken_back(
     assert sum("lacks writes" in record.message for record in caplog.records) == len(sides)
     await here.controller.create(named(orders, "new"))
     await there.until(lambda: "new" in there.controller.deployment.apis)
+
+
+async def test_what_is_written_while_a_controller_loads_is_followed(
+    sides: tuple[Side, Side], definitions: Definitions, orders: JsonObject
+) -> None:
+    """The API has the newer revision, and the Secret was written once Secrets were loaded."""
+    here, _ = sides
+    loading = Controller(here.store, lambda: definitions, EdgeSettings())
+    kinds, gateways = open_kinds(loading, Keyring(KEY)), Gateways(here.store, loading.deployment, None)
+    following = Following(loading, gateways, kinds)
+    kinds.load()
+    await here.kinds["Secret"].put(secret("first"))
+    await here.controller.create(named(orders, "a"))
+    loading.load()
+    await following.catch_up()
+    assert [*loading.deployment.secrets.names] == ["pay"]
 
 
 async def test_an_update_of_what_another_controller_has_changed_is_refused(

@@ -28,9 +28,10 @@ Stamps = Mapping[str, tuple[int, int, int]]
 class ApiFolder:
     """Keeps what a controller has at what the files of a folder say. Run it once the controller has loaded."""
 
-    def __init__(self, folder: Path, plans: Plans, definitions: Callable[[], object]) -> None:
-        """definitions: of policies, as they are now: other ones may fit a file that was refused."""
-        self.folder, self._plans, self._definitions = folder, plans, definitions
+    def __init__(self, folder: Path, plans: Plans, surroundings: Callable[[], object]) -> None:
+        """surroundings: what else files are checked against now: definitions of policies, the Gateway, Secrets. Other
+        ones may fit a file that was refused."""
+        self.folder, self._plans, self._surroundings = folder, plans, surroundings
         self.documents: Sequence[DocumentStatus] = ()
         """What has become of each, as of the last change."""
         self.trouble = ""
@@ -45,7 +46,7 @@ class ApiFolder:
         while True:
             began = time.monotonic()
             stamps = await asyncio.to_thread(self._stamps)
-            if stamps is not None and stamps == self._seen and (stamps, self._definitions()) != self._applied:
+            if stamps is not None and stamps == self._seen and (stamps, self._surroundings()) != self._applied:
                 await self._apply(stamps)
             self._seen = stamps
             await asyncio.sleep(max(LOOK_SECONDS, LEAST_REST * (time.monotonic() - began)))
@@ -62,7 +63,7 @@ class ApiFolder:
         return self._holders.get(name) or next(iter(places), "")
 
     async def _apply(self, stamps: Stamps) -> None:
-        definitions = self._definitions()
+        surroundings = self._surroundings()
         try:
             documents = await asyncio.to_thread(self._read, stamps)
             applied = await self._plans.apply_folder(documents, self._holders, Author("file", str(self.folder)))
@@ -70,7 +71,7 @@ class ApiFolder:
             reason = os_reason(error) if isinstance(error, OSError) else str(error)
             self._note_trouble(f"{self.folder} was not applied ({reason}); it is tried again")
             return
-        self._applied, self._holders = (stamps, definitions), applied.holders
+        self._applied, self._holders = (stamps, surroundings), applied.holders
         self._log(applied.documents)
         self.documents = applied.documents
         self._note_trouble("" if applied.deletes else self._why_nothing_goes())

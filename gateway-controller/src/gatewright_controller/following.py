@@ -21,7 +21,8 @@ RETRY_SECONDS, JITTER = 0.5, 0.25
 
 
 class Following:
-    """Keeps a controller at what its database has. Run it once it has loaded what there was."""
+    """Keeps a controller at what its database has. Make it before anything is loaded, and run it afterwards: what is
+    written while the controller loads is read again."""
 
     def __init__(self, controller: Controller, gateways: Gateways, kinds: Kinds) -> None:
         self._store, self._controller, self._gateways, self._kinds = controller.store, controller, gateways, kinds
@@ -69,7 +70,8 @@ class Following:
             changes = await asyncio.to_thread(self._store.changes_since, 0 if is_behind else self._seen)
             if changes.gateway or is_behind:
                 await self._gateways.read_again()
-            for kind, name in sorted(changes.others):
+            others = changes.others.union(self._kinds.adopted) if is_behind else changes.others
+            for kind, name in sorted(others):
                 if kind in self._kinds:  # before the APIs that name it
                     await self._kinds[kind].read_again(name, changes.revision)
             for step in await asyncio.to_thread(self._all_steps if is_behind else self._steps, changes):

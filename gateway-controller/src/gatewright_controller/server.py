@@ -105,26 +105,27 @@ async def _serve_stored(store: Store, settings: Settings, listener: Listener, st
     conditions = Conditions(Path(settings.engine) if settings.engine else None)
     controller = Controller(store, read_definitions, edge, parse_definitions, upstreams, conditions)
     kinds = open_kinds(controller, _keyring(settings))
-    kinds.load()  # before the APIs that name some of them
-    controller.load()
     file = Path(settings.gateway) if settings.gateway else None
     async with _obtaining(settings, controller.deployment) as acme:
         gateways = Gateways(store, controller.deployment, file, acme)
         controller.gateway_names = gateways.names
+        following = Following(controller, gateways, kinds)
+        kinds.load()  # before the APIs that name some of them
+        controller.load()
         gateways.load()
         async with _people(settings.oidc) as people:
-            await _run(controller, (gateways, kinds), people, settings, listener, stop)
+            await _run(controller, (gateways, kinds, following), people, settings, listener, stop)
 
 
 async def _run(
     controller: Controller,
-    beside: tuple[Gateways, Kinds],
+    beside: tuple[Gateways, Kinds, Following],
     people: People | None,
     settings: Settings,
     listener: Listener,
     stop: asyncio.Event,
 ) -> None:
-    gateways, kinds = beside
+    gateways, kinds, following = beside
     deployment, store = controller.deployment, controller.store
     states, export = _states(settings, deployment)
     metrics = Metrics(
@@ -154,7 +155,7 @@ async def _run(
     server = management_server(app, listener.tls)
     keeping = Pruning(controller.store, _keep(settings), metrics.count_pruned)
     tasks = [
-        asyncio.create_task(Following(controller, gateways, kinds).run(), name="following other controllers"),
+        asyncio.create_task(following.run(), name="following other controllers"),
         asyncio.create_task(keeping.run(), name="pruning"),
         *([asyncio.create_task(folder.run(), name="following files")] if folder else []),
         *([asyncio.create_task(export.run(), name="exporting the state")] if export else []),
@@ -200,7 +201,11 @@ def _folder(settings: Settings, controller: Controller, gateways: Gateways, kind
     """The files that all APIs are taken from; None where the management API writes them."""
     if not settings.apis:
         return None
-    return ApiFolder(Path(settings.apis).absolute(), Plans(controller, gateways, kinds), lambda: controller.definitions)
+    return ApiFolder(
+        Path(settings.apis).absolute(),
+        Plans(controller, gateways, kinds),
+        lambda: (controller.definitions, gateways.current_document, controller.deployment.secrets.changes),
+    )
 
 
 def _keep(settings: Settings) -> Keep:

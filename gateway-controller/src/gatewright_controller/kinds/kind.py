@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import msgspec
@@ -89,6 +89,11 @@ class Kind(ABC):
         """A text that the JSON of each API has that may name the resource; "" where none does."""
         del name
         return ""
+
+    @property
+    def adopted(self) -> Collection[str]:
+        """Names of those that nodes have heard of."""
+        return ()
 
     def adopt(self, stored: StoredResource, revision: int) -> None:
         """It is stored; nodes hear of it. revision: of the store."""

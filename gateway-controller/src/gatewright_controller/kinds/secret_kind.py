@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
 from gatewright_documents.mistake import Invalid, Mistake, format_path
@@ -130,6 +130,10 @@ class SecretKind(Kind):
 
     def users(self, name: str) -> str:
         return f'"secretRef":"{name}/'
+
+    @property
+    def adopted(self) -> Collection[str]:
+        return self._deployment.secrets.names
 
     def adopt(self, stored: StoredResource, revision: int) -> None:
         self._deployment.set_secret(self._message(stored), revision)

@@ -15,14 +15,23 @@ class SecretValues:
         self._users: dict[str, set[str]] = {}
         self._named: dict[str, Collection[str]] = {}
         """By API."""
+        self.changes = 0
+        """How often a Secret has come, changed or gone."""
+
+    @property
+    def names(self) -> Collection[str]:
+        """Of all Secrets."""
+        return self._values.keys()
 
     def put(self, values: node_pb2.SecretValues) -> None:
         """In the place of those that the Secret had."""
         self._values[values.name] = values
+        self.changes += 1
 
     def drop(self, name: str) -> None:
         """The Secret is gone."""
         self._values.pop(name, None)
+        self.changes += 1
 
     def use(self, api: str, names: Collection[str]) -> None:
         """The API names these Secrets, and no others."""
