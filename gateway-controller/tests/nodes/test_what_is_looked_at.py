@@ -1,0 +1,123 @@
+"""An update of a node looks only at the APIs that may have changed for it: after any sequence of events that is what a
+comparison of all APIs finds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from gatewright_controller._gen import node_pb2
+from gatewright_controller.nodes.deployment import Deployment
+from gatewright_controller.nodes.node import Node
+from gatewright_controller.translate import unserved
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from .test_deployment import POLICY, bundle, hello, reported
+
+APIS, NODES = ("a", "b", "c", "d"), ("n1", "n2")
+LABELS = st.sampled_from([{}, {"zone": "eu"}, {"zone": "us"}])
+POLICIES = st.sampled_from([(), (POLICY,)])
+Hello = tuple[Mapping[str, str], tuple[tuple[str, str, str], ...]]
+HELLOS = st.tuples(LABELS, POLICIES)
+SIZE = 100
+SETTLED = 9
+"""Updates after which none is left."""
+
+
+class Events(RuleBasedStateMachine):
+    """update_bytes: about two bundles."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.deployment = Deployment(update_bytes=3 * SIZE)
+        self.revision = 0
+
+    @property
+    def next_revision(self) -> int:
+        self.revision += 1
+        return self.revision
+
+    @initialize(written=st.lists(HELLOS, min_size=len(APIS), max_size=len(APIS)), said=st.tuples(HELLOS, HELLOS))
+    def start(self, written: list[Hello], said: tuple[Hello, Hello]) -> None:
+        for api, (labels, policies) in zip(APIS, written, strict=True):
+            self.write(api, "1", labels, policies)
+        for node, (labels, policies) in zip(NODES, said, strict=True):
+            self.deployment.connect(hello(node, dict.fromkeys(APIS, "1"), *policies, **labels))
+            self.update(node, SETTLED)
+
+    @rule(api=st.sampled_from(APIS), digest=st.sampled_from("12"), labels=LABELS, policies=POLICIES)
+    def write(
+        self, api: str, digest: str, labels: Mapping[str, str], policies: tuple[tuple[str, str, str], ...]
+    ) -> None:
+        self.deployment.set_desired(bundle(api, digest, *policies, size=SIZE, **labels), self.next_revision)
+
+    @rule(api=st.sampled_from(APIS), reason=st.sampled_from("xy"), labels=LABELS)
+    def suspend(self, api: str, reason: str, labels: Mapping[str, str]) -> None:
+        self.deployment.suspend(replace(unserved(api, f"/{api}", "v1", reason), nodes=labels), self.next_revision)
+
+    @rule(
+        api=st.sampled_from(APIS), successors=st.sets(st.sampled_from(APIS), max_size=2), digest=st.sampled_from("12")
+    )
+    def remove(self, api: str, successors: set[str], digest: str) -> None:
+        for successor in successors - {api}:
+            self.write(successor, digest, {}, ())
+        self.deployment.remove(api, self.next_revision, successors - {api})
+
+    @rule(node=st.sampled_from(NODES), said=HELLOS, runs=st.dictionaries(st.sampled_from(APIS), st.sampled_from("012")))
+    def connect(self, node: str, said: Hello, runs: dict[str, str]) -> None:
+        labels, policies = said
+        self.deployment.connect(hello(node, runs, *policies, **labels))
+
+    @rule(name=st.sampled_from(NODES), said=HELLOS)
+    def say_hello_again(self, name: str, said: Hello) -> None:
+        labels, policies = said
+        if node := self.deployment.nodes.get(name):
+            self.deployment.update(node, hello(name, None, *policies, **labels))
+
+    @rule(name=st.sampled_from(NODES))
+    def disconnect(self, name: str) -> None:
+        if node := self.deployment.nodes.get(name):
+            self.deployment.disconnect(node)
+
+    @rule(name=st.sampled_from(NODES), rounds=st.sampled_from([1, SETTLED]))
+    def update(self, name: str, rounds: int) -> None:
+        for _ in range(rounds):
+            if node := self.deployment.nodes.get(name):
+                self.deployment.next_update(node)
+
+    @rule(name=st.sampled_from(NODES), api=st.sampled_from(APIS), state=st.sampled_from(["APPLIED", "REJECTED"]))
+    def report(self, name: str, api: str, state: str) -> None:
+        if (node := self.deployment.nodes.get(name)) and (digest := node.sent.get(api)):
+            self.deployment.report(node, reported(api, digest, node_pb2.ApiStatus.State.Value(f"STATE_{state}")))
+
+    @rule(name=st.sampled_from(NODES))
+    def report_removals(self, name: str) -> None:
+        if node := self.deployment.nodes.get(name):
+            for api in sorted(node.removing):
+                self.deployment.report(node, reported(api, "", node_pb2.ApiStatus.STATE_REMOVED))
+
+    @invariant()
+    def what_is_looked_at_is_all_that_differs(self) -> None:
+        for node in self.deployment.nodes.values():
+            looking_at_all = copied(node)
+            looking_at_all.to_look_at = self.deployment.apis | node.sent.keys()
+            expected = self.deployment.next_update(looking_at_all)
+            assert self.deployment.next_update(copied(node)) == expected
+
+
+def copied(node: Node) -> Node:
+    return replace(
+        node,
+        sent=dict(node.sent),
+        applied=dict(node.applied),
+        unapplied=dict(node.unapplied),
+        removing=set(node.removing),
+        to_look_at=set(node.to_look_at),
+        secrets_sent=dict(node.secrets_sent),
+    )
+
+
+Events.TestCase.settings = settings(max_examples=200, stateful_step_count=20, deadline=None)
+TestEvents = Events.TestCase
