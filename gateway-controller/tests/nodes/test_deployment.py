@@ -423,3 +423,13 @@ async def test_a_build_that_lacks_a_policy_keeps_no_other_from_serving() -> None
     assert status.reason == f"n2: {lacks.reason}"
     deployment.update(lacking, hello("n2", {}, POLICY))
     assert sent(deployment.next_update(lacking)) == (["a@1"], [])
+
+
+async def test_what_a_node_keeps_of_a_suspended_api_gets_new_values_of_its_secrets() -> None:
+    """Also after a restart of the controller, which never had its bundle."""
+    deployment = Deployment()
+    deployment.set_secret(node_pb2.SecretValues(name="pay", version="2"), 1)
+    suspended = unserved("a", "/a", "v1", "no longer valid: …")
+    deployment.suspend(replace(suspended, secrets=frozenset(["pay"])), 1)
+    node = deployment.connect(hello(bundles={"a": "1"}))
+    assert [secret.name for secret in deployment.next_update(node).secrets] == ["pay"]

@@ -137,7 +137,7 @@ class Controller:
             )
             spec, reason = stored.api.spec, f"no longer valid: {invalid}"
             suspended = unserved(stored.name, stored.context, spec.version, reason, spec.hosts, spec.listeners)
-            suspended = replace(suspended, nodes=spec.nodes)
+            suspended = replace(suspended, nodes=spec.nodes, secrets=frozenset(keys_by_secret(stored.api)))
             return partial(self.deployment.suspend, suspended, stored.revision)
         self._move(stored, versions)
         return partial(self.deployment.set_desired, self._translated(api), stored.revision)

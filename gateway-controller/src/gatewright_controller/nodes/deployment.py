@@ -71,11 +71,12 @@ class Deployment:
         self._changed_api(bundle.api, revision)
 
     def suspend(self, unserved: Bundle, revision: int) -> None:
-        """The API cannot be translated: nodes keep what they have of it, or answer 503 for it."""
+        """The API cannot be translated: nodes keep what they have of it, with its Secrets, or answer 503 for it."""
         self._note_leaving(unserved)
         self._desired.pop(unserved.api, None)
         self._successors.pop(unserved.api, None)
         self._suspended[unserved.api] = unserved
+        self.secrets.use(unserved.api, unserved.secrets)
         self._revisions[unserved.api] = revision
         self._changed_api(unserved.api, revision)
 
