@@ -64,6 +64,10 @@ ASKS = {
     "node show": ["node", "show", "n1"],
     "node drain": ["node", "drain", "n1"],
     "node undrain": ["node", "undrain", "n1"],
+    "secret set": ["secret", "set", "one", "key=@one.yaml"],
+    "secret list": ["secret", "list"],
+    "secret delete": ["secret", "delete", "one"],
+    "secret rotate": ["secret", "rotate"],
 }
 """A command line of each command that talks to a controller, and of each way in which one does."""
 WITHOUT_TOKEN = {"inspector"}
@@ -157,6 +161,7 @@ def test_an_unknown_option(invoke: Invoke, command: str) -> None:
         "node show",
         "node drain",
         "node undrain",
+        "secret delete",
     ],
 )
 def test_what_is_not_there(invoke: Invoke, command: str) -> None:
@@ -230,6 +235,7 @@ def test_what_is_refused(invoke: Invoke, tmp_path: Path, arguments: tuple[str, .
         "export",
         "token create",
         "token list",
+        "secret list",
         "whoami",
         "audit",
         "audit -o jsonl",
