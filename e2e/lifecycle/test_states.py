@@ -106,7 +106,7 @@ def test_a_node_starts_from_a_file_and_follows_the_controller_when_it_is_back(fl
         assert marks(first) == ["one()"]
         eventually("the state is exported", file.exists)
         by_hand = fleet.folder / "by-hand"
-        summary = command("state", "export", "-o", str(by_hand), "--run-dir", str(first.run_dir))
+        summary = command("state", "export", "-o", str(by_hand), "--label", "zone=eu", "--run-dir", str(first.run_dir))
         assert summary.startswith(f"{by_hand}: revision 1 of https://127.0.0.1:")
     shown = command("state", "show", str(file), "--authority", f"{fleet.key}.pub")
     assert "revision    1\n" in shown

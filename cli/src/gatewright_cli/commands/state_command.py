@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from gatewright_cli.commands.options import A_PATH, RUN_DIR, NamedController, controller_options
+from gatewright_cli.commands.units import LABEL
 
 
 @click.group()
@@ -28,16 +29,26 @@ def key(output: Path, public: Path | None) -> None:
 @click.option(
     "-o", "--output", metavar="FILE|URL", required=True, help="A file, or an http(s) URL that takes a PUT: a bucket's."
 )
+@click.option(
+    "--label",
+    "labels",
+    metavar="KEY=VALUE",
+    type=LABEL,
+    multiple=True,
+    help="Only what nodes with this label are sent. Repeat it for all their labels; a token with labels needs it.",
+)
 @RUN_DIR
 @controller_options
-def export(output: str, run_dir: Path | None, controller: NamedController | None) -> None:
+def export(
+    output: str, labels: tuple[tuple[str, str], ...], run_dir: Path | None, controller: NamedController | None
+) -> None:
     """Write what a new node would be sent now, signed by the controller. The controller is named on stderr.
 
     Exit status 3 if it has no key that signs states.
     """
     from gatewright_cli.commands.states.exporting import export_state
 
-    click.echo(export_state(output, run_dir, controller), err=True)
+    click.echo(export_state(output, labels, run_dir, controller), err=True)
 
 
 @state.command()

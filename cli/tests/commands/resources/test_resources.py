@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 import yaml
+from gatewright_cli.commands.resources.kinds import KINDS
 
 from cli.tests.clients.test_management import API
 from cli.tests.controller_process import TOKEN, Controller, controlling
@@ -144,6 +146,16 @@ def test_the_gateway_is_one_and_has_no_name(invoke: Invoke, controller: Controll
     assert invoke("delete", "gateway").out == "gateway deleted\n"
     assert invoke("wait", "gateway", "--for", "deleted").out == "gateway deleted\n"
     assert invoke("delete", "gateway").status == 3
+
+
+def test_the_help_of_get_names_every_kind(invoke: Invoke) -> None:
+    sentence = " ".join(invoke("get", "--help").out.partition("KIND is ")[2].split(".")[0].split())
+    assert sorted(re.split(r", or |, | or ", sentence)) == sorted(["its plural", *(kind.name for kind in KINDS)])
+
+
+def test_a_file_that_is_not_there_is_named(invoke: Invoke) -> None:
+    done = invoke("get", "files", "nosuch.yaml")
+    assert (done.status, done.err) == (3, "error: expected a file (none), got 'nosuch.yaml': correct the name\n")
 
 
 def test_names_that_are_there_are_printed_beside_those_that_are_not(invoke: Invoke) -> None:

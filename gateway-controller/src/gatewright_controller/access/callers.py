@@ -127,8 +127,8 @@ class Caller:
         wanted = " or ".join(labels_text(scope.labels) for scope in scopes)
         got = "nodes of all labels" if labels is None else labels_text(labels)
         return (
-            f"expected nodes with the labels {wanted}, which the token is for, got {got}: ask for ?label=KEY=VALUE of "
-            "them, or use a token without labels"
+            f"expected nodes with the labels {wanted}, which the token is for, got {got}: name them by "
+            "--label KEY=VALUE of `gatewright state export` (?label=KEY=VALUE), or use a token without labels"
         )
 
     def permit(self, right: Right) -> Permit | None:

@@ -200,6 +200,7 @@ FILE = Kind(
         Column("REASON", lambda document: document["reason"]),
     ),
     lambda document: str(document["file"]),
+    matches=lambda document, name: name in (document["file"], document["file"].partition(":")[0], document["api"]),
 )
 SECRET = Kind(
     "secret",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlencode
 
 from gatewright_controller.signed_state import (
     NotWrittenError,
@@ -24,14 +26,18 @@ SECONDS = 120.0
 """For an answer: a state may have a hundred megabytes."""
 
 
-def export_state(place: str, run_dir: Path | None, controller: NamedController | None) -> str:
-    """Returns what was written, and where. Raises PreflightError."""
+def export_state(
+    place: str, labels: Sequence[tuple[str, str]], run_dir: Path | None, controller: NamedController | None
+) -> str:
+    """labels: those of the nodes that it is for; none: of any. Returns what was written, and where. Raises
+    PreflightError."""
     if mistake := place_mistake(place):
         raise PreflightError([f"--output: {mistake}"])
     address = controller_address(run_dir, controller)
     try:
+        query = "?" + urlencode([("label", f"{key}={value}") for key, value in labels]) if labels else ""
         resources = Resources(address.url, address.token, address.tls, SECONDS)
-        document = asyncio.run(resources.fetch_bytes("/v1/state"))
+        document = asyncio.run(resources.fetch_bytes(f"/v1/state{query}"))
         head = read_head(document)
         asyncio.run(write(place, document))
     except DeployError as error:

@@ -49,7 +49,9 @@ def _lines(head: Head, content: node_pb2.Update, is_checked: bool) -> Iterator[s
     yield f"APIs        {len(content.bundles)}"
     for bundle in content.bundles:
         reason = f"  not served: {bundle.unserved}" if bundle.unserved else ""
-        yield f"  {bundle.api}  {bundle.version}  {bundle.context}{reason}"
+        labels = sorted(content.nodes[bundle.api].labels.items()) if bundle.api in content.nodes else []
+        nodes = f"  for nodes with {' '.join(f'{key}={value}' for key, value in labels)}" if labels else ""
+        yield f"  {bundle.api}  {bundle.version}  {bundle.context}{nodes}{reason}"
 
 
 def _age(made: str) -> str:
