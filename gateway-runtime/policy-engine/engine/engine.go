@@ -12,6 +12,7 @@ import (
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/consumers"
 	"gatewright.dev/policy-engine/internal/exchange"
 	"gatewright.dev/policy-engine/internal/logexport"
 	"gatewright.dev/policy-engine/internal/metrics"
@@ -55,6 +56,7 @@ type Engine struct {
 	adminListener *metrics.Listener
 	logs          *logexport.Exporter
 	store         *store.Store
+	consumers     *consumers.Index
 	states        *statecopy.Copy                  // nil: other nodes get none from this one
 	redaction     atomic.Pointer[redaction.List]   // nil: not known yet
 	secretNames   atomic.Pointer[nodev1.Redaction] // the source of redaction
@@ -160,8 +162,11 @@ func build(options Options) (*Engine, error) {
 	return e, nil
 }
 
-func (e *Engine) complete() error {
-	e.registry = newRegistry(e.groups, e.store, e.options.Log)
+func (e *Engine) complete() (err error) {
+	if e.consumers, err = consumers.Open(e.options.StateDir, e.options.Log); err != nil {
+		return err
+	}
+	e.registry = newRegistry(e.groups, e.store, e.consumers, e.options.Log)
 	e.options.Register(e.registry)
 	policies, err := e.registry.policies(e.manifest)
 	if err != nil {
@@ -176,7 +181,7 @@ func (e *Engine) complete() error {
 		NodeID: e.options.NodeID, Labels: e.options.Labels, EngineVersion: Version, Controller: e.options.Controller, Credentials: e.options.ControllerCredentials, StateDir: e.options.StateDir, States: e.options.States,
 		Gateway: gateway, GatewayDigest: e.gatewayDigest, KeepsGateway: e.options.KeepGateway, Policies: policies, Secrets: e.options.Secrets, Values: &e.values, Table: e.table, Bodies: e.bodies, Shadows: e.shadows, RequestLimit: e.options.RequestLimit,
 		Observer: apiObserver{e.counters, e.proxyAnswers}, Envoy: e.xds, Resolver: net.DefaultResolver,
-		Telemetry: e.setTelemetry, AdminAddress: func() string { return e.adminListener.Actual() }, Store: e.store.Apply, Observe: e.recorder.Observe, CopyStates: e.copyStates(), Log: e.options.Log,
+		Telemetry: e.setTelemetry, AdminAddress: func() string { return e.adminListener.Actual() }, Store: e.store.Apply, Observe: e.recorder.Observe, CopyStates: e.copyStates(), Consumers: e.consumers, Log: e.options.Log,
 	})
 	if err != nil {
 		return err
@@ -207,6 +212,9 @@ func (e *Engine) close() {
 		e.node.Close()
 	}
 	e.store.Close() // after the policies
+	if e.consumers != nil {
+		e.consumers.Close()
+	}
 	ending.Wait()
 }
 

@@ -30,7 +30,7 @@ func TestGoPoliciesCountByTheirRegistryKey(t *testing.T) {
 	defer groups.Close()
 	entries := store.New(log)
 	t.Cleanup(entries.Close)
-	e := &Engine{options: Options{Log: log}, groups: groups, registry: newRegistry(groups, entries, log)}
+	e := &Engine{options: Options{Log: log}, groups: groups, registry: newRegistry(groups, entries, nil, log)}
 	definitions := &manifest{Version: 1}
 	for _, version := range []string{"v1.0.0", "v2.0.0"} {
 		e.registry.Register("counting", version, newCounting)

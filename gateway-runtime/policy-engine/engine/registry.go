@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"gatewright.dev/policy-engine/internal/consumers"
 	"gatewright.dev/policy-engine/internal/node"
 	"gatewright.dev/policy-engine/internal/policymetrics"
 	"gatewright.dev/policy-engine/internal/pythonbridge"
@@ -21,11 +22,12 @@ type Registry struct {
 	log       *slog.Logger
 	metrics   map[string]*v1alpha.Metrics // of Go policies, by name:version
 	store     *store.Store
+	consumers *consumers.Index
 	mistakes  []string
 }
 
-func newRegistry(groups *pythonbridge.Groups, store *store.Store, log *slog.Logger) *Registry {
-	return &Registry{factories: map[string]v1alpha.Factory{}, groups: groups, store: store, log: log, metrics: map[string]*v1alpha.Metrics{}}
+func newRegistry(groups *pythonbridge.Groups, store *store.Store, consumers *consumers.Index, log *slog.Logger) *Registry {
+	return &Registry{factories: map[string]v1alpha.Factory{}, groups: groups, store: store, consumers: consumers, log: log, metrics: map[string]*v1alpha.Metrics{}}
 }
 
 // Register adds the factory of one version of a policy: "add-headers", "v1.0.0". A duplicate is a mistake of the build,
@@ -68,6 +70,14 @@ func withStore(store *store.Store, factory v1alpha.Factory) v1alpha.Factory {
 	}
 }
 
+// withConsumers gives instances the node's consumers.
+func withConsumers(consumers *consumers.Index, factory v1alpha.Factory) v1alpha.Factory {
+	return func(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error) {
+		metadata.Consumers = consumers
+		return factory(metadata, params)
+	}
+}
+
 // BridgeFactory returns the factory of Python policies that run in an executor group.
 func (r *Registry) BridgeFactory(group string) v1alpha.Factory { return r.groups.BridgeFactory(group) }
 
@@ -89,7 +99,7 @@ func (r *Registry) policies(manifest *manifest) ([]node.Policy, error) {
 		if entry.Runtime == v1alpha.RuntimeGo {
 			factory = withMetrics(r.metrics[entry.id()], factory)
 		}
-		factory = withStore(r.store, factory)
+		factory = withConsumers(r.consumers, withStore(r.store, factory))
 		all = append(all, node.Policy{Name: entry.Name, Version: entry.Version, DefinitionDigest: entry.DefinitionDigest,
 			Mode: entry.Definition.ProcessingMode, PrepareTimeout: entry.prepareTimeout(), Factory: factory})
 	}

@@ -16,7 +16,7 @@ func TestTheManifestDecidesWhichPoliciesArePython(t *testing.T) {
 	defer groups.Close()
 	entries := store.New(log)
 	t.Cleanup(entries.Close)
-	registry := newRegistry(groups, entries, log)
+	registry := newRegistry(groups, entries, nil, log)
 	ran := false
 	registry.Register("quota", "v1.0.0", func(v1alpha.Metadata, v1alpha.Params) (v1alpha.Policy, error) {
 		ran = true

@@ -82,7 +82,7 @@ class NodeMessage(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("node_id", "engine_version", "policies", "bundles", "gateway_digest", "keeps_gateway", "admin_address", "labels", "drain", "secrets")
+    __slots__ = ("node_id", "engine_version", "policies", "bundles", "gateway_digest", "keeps_gateway", "admin_address", "labels", "drain", "secrets", "consumers")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -100,6 +100,7 @@ class Hello(_message.Message):
     LABELS_FIELD_NUMBER: _ClassVar[int]
     DRAIN_FIELD_NUMBER: _ClassVar[int]
     SECRETS_FIELD_NUMBER: _ClassVar[int]
+    CONSUMERS_FIELD_NUMBER: _ClassVar[int]
     node_id: str
     engine_version: str
     policies: _containers.RepeatedCompositeFieldContainer[PolicyRef]
@@ -110,7 +111,16 @@ class Hello(_message.Message):
     labels: _containers.ScalarMap[str, str]
     drain: DrainState
     secrets: _containers.RepeatedCompositeFieldContainer[SecretVersion]
-    def __init__(self, node_id: _Optional[str] = ..., engine_version: _Optional[str] = ..., policies: _Optional[_Iterable[_Union[PolicyRef, _Mapping]]] = ..., bundles: _Optional[_Iterable[_Union[BundleRef, _Mapping]]] = ..., gateway_digest: _Optional[str] = ..., keeps_gateway: _Optional[bool] = ..., admin_address: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., drain: _Optional[_Union[DrainState, str]] = ..., secrets: _Optional[_Iterable[_Union[SecretVersion, _Mapping]]] = ...) -> None: ...
+    consumers: ConsumerVersions
+    def __init__(self, node_id: _Optional[str] = ..., engine_version: _Optional[str] = ..., policies: _Optional[_Iterable[_Union[PolicyRef, _Mapping]]] = ..., bundles: _Optional[_Iterable[_Union[BundleRef, _Mapping]]] = ..., gateway_digest: _Optional[str] = ..., keeps_gateway: _Optional[bool] = ..., admin_address: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., drain: _Optional[_Union[DrainState, str]] = ..., secrets: _Optional[_Iterable[_Union[SecretVersion, _Mapping]]] = ..., consumers: _Optional[_Union[ConsumerVersions, _Mapping]] = ...) -> None: ...
+
+class ConsumerVersions(_message.Message):
+    __slots__ = ("shards", "plans")
+    SHARDS_FIELD_NUMBER: _ClassVar[int]
+    PLANS_FIELD_NUMBER: _ClassVar[int]
+    shards: bytes
+    plans: bytes
+    def __init__(self, shards: _Optional[bytes] = ..., plans: _Optional[bytes] = ...) -> None: ...
 
 class SecretVersion(_message.Message):
     __slots__ = ("name", "version")
@@ -249,12 +259,89 @@ class Observation(_message.Message):
     def __init__(self, id: _Optional[int] = ..., stop: _Optional[bool] = ..., filter: _Optional[bytes] = ..., kept: _Optional[bool] = ..., seconds: _Optional[int] = ..., record_only: _Optional[bool] = ..., document: _Optional[_Union[Document, str]] = ...) -> None: ...
 
 class ControllerMessage(_message.Message):
-    __slots__ = ("update", "drain")
+    __slots__ = ("update", "drain", "consumers")
     UPDATE_FIELD_NUMBER: _ClassVar[int]
     DRAIN_FIELD_NUMBER: _ClassVar[int]
+    CONSUMERS_FIELD_NUMBER: _ClassVar[int]
     update: Update
     drain: Drain
-    def __init__(self, update: _Optional[_Union[Update, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ...) -> None: ...
+    consumers: ConsumerChange
+    def __init__(self, update: _Optional[_Union[Update, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., consumers: _Optional[_Union[ConsumerChange, _Mapping]] = ...) -> None: ...
+
+class ConsumerChange(_message.Message):
+    __slots__ = ("shards", "consumers", "removed", "plans")
+    SHARDS_FIELD_NUMBER: _ClassVar[int]
+    CONSUMERS_FIELD_NUMBER: _ClassVar[int]
+    REMOVED_FIELD_NUMBER: _ClassVar[int]
+    PLANS_FIELD_NUMBER: _ClassVar[int]
+    shards: _containers.RepeatedCompositeFieldContainer[ConsumerShard]
+    consumers: _containers.RepeatedScalarFieldContainer[bytes]
+    removed: _containers.RepeatedScalarFieldContainer[str]
+    plans: bytes
+    def __init__(self, shards: _Optional[_Iterable[_Union[ConsumerShard, _Mapping]]] = ..., consumers: _Optional[_Iterable[bytes]] = ..., removed: _Optional[_Iterable[str]] = ..., plans: _Optional[bytes] = ...) -> None: ...
+
+class ConsumerShard(_message.Message):
+    __slots__ = ("number", "consumers")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    CONSUMERS_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    consumers: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, number: _Optional[int] = ..., consumers: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class Consumer(_message.Message):
+    __slots__ = ("name", "plan", "labels", "keys", "claims", "certificates")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    CLAIMS_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    plan: str
+    labels: _containers.ScalarMap[str, str]
+    keys: _containers.RepeatedCompositeFieldContainer[ConsumerKey]
+    claims: _containers.RepeatedCompositeFieldContainer[ConsumerClaims]
+    certificates: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, name: _Optional[str] = ..., plan: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., keys: _Optional[_Iterable[_Union[ConsumerKey, _Mapping]]] = ..., claims: _Optional[_Iterable[_Union[ConsumerClaims, _Mapping]]] = ..., certificates: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class ConsumerKey(_message.Message):
+    __slots__ = ("digest", "expires")
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_FIELD_NUMBER: _ClassVar[int]
+    digest: bytes
+    expires: int
+    def __init__(self, digest: _Optional[bytes] = ..., expires: _Optional[int] = ...) -> None: ...
+
+class ConsumerClaims(_message.Message):
+    __slots__ = ("issuer", "subject")
+    ISSUER_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    issuer: str
+    subject: str
+    def __init__(self, issuer: _Optional[str] = ..., subject: _Optional[str] = ...) -> None: ...
+
+class Plans(_message.Message):
+    __slots__ = ("plans",)
+    PLANS_FIELD_NUMBER: _ClassVar[int]
+    plans: _containers.RepeatedCompositeFieldContainer[Plan]
+    def __init__(self, plans: _Optional[_Iterable[_Union[Plan, _Mapping]]] = ...) -> None: ...
+
+class Plan(_message.Message):
+    __slots__ = ("name", "limits", "quotas")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    QUOTAS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    limits: bytes
+    quotas: bytes
+    def __init__(self, name: _Optional[str] = ..., limits: _Optional[bytes] = ..., quotas: _Optional[bytes] = ...) -> None: ...
 
 class Drain(_message.Message):
     __slots__ = ("drained", "accept_seconds")

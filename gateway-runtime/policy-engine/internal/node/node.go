@@ -60,6 +60,12 @@ type Credentials = controller.Credentials
 // StateSources are places of states that a node starts from, where it has none of its own.
 type StateSources = signedstate.Sources
 
+// Consumers are the controller's consumers at this node; *consumers.Index implements it.
+type Consumers interface {
+	Versions() *nodev1.ConsumerVersions
+	Apply(change *nodev1.ConsumerChange)
+}
+
 // Options configure a node.
 type Options struct {
 	NodeID        string
@@ -77,6 +83,7 @@ type Options struct {
 	Store         func(*nodev1.Store)                                   // as Telemetry, for the place where policies keep state
 	Observe       func(context.Context, nodev1.NodeServiceClient) error // sends exchanges to the controller until ctx or the stream ends; nil: none are sent
 	CopyStates    func(context.Context, nodev1.NodeServiceClient) error // keeps the controller's signed state; nil: it is not kept
+	Consumers     Consumers                                             // takes the controller's consumers; nil: the node takes none
 	Policies      []Policy
 	Secrets       string            // folder of the secret files; "": none
 	Values        *redaction.Values // collects the secret values of all instances, for redaction; nil: unused
@@ -183,6 +190,9 @@ func New(options Options) (*Node, error) {
 		Observe:     options.Observe, CopyStates: options.CopyStates, Inbox: n.inbox, Outbox: n.outbox, Log: options.Log}
 	n.draining = draining.New(n.sayHello)
 	n.client.Drain = n.draining.Want
+	if options.Consumers != nil {
+		n.client.Consumers = options.Consumers.Apply
+	}
 	n.reporter = &reporter{outbox: n.outbox, log: options.Log}
 	n.rollout = &rollout{envoy: options.Envoy, timing: timing, log: options.Log, published: n.published,
 		retired: retirements{grace: timing.Grace, held: timing.Held}}
@@ -360,6 +370,9 @@ func (n *Node) hello() *nodev1.Hello {
 	hello := &nodev1.Hello{NodeId: n.options.NodeID, Labels: n.options.Labels, EngineVersion: n.options.EngineVersion, Bundles: now.refs,
 		GatewayDigest: now.gateway.Stats.Digest, KeepsGateway: n.options.KeepsGateway, AdminAddress: now.adminAddress, Drain: n.draining.Hello(),
 		Secrets: secretVersions(n.secrets.Sent())}
+	if n.options.Consumers != nil {
+		hello.Consumers = n.options.Consumers.Versions()
+	}
 	policies := *n.policies.Load()
 	for _, id := range slices.Sorted(maps.Keys(policies)) {
 		hello.Policies = append(hello.Policies, &nodev1.PolicyRef{

@@ -52,6 +52,7 @@ type Metadata struct {
 	Timeout        time.Duration // of an execution; of a stream, for its own work between two chunks
 	Metrics        *Metrics      // of the policy, shared by all its instances
 	Store          Store         // of the policy at this API; nil if a test provides none
+	Consumers      Consumers     // of the controller, as the node has them; nil if a test provides none
 }
 
 // Params are an attachment's parameters: a JSON object that is valid by the policy's schema, defaults applied.

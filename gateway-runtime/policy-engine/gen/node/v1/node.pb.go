@@ -393,7 +393,7 @@ func (x ApiStatus_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ApiStatus_State.Descriptor instead.
 func (ApiStatus_State) EnumDescriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{7, 0}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{8, 0}
 }
 
 type NodeMessage struct {
@@ -489,7 +489,8 @@ type Hello struct {
 	AdminAddress  string                 `protobuf:"bytes,7,opt,name=admin_address,json=adminAddress,proto3" json:"admin_address,omitempty"`                                            // where it answers /metrics, "127.0.0.1:9901": no API may name it as its upstream; empty: nowhere
 	Labels        map[string]string      `protobuf:"bytes,20,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // by which APIs choose nodes
 	Drain         DrainState             `protobuf:"varint,21,opt,name=drain,proto3,enum=gatewright.node.v1.DrainState" json:"drain,omitempty"`
-	Secrets       []*SecretVersion       `protobuf:"bytes,41,rep,name=secrets,proto3" json:"secrets,omitempty"` // the Secrets of the controller that it has values of
+	Secrets       []*SecretVersion       `protobuf:"bytes,41,rep,name=secrets,proto3" json:"secrets,omitempty"`     // the Secrets of the controller that it has values of
+	Consumers     *ConsumerVersions      `protobuf:"bytes,60,opt,name=consumers,proto3" json:"consumers,omitempty"` // what it has of the controller's consumers; absent: it takes none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -594,6 +595,68 @@ func (x *Hello) GetSecrets() []*SecretVersion {
 	return nil
 }
 
+func (x *Hello) GetConsumers() *ConsumerVersions {
+	if x != nil {
+		return x.Consumers
+	}
+	return nil
+}
+
+// What a node has of the controller's consumers, in a few KB whatever their number.
+type ConsumerVersions struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 8 bytes for each of 1024 shards, in their order: the XOR of the first 8 bytes of the SHA-256 of each serialized Consumer. A
+	// consumer's shard is the first 10 bits of the SHA-256 of its name.
+	Shards        []byte `protobuf:"bytes,1,opt,name=shards,proto3" json:"shards,omitempty"`
+	Plans         []byte `protobuf:"bytes,2,opt,name=plans,proto3" json:"plans,omitempty"` // SHA-256 of the serialized Plans; empty: none
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsumerVersions) Reset() {
+	*x = ConsumerVersions{}
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsumerVersions) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsumerVersions) ProtoMessage() {}
+
+func (x *ConsumerVersions) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsumerVersions.ProtoReflect.Descriptor instead.
+func (*ConsumerVersions) Descriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ConsumerVersions) GetShards() []byte {
+	if x != nil {
+		return x.Shards
+	}
+	return nil
+}
+
+func (x *ConsumerVersions) GetPlans() []byte {
+	if x != nil {
+		return x.Plans
+	}
+	return nil
+}
+
 // A Secret of the controller that a node has values of.
 type SecretVersion struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -605,7 +668,7 @@ type SecretVersion struct {
 
 func (x *SecretVersion) Reset() {
 	*x = SecretVersion{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[2]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -617,7 +680,7 @@ func (x *SecretVersion) String() string {
 func (*SecretVersion) ProtoMessage() {}
 
 func (x *SecretVersion) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[2]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -630,7 +693,7 @@ func (x *SecretVersion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SecretVersion.ProtoReflect.Descriptor instead.
 func (*SecretVersion) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{2}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *SecretVersion) GetName() string {
@@ -658,7 +721,7 @@ type PolicyRef struct {
 
 func (x *PolicyRef) Reset() {
 	*x = PolicyRef{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[3]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -670,7 +733,7 @@ func (x *PolicyRef) String() string {
 func (*PolicyRef) ProtoMessage() {}
 
 func (x *PolicyRef) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[3]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -683,7 +746,7 @@ func (x *PolicyRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyRef.ProtoReflect.Descriptor instead.
 func (*PolicyRef) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{3}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *PolicyRef) GetName() string {
@@ -720,7 +783,7 @@ type BundleRef struct {
 
 func (x *BundleRef) Reset() {
 	*x = BundleRef{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[4]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -732,7 +795,7 @@ func (x *BundleRef) String() string {
 func (*BundleRef) ProtoMessage() {}
 
 func (x *BundleRef) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[4]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -745,7 +808,7 @@ func (x *BundleRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BundleRef.ProtoReflect.Descriptor instead.
 func (*BundleRef) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{4}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *BundleRef) GetApi() string {
@@ -781,7 +844,7 @@ type Report struct {
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[5]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -793,7 +856,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[5]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -806,7 +869,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{5}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Report) GetRevision() uint64 {
@@ -842,7 +905,7 @@ type GatewayStatus struct {
 
 func (x *GatewayStatus) Reset() {
 	*x = GatewayStatus{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[6]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -854,7 +917,7 @@ func (x *GatewayStatus) String() string {
 func (*GatewayStatus) ProtoMessage() {}
 
 func (x *GatewayStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[6]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -867,7 +930,7 @@ func (x *GatewayStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GatewayStatus.ProtoReflect.Descriptor instead.
 func (*GatewayStatus) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{6}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GatewayStatus) GetDigest() string {
@@ -903,7 +966,7 @@ type ApiStatus struct {
 
 func (x *ApiStatus) Reset() {
 	*x = ApiStatus{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[7]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -915,7 +978,7 @@ func (x *ApiStatus) String() string {
 func (*ApiStatus) ProtoMessage() {}
 
 func (x *ApiStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[7]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -928,7 +991,7 @@ func (x *ApiStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApiStatus.ProtoReflect.Descriptor instead.
 func (*ApiStatus) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{7}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ApiStatus) GetApi() string {
@@ -978,7 +1041,7 @@ type Observed struct {
 
 func (x *Observed) Reset() {
 	*x = Observed{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[8]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -990,7 +1053,7 @@ func (x *Observed) String() string {
 func (*Observed) ProtoMessage() {}
 
 func (x *Observed) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[8]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1003,7 +1066,7 @@ func (x *Observed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Observed.ProtoReflect.Descriptor instead.
 func (*Observed) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{8}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Observed) GetNodeId() string {
@@ -1080,7 +1143,7 @@ type StatesRequest struct {
 
 func (x *StatesRequest) Reset() {
 	*x = StatesRequest{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[9]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1092,7 +1155,7 @@ func (x *StatesRequest) String() string {
 func (*StatesRequest) ProtoMessage() {}
 
 func (x *StatesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[9]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1105,7 +1168,7 @@ func (x *StatesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatesRequest.ProtoReflect.Descriptor instead.
 func (*StatesRequest) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{9}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *StatesRequest) GetNodeId() string {
@@ -1145,7 +1208,7 @@ type Observation struct {
 
 func (x *Observation) Reset() {
 	*x = Observation{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[10]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1157,7 +1220,7 @@ func (x *Observation) String() string {
 func (*Observation) ProtoMessage() {}
 
 func (x *Observation) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[10]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1170,7 +1233,7 @@ func (x *Observation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Observation.ProtoReflect.Descriptor instead.
 func (*Observation) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Observation) GetId() uint64 {
@@ -1228,6 +1291,7 @@ type ControllerMessage struct {
 	//
 	//	*ControllerMessage_Update
 	//	*ControllerMessage_Drain
+	//	*ControllerMessage_Consumers
 	Message       isControllerMessage_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1235,7 +1299,7 @@ type ControllerMessage struct {
 
 func (x *ControllerMessage) Reset() {
 	*x = ControllerMessage{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[11]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1247,7 +1311,7 @@ func (x *ControllerMessage) String() string {
 func (*ControllerMessage) ProtoMessage() {}
 
 func (x *ControllerMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[11]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1260,7 +1324,7 @@ func (x *ControllerMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ControllerMessage.ProtoReflect.Descriptor instead.
 func (*ControllerMessage) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ControllerMessage) GetMessage() isControllerMessage_Message {
@@ -1288,6 +1352,15 @@ func (x *ControllerMessage) GetDrain() *Drain {
 	return nil
 }
 
+func (x *ControllerMessage) GetConsumers() *ConsumerChange {
+	if x != nil {
+		if x, ok := x.Message.(*ControllerMessage_Consumers); ok {
+			return x.Consumers
+		}
+	}
+	return nil
+}
+
 type isControllerMessage_Message interface {
 	isControllerMessage_Message()
 }
@@ -1300,9 +1373,431 @@ type ControllerMessage_Drain struct {
 	Drain *Drain `protobuf:"bytes,20,opt,name=drain,proto3,oneof"` // only to a node that can be drained
 }
 
+type ControllerMessage_Consumers struct {
+	Consumers *ConsumerChange `protobuf:"bytes,60,opt,name=consumers,proto3,oneof"` // only to a node that takes them; the first ones come before the first update
+}
+
 func (*ControllerMessage_Update) isControllerMessage_Message() {}
 
 func (*ControllerMessage_Drain) isControllerMessage_Message() {}
+
+func (*ControllerMessage_Consumers) isControllerMessage_Message() {}
+
+// What a node lacks of the controller's consumers and plans. It counts at once, whatever updates are being applied.
+type ConsumerChange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Shards        []*ConsumerShard       `protobuf:"bytes,1,rep,name=shards,proto3" json:"shards,omitempty"`       // whole: other consumers of the same shard are gone
+	Consumers     [][]byte               `protobuf:"bytes,2,rep,name=consumers,proto3" json:"consumers,omitempty"` // Consumer, serialized: new or changed
+	Removed       []string               `protobuf:"bytes,3,rep,name=removed,proto3" json:"removed,omitempty"`     // names
+	Plans         []byte                 `protobuf:"bytes,4,opt,name=plans,proto3" json:"plans,omitempty"`         // Plans, serialized: all that there are, where one has changed
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsumerChange) Reset() {
+	*x = ConsumerChange{}
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsumerChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsumerChange) ProtoMessage() {}
+
+func (x *ConsumerChange) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsumerChange.ProtoReflect.Descriptor instead.
+func (*ConsumerChange) Descriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ConsumerChange) GetShards() []*ConsumerShard {
+	if x != nil {
+		return x.Shards
+	}
+	return nil
+}
+
+func (x *ConsumerChange) GetConsumers() [][]byte {
+	if x != nil {
+		return x.Consumers
+	}
+	return nil
+}
+
+func (x *ConsumerChange) GetRemoved() []string {
+	if x != nil {
+		return x.Removed
+	}
+	return nil
+}
+
+func (x *ConsumerChange) GetPlans() []byte {
+	if x != nil {
+		return x.Plans
+	}
+	return nil
+}
+
+type ConsumerShard struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint32                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`      // 0..1023
+	Consumers     [][]byte               `protobuf:"bytes,2,rep,name=consumers,proto3" json:"consumers,omitempty"` // Consumer, serialized; by name
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsumerShard) Reset() {
+	*x = ConsumerShard{}
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsumerShard) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsumerShard) ProtoMessage() {}
+
+func (x *ConsumerShard) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsumerShard.ProtoReflect.Descriptor instead.
+func (*ConsumerShard) Descriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ConsumerShard) GetNumber() uint32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *ConsumerShard) GetConsumers() [][]byte {
+	if x != nil {
+		return x.Consumers
+	}
+	return nil
+}
+
+// A consumer of APIs, with what it can be known by. A node has no key, only digests.
+type Consumer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // metadata.name
+	Plan          string                 `protobuf:"bytes,2,opt,name=plan,proto3" json:"plan,omitempty"` // metadata.name of a Plan; empty: none
+	Labels        map[string]string      `protobuf:"bytes,3,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Keys          []*ConsumerKey         `protobuf:"bytes,4,rep,name=keys,proto3" json:"keys,omitempty"`
+	Claims        []*ConsumerClaims      `protobuf:"bytes,5,rep,name=claims,proto3" json:"claims,omitempty"`
+	Certificates  [][]byte               `protobuf:"bytes,6,rep,name=certificates,proto3" json:"certificates,omitempty"` // SHA-256 of a client's certificate, DER
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Consumer) Reset() {
+	*x = Consumer{}
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Consumer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Consumer) ProtoMessage() {}
+
+func (x *Consumer) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Consumer.ProtoReflect.Descriptor instead.
+func (*Consumer) Descriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Consumer) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Consumer) GetPlan() string {
+	if x != nil {
+		return x.Plan
+	}
+	return ""
+}
+
+func (x *Consumer) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *Consumer) GetKeys() []*ConsumerKey {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *Consumer) GetClaims() []*ConsumerClaims {
+	if x != nil {
+		return x.Claims
+	}
+	return nil
+}
+
+func (x *Consumer) GetCertificates() [][]byte {
+	if x != nil {
+		return x.Certificates
+	}
+	return nil
+}
+
+type ConsumerKey struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Digest        []byte                 `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`    // SHA-256 of the key
+	Expires       int64                  `protobuf:"varint,2,opt,name=expires,proto3" json:"expires,omitempty"` // seconds since 1970; 0: never
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsumerKey) Reset() {
+	*x = ConsumerKey{}
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsumerKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsumerKey) ProtoMessage() {}
+
+func (x *ConsumerKey) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsumerKey.ProtoReflect.Descriptor instead.
+func (*ConsumerKey) Descriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ConsumerKey) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *ConsumerKey) GetExpires() int64 {
+	if x != nil {
+		return x.Expires
+	}
+	return 0
+}
+
+// Who a JWT is about.
+type ConsumerClaims struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Issuer        string                 `protobuf:"bytes,1,opt,name=issuer,proto3" json:"issuer,omitempty"`   // iss
+	Subject       string                 `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"` // sub
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsumerClaims) Reset() {
+	*x = ConsumerClaims{}
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsumerClaims) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsumerClaims) ProtoMessage() {}
+
+func (x *ConsumerClaims) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsumerClaims.ProtoReflect.Descriptor instead.
+func (*ConsumerClaims) Descriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ConsumerClaims) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+func (x *ConsumerClaims) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+type Plans struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Plans         []*Plan                `protobuf:"bytes,1,rep,name=plans,proto3" json:"plans,omitempty"` // by name
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Plans) Reset() {
+	*x = Plans{}
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Plans) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Plans) ProtoMessage() {}
+
+func (x *Plans) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Plans.ProtoReflect.Descriptor instead.
+func (*Plans) Descriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Plans) GetPlans() []*Plan {
+	if x != nil {
+		return x.Plans
+	}
+	return nil
+}
+
+// What a consumer may use. Both are JSON, as Plan.spec has them.
+type Plan struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`     // metadata.name
+	Limits        []byte                 `protobuf:"bytes,2,opt,name=limits,proto3" json:"limits,omitempty"` // a list of limits, as the parameter of rate-limit; empty: none
+	Quotas        []byte                 `protobuf:"bytes,3,opt,name=quotas,proto3" json:"quotas,omitempty"` // a list of {"requests", "period"}; empty: none
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Plan) Reset() {
+	*x = Plan{}
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Plan) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Plan) ProtoMessage() {}
+
+func (x *Plan) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Plan.ProtoReflect.Descriptor instead.
+func (*Plan) Descriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Plan) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Plan) GetLimits() []byte {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *Plan) GetQuotas() []byte {
+	if x != nil {
+		return x.Quotas
+	}
+	return nil
+}
 
 // Whether the node is to take new connections. It lasts as long as the node's run, with and without a controller.
 type Drain struct {
@@ -1315,7 +1810,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[12]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1327,7 +1822,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[12]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1340,7 +1835,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Drain) GetDrained() bool {
@@ -1369,7 +1864,7 @@ type StatePart struct {
 
 func (x *StatePart) Reset() {
 	*x = StatePart{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[13]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1381,7 +1876,7 @@ func (x *StatePart) String() string {
 func (*StatePart) ProtoMessage() {}
 
 func (x *StatePart) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[13]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1394,7 +1889,7 @@ func (x *StatePart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatePart.ProtoReflect.Descriptor instead.
 func (*StatePart) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *StatePart) GetTag() string {
@@ -1433,7 +1928,7 @@ type Update struct {
 
 func (x *Update) Reset() {
 	*x = Update{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[14]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1445,7 +1940,7 @@ func (x *Update) String() string {
 func (*Update) ProtoMessage() {}
 
 func (x *Update) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[14]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1458,7 +1953,7 @@ func (x *Update) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Update.ProtoReflect.Descriptor instead.
 func (*Update) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Update) GetRevision() uint64 {
@@ -1512,7 +2007,7 @@ type NodeLabels struct {
 
 func (x *NodeLabels) Reset() {
 	*x = NodeLabels{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[15]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1524,7 +2019,7 @@ func (x *NodeLabels) String() string {
 func (*NodeLabels) ProtoMessage() {}
 
 func (x *NodeLabels) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[15]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1537,7 +2032,7 @@ func (x *NodeLabels) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeLabels.ProtoReflect.Descriptor instead.
 func (*NodeLabels) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *NodeLabels) GetLabels() map[string]string {
@@ -1560,7 +2055,7 @@ type SecretValues struct {
 
 func (x *SecretValues) Reset() {
 	*x = SecretValues{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[16]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1572,7 +2067,7 @@ func (x *SecretValues) String() string {
 func (*SecretValues) ProtoMessage() {}
 
 func (x *SecretValues) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[16]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1585,7 +2080,7 @@ func (x *SecretValues) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SecretValues.ProtoReflect.Descriptor instead.
 func (*SecretValues) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SecretValues) GetName() string {
@@ -1639,7 +2134,7 @@ type Gateway struct {
 
 func (x *Gateway) Reset() {
 	*x = Gateway{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[17]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1651,7 +2146,7 @@ func (x *Gateway) String() string {
 func (*Gateway) ProtoMessage() {}
 
 func (x *Gateway) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[17]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1664,7 +2159,7 @@ func (x *Gateway) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gateway.ProtoReflect.Descriptor instead.
 func (*Gateway) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Gateway) GetDigest() string {
@@ -1734,7 +2229,7 @@ type Store struct {
 
 func (x *Store) Reset() {
 	*x = Store{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[18]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1746,7 +2241,7 @@ func (x *Store) String() string {
 func (*Store) ProtoMessage() {}
 
 func (x *Store) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[18]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1759,7 +2254,7 @@ func (x *Store) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Store.ProtoReflect.Descriptor instead.
 func (*Store) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Store) GetMaxBytes() uint64 {
@@ -1793,7 +2288,7 @@ type ValkeyStore struct {
 
 func (x *ValkeyStore) Reset() {
 	*x = ValkeyStore{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[19]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1805,7 +2300,7 @@ func (x *ValkeyStore) String() string {
 func (*ValkeyStore) ProtoMessage() {}
 
 func (x *ValkeyStore) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[19]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1818,7 +2313,7 @@ func (x *ValkeyStore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValkeyStore.ProtoReflect.Descriptor instead.
 func (*ValkeyStore) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ValkeyStore) GetAddress() string {
@@ -1892,7 +2387,7 @@ type Telemetry struct {
 
 func (x *Telemetry) Reset() {
 	*x = Telemetry{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[20]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1904,7 +2399,7 @@ func (x *Telemetry) String() string {
 func (*Telemetry) ProtoMessage() {}
 
 func (x *Telemetry) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[20]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1917,7 +2412,7 @@ func (x *Telemetry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Telemetry.ProtoReflect.Descriptor instead.
 func (*Telemetry) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Telemetry) GetAdmin() *Admin {
@@ -1974,7 +2469,7 @@ type Admin struct {
 
 func (x *Admin) Reset() {
 	*x = Admin{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[21]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1986,7 +2481,7 @@ func (x *Admin) String() string {
 func (*Admin) ProtoMessage() {}
 
 func (x *Admin) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[21]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1999,7 +2494,7 @@ func (x *Admin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Admin.ProtoReflect.Descriptor instead.
 func (*Admin) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Admin) GetAddress() string {
@@ -2034,7 +2529,7 @@ type Metrics struct {
 
 func (x *Metrics) Reset() {
 	*x = Metrics{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[22]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2046,7 +2541,7 @@ func (x *Metrics) String() string {
 func (*Metrics) ProtoMessage() {}
 
 func (x *Metrics) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[22]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2059,7 +2554,7 @@ func (x *Metrics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Metrics.ProtoReflect.Descriptor instead.
 func (*Metrics) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Metrics) GetDisabled() bool {
@@ -2100,7 +2595,7 @@ type Tracing struct {
 
 func (x *Tracing) Reset() {
 	*x = Tracing{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[23]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2112,7 +2607,7 @@ func (x *Tracing) String() string {
 func (*Tracing) ProtoMessage() {}
 
 func (x *Tracing) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[23]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2125,7 +2620,7 @@ func (x *Tracing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tracing.ProtoReflect.Descriptor instead.
 func (*Tracing) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Tracing) GetEndpoint() string {
@@ -2203,7 +2698,7 @@ type Logging struct {
 
 func (x *Logging) Reset() {
 	*x = Logging{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[24]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2215,7 +2710,7 @@ func (x *Logging) String() string {
 func (*Logging) ProtoMessage() {}
 
 func (x *Logging) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[24]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2228,7 +2723,7 @@ func (x *Logging) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Logging.ProtoReflect.Descriptor instead.
 func (*Logging) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Logging) GetEndpoint() string {
@@ -2271,7 +2766,7 @@ type Redaction struct {
 
 func (x *Redaction) Reset() {
 	*x = Redaction{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[25]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2283,7 +2778,7 @@ func (x *Redaction) String() string {
 func (*Redaction) ProtoMessage() {}
 
 func (x *Redaction) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[25]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2296,7 +2791,7 @@ func (x *Redaction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Redaction.ProtoReflect.Descriptor instead.
 func (*Redaction) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Redaction) GetHeaders() []string {
@@ -2330,7 +2825,7 @@ type Recording struct {
 
 func (x *Recording) Reset() {
 	*x = Recording{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[26]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2342,7 +2837,7 @@ func (x *Recording) String() string {
 func (*Recording) ProtoMessage() {}
 
 func (x *Recording) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[26]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2355,7 +2850,7 @@ func (x *Recording) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recording.ProtoReflect.Descriptor instead.
 func (*Recording) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Recording) GetMaxBytes() uint64 {
@@ -2386,7 +2881,7 @@ type Certificate struct {
 
 func (x *Certificate) Reset() {
 	*x = Certificate{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[27]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2398,7 +2893,7 @@ func (x *Certificate) String() string {
 func (*Certificate) ProtoMessage() {}
 
 func (x *Certificate) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[27]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2411,7 +2906,7 @@ func (x *Certificate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Certificate.ProtoReflect.Descriptor instead.
 func (*Certificate) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Certificate) GetName() string {
@@ -2454,7 +2949,7 @@ type CertificateAuthority struct {
 
 func (x *CertificateAuthority) Reset() {
 	*x = CertificateAuthority{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[28]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2466,7 +2961,7 @@ func (x *CertificateAuthority) String() string {
 func (*CertificateAuthority) ProtoMessage() {}
 
 func (x *CertificateAuthority) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[28]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2479,7 +2974,7 @@ func (x *CertificateAuthority) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CertificateAuthority.ProtoReflect.Descriptor instead.
 func (*CertificateAuthority) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *CertificateAuthority) GetName() string {
@@ -2538,7 +3033,7 @@ type ApiBundle struct {
 
 func (x *ApiBundle) Reset() {
 	*x = ApiBundle{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[29]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2550,7 +3045,7 @@ func (x *ApiBundle) String() string {
 func (*ApiBundle) ProtoMessage() {}
 
 func (x *ApiBundle) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[29]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2563,7 +3058,7 @@ func (x *ApiBundle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApiBundle.ProtoReflect.Descriptor instead.
 func (*ApiBundle) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ApiBundle) GetApi() string {
@@ -2682,7 +3177,7 @@ type Chain struct {
 
 func (x *Chain) Reset() {
 	*x = Chain{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[30]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2694,7 +3189,7 @@ func (x *Chain) String() string {
 func (*Chain) ProtoMessage() {}
 
 func (x *Chain) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[30]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2707,7 +3202,7 @@ func (x *Chain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chain.ProtoReflect.Descriptor instead.
 func (*Chain) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Chain) GetId() string {
@@ -2771,7 +3266,7 @@ type UpstreamPath struct {
 
 func (x *UpstreamPath) Reset() {
 	*x = UpstreamPath{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[31]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2783,7 +3278,7 @@ func (x *UpstreamPath) String() string {
 func (*UpstreamPath) ProtoMessage() {}
 
 func (x *UpstreamPath) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[31]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2796,7 +3291,7 @@ func (x *UpstreamPath) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpstreamPath.ProtoReflect.Descriptor instead.
 func (*UpstreamPath) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{31}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *UpstreamPath) GetUpstream() string {
@@ -2853,7 +3348,7 @@ type Attachment struct {
 
 func (x *Attachment) Reset() {
 	*x = Attachment{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[32]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2865,7 +3360,7 @@ func (x *Attachment) String() string {
 func (*Attachment) ProtoMessage() {}
 
 func (x *Attachment) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[32]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2878,7 +3373,7 @@ func (x *Attachment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attachment.ProtoReflect.Descriptor instead.
 func (*Attachment) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{32}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Attachment) GetInstance() string {
@@ -3007,7 +3502,7 @@ type ProcessingMode struct {
 
 func (x *ProcessingMode) Reset() {
 	*x = ProcessingMode{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[33]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3019,7 +3514,7 @@ func (x *ProcessingMode) String() string {
 func (*ProcessingMode) ProtoMessage() {}
 
 func (x *ProcessingMode) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[33]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3032,7 +3527,7 @@ func (x *ProcessingMode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessingMode.ProtoReflect.Descriptor instead.
 func (*ProcessingMode) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{33}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ProcessingMode) GetRequestHeaders() HeaderMode {
@@ -3085,7 +3580,7 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\vNodeMessage\x121\n" +
 	"\x05hello\x18\x01 \x01(\v2\x19.gatewright.node.v1.HelloH\x00R\x05hello\x124\n" +
 	"\x06report\x18\x02 \x01(\v2\x1a.gatewright.node.v1.ReportH\x00R\x06reportB\t\n" +
-	"\amessage\"\x99\x04\n" +
+	"\amessage\"\xdd\x04\n" +
 	"\x05Hello\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12%\n" +
 	"\x0eengine_version\x18\x02 \x01(\tR\rengineVersion\x129\n" +
@@ -3096,10 +3591,14 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\radmin_address\x18\a \x01(\tR\fadminAddress\x12=\n" +
 	"\x06labels\x18\x14 \x03(\v2%.gatewright.node.v1.Hello.LabelsEntryR\x06labels\x124\n" +
 	"\x05drain\x18\x15 \x01(\x0e2\x1e.gatewright.node.v1.DrainStateR\x05drain\x12;\n" +
-	"\asecrets\x18) \x03(\v2!.gatewright.node.v1.SecretVersionR\asecrets\x1a9\n" +
+	"\asecrets\x18) \x03(\v2!.gatewright.node.v1.SecretVersionR\asecrets\x12B\n" +
+	"\tconsumers\x18< \x01(\v2$.gatewright.node.v1.ConsumerVersionsR\tconsumers\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"=\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"@\n" +
+	"\x10ConsumerVersions\x12\x16\n" +
+	"\x06shards\x18\x01 \x01(\fR\x06shards\x12\x14\n" +
+	"\x05plans\x18\x02 \x01(\fR\x05plans\"=\n" +
 	"\rSecretVersion\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\"f\n" +
@@ -3158,11 +3657,42 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\aseconds\x18\x05 \x01(\rR\aseconds\x12\x1f\n" +
 	"\vrecord_only\x18\x06 \x01(\bR\n" +
 	"recordOnly\x128\n" +
-	"\bdocument\x18\a \x01(\x0e2\x1c.gatewright.node.v1.DocumentR\bdocument\"\x87\x01\n" +
+	"\bdocument\x18\a \x01(\x0e2\x1c.gatewright.node.v1.DocumentR\bdocument\"\xcb\x01\n" +
 	"\x11ControllerMessage\x124\n" +
 	"\x06update\x18\x01 \x01(\v2\x1a.gatewright.node.v1.UpdateH\x00R\x06update\x121\n" +
-	"\x05drain\x18\x14 \x01(\v2\x19.gatewright.node.v1.DrainH\x00R\x05drainB\t\n" +
-	"\amessage\"H\n" +
+	"\x05drain\x18\x14 \x01(\v2\x19.gatewright.node.v1.DrainH\x00R\x05drain\x12B\n" +
+	"\tconsumers\x18< \x01(\v2\".gatewright.node.v1.ConsumerChangeH\x00R\tconsumersB\t\n" +
+	"\amessage\"\x99\x01\n" +
+	"\x0eConsumerChange\x129\n" +
+	"\x06shards\x18\x01 \x03(\v2!.gatewright.node.v1.ConsumerShardR\x06shards\x12\x1c\n" +
+	"\tconsumers\x18\x02 \x03(\fR\tconsumers\x12\x18\n" +
+	"\aremoved\x18\x03 \x03(\tR\aremoved\x12\x14\n" +
+	"\x05plans\x18\x04 \x01(\fR\x05plans\"E\n" +
+	"\rConsumerShard\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\rR\x06number\x12\x1c\n" +
+	"\tconsumers\x18\x02 \x03(\fR\tconsumers\"\xc4\x02\n" +
+	"\bConsumer\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04plan\x18\x02 \x01(\tR\x04plan\x12@\n" +
+	"\x06labels\x18\x03 \x03(\v2(.gatewright.node.v1.Consumer.LabelsEntryR\x06labels\x123\n" +
+	"\x04keys\x18\x04 \x03(\v2\x1f.gatewright.node.v1.ConsumerKeyR\x04keys\x12:\n" +
+	"\x06claims\x18\x05 \x03(\v2\".gatewright.node.v1.ConsumerClaimsR\x06claims\x12\"\n" +
+	"\fcertificates\x18\x06 \x03(\fR\fcertificates\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"?\n" +
+	"\vConsumerKey\x12\x16\n" +
+	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x18\n" +
+	"\aexpires\x18\x02 \x01(\x03R\aexpires\"B\n" +
+	"\x0eConsumerClaims\x12\x16\n" +
+	"\x06issuer\x18\x01 \x01(\tR\x06issuer\x12\x18\n" +
+	"\asubject\x18\x02 \x01(\tR\asubject\"7\n" +
+	"\x05Plans\x12.\n" +
+	"\x05plans\x18\x01 \x03(\v2\x18.gatewright.node.v1.PlanR\x05plans\"J\n" +
+	"\x04Plan\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06limits\x18\x02 \x01(\fR\x06limits\x12\x16\n" +
+	"\x06quotas\x18\x03 \x01(\fR\x06quotas\"H\n" +
 	"\x05Drain\x12\x18\n" +
 	"\adrained\x18\x01 \x01(\bR\adrained\x12%\n" +
 	"\x0eaccept_seconds\x18\x02 \x01(\rR\racceptSeconds\"G\n" +
@@ -3390,7 +3920,7 @@ func file_gatewright_node_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_gatewright_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_gatewright_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
+var file_gatewright_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
 var file_gatewright_node_v1_node_proto_goTypes = []any{
 	(DrainState)(0),              // 0: gatewright.node.v1.DrainState
 	(Document)(0),                // 1: gatewright.node.v1.Document
@@ -3401,112 +3931,128 @@ var file_gatewright_node_v1_node_proto_goTypes = []any{
 	(ApiStatus_State)(0),         // 6: gatewright.node.v1.ApiStatus.State
 	(*NodeMessage)(nil),          // 7: gatewright.node.v1.NodeMessage
 	(*Hello)(nil),                // 8: gatewright.node.v1.Hello
-	(*SecretVersion)(nil),        // 9: gatewright.node.v1.SecretVersion
-	(*PolicyRef)(nil),            // 10: gatewright.node.v1.PolicyRef
-	(*BundleRef)(nil),            // 11: gatewright.node.v1.BundleRef
-	(*Report)(nil),               // 12: gatewright.node.v1.Report
-	(*GatewayStatus)(nil),        // 13: gatewright.node.v1.GatewayStatus
-	(*ApiStatus)(nil),            // 14: gatewright.node.v1.ApiStatus
-	(*Observed)(nil),             // 15: gatewright.node.v1.Observed
-	(*StatesRequest)(nil),        // 16: gatewright.node.v1.StatesRequest
-	(*Observation)(nil),          // 17: gatewright.node.v1.Observation
-	(*ControllerMessage)(nil),    // 18: gatewright.node.v1.ControllerMessage
-	(*Drain)(nil),                // 19: gatewright.node.v1.Drain
-	(*StatePart)(nil),            // 20: gatewright.node.v1.StatePart
-	(*Update)(nil),               // 21: gatewright.node.v1.Update
-	(*NodeLabels)(nil),           // 22: gatewright.node.v1.NodeLabels
-	(*SecretValues)(nil),         // 23: gatewright.node.v1.SecretValues
-	(*Gateway)(nil),              // 24: gatewright.node.v1.Gateway
-	(*Store)(nil),                // 25: gatewright.node.v1.Store
-	(*ValkeyStore)(nil),          // 26: gatewright.node.v1.ValkeyStore
-	(*Telemetry)(nil),            // 27: gatewright.node.v1.Telemetry
-	(*Admin)(nil),                // 28: gatewright.node.v1.Admin
-	(*Metrics)(nil),              // 29: gatewright.node.v1.Metrics
-	(*Tracing)(nil),              // 30: gatewright.node.v1.Tracing
-	(*Logging)(nil),              // 31: gatewright.node.v1.Logging
-	(*Redaction)(nil),            // 32: gatewright.node.v1.Redaction
-	(*Recording)(nil),            // 33: gatewright.node.v1.Recording
-	(*Certificate)(nil),          // 34: gatewright.node.v1.Certificate
-	(*CertificateAuthority)(nil), // 35: gatewright.node.v1.CertificateAuthority
-	(*ApiBundle)(nil),            // 36: gatewright.node.v1.ApiBundle
-	(*Chain)(nil),                // 37: gatewright.node.v1.Chain
-	(*UpstreamPath)(nil),         // 38: gatewright.node.v1.UpstreamPath
-	(*Attachment)(nil),           // 39: gatewright.node.v1.Attachment
-	(*ProcessingMode)(nil),       // 40: gatewright.node.v1.ProcessingMode
-	nil,                          // 41: gatewright.node.v1.Hello.LabelsEntry
-	nil,                          // 42: gatewright.node.v1.Observed.LabelsEntry
-	nil,                          // 43: gatewright.node.v1.StatesRequest.LabelsEntry
-	nil,                          // 44: gatewright.node.v1.Update.NodesEntry
-	nil,                          // 45: gatewright.node.v1.NodeLabels.LabelsEntry
-	nil,                          // 46: gatewright.node.v1.SecretValues.ValuesEntry
-	nil,                          // 47: gatewright.node.v1.Tracing.ResourceAttributesEntry
-	nil,                          // 48: gatewright.node.v1.Tracing.HeadersEntry
-	nil,                          // 49: gatewright.node.v1.Logging.HeadersEntry
-	nil,                          // 50: gatewright.node.v1.Attachment.OnErrorByClassEntry
+	(*ConsumerVersions)(nil),     // 9: gatewright.node.v1.ConsumerVersions
+	(*SecretVersion)(nil),        // 10: gatewright.node.v1.SecretVersion
+	(*PolicyRef)(nil),            // 11: gatewright.node.v1.PolicyRef
+	(*BundleRef)(nil),            // 12: gatewright.node.v1.BundleRef
+	(*Report)(nil),               // 13: gatewright.node.v1.Report
+	(*GatewayStatus)(nil),        // 14: gatewright.node.v1.GatewayStatus
+	(*ApiStatus)(nil),            // 15: gatewright.node.v1.ApiStatus
+	(*Observed)(nil),             // 16: gatewright.node.v1.Observed
+	(*StatesRequest)(nil),        // 17: gatewright.node.v1.StatesRequest
+	(*Observation)(nil),          // 18: gatewright.node.v1.Observation
+	(*ControllerMessage)(nil),    // 19: gatewright.node.v1.ControllerMessage
+	(*ConsumerChange)(nil),       // 20: gatewright.node.v1.ConsumerChange
+	(*ConsumerShard)(nil),        // 21: gatewright.node.v1.ConsumerShard
+	(*Consumer)(nil),             // 22: gatewright.node.v1.Consumer
+	(*ConsumerKey)(nil),          // 23: gatewright.node.v1.ConsumerKey
+	(*ConsumerClaims)(nil),       // 24: gatewright.node.v1.ConsumerClaims
+	(*Plans)(nil),                // 25: gatewright.node.v1.Plans
+	(*Plan)(nil),                 // 26: gatewright.node.v1.Plan
+	(*Drain)(nil),                // 27: gatewright.node.v1.Drain
+	(*StatePart)(nil),            // 28: gatewright.node.v1.StatePart
+	(*Update)(nil),               // 29: gatewright.node.v1.Update
+	(*NodeLabels)(nil),           // 30: gatewright.node.v1.NodeLabels
+	(*SecretValues)(nil),         // 31: gatewright.node.v1.SecretValues
+	(*Gateway)(nil),              // 32: gatewright.node.v1.Gateway
+	(*Store)(nil),                // 33: gatewright.node.v1.Store
+	(*ValkeyStore)(nil),          // 34: gatewright.node.v1.ValkeyStore
+	(*Telemetry)(nil),            // 35: gatewright.node.v1.Telemetry
+	(*Admin)(nil),                // 36: gatewright.node.v1.Admin
+	(*Metrics)(nil),              // 37: gatewright.node.v1.Metrics
+	(*Tracing)(nil),              // 38: gatewright.node.v1.Tracing
+	(*Logging)(nil),              // 39: gatewright.node.v1.Logging
+	(*Redaction)(nil),            // 40: gatewright.node.v1.Redaction
+	(*Recording)(nil),            // 41: gatewright.node.v1.Recording
+	(*Certificate)(nil),          // 42: gatewright.node.v1.Certificate
+	(*CertificateAuthority)(nil), // 43: gatewright.node.v1.CertificateAuthority
+	(*ApiBundle)(nil),            // 44: gatewright.node.v1.ApiBundle
+	(*Chain)(nil),                // 45: gatewright.node.v1.Chain
+	(*UpstreamPath)(nil),         // 46: gatewright.node.v1.UpstreamPath
+	(*Attachment)(nil),           // 47: gatewright.node.v1.Attachment
+	(*ProcessingMode)(nil),       // 48: gatewright.node.v1.ProcessingMode
+	nil,                          // 49: gatewright.node.v1.Hello.LabelsEntry
+	nil,                          // 50: gatewright.node.v1.Observed.LabelsEntry
+	nil,                          // 51: gatewright.node.v1.StatesRequest.LabelsEntry
+	nil,                          // 52: gatewright.node.v1.Consumer.LabelsEntry
+	nil,                          // 53: gatewright.node.v1.Update.NodesEntry
+	nil,                          // 54: gatewright.node.v1.NodeLabels.LabelsEntry
+	nil,                          // 55: gatewright.node.v1.SecretValues.ValuesEntry
+	nil,                          // 56: gatewright.node.v1.Tracing.ResourceAttributesEntry
+	nil,                          // 57: gatewright.node.v1.Tracing.HeadersEntry
+	nil,                          // 58: gatewright.node.v1.Logging.HeadersEntry
+	nil,                          // 59: gatewright.node.v1.Attachment.OnErrorByClassEntry
 }
 var file_gatewright_node_v1_node_proto_depIdxs = []int32{
 	8,  // 0: gatewright.node.v1.NodeMessage.hello:type_name -> gatewright.node.v1.Hello
-	12, // 1: gatewright.node.v1.NodeMessage.report:type_name -> gatewright.node.v1.Report
-	10, // 2: gatewright.node.v1.Hello.policies:type_name -> gatewright.node.v1.PolicyRef
-	11, // 3: gatewright.node.v1.Hello.bundles:type_name -> gatewright.node.v1.BundleRef
-	41, // 4: gatewright.node.v1.Hello.labels:type_name -> gatewright.node.v1.Hello.LabelsEntry
+	13, // 1: gatewright.node.v1.NodeMessage.report:type_name -> gatewright.node.v1.Report
+	11, // 2: gatewright.node.v1.Hello.policies:type_name -> gatewright.node.v1.PolicyRef
+	12, // 3: gatewright.node.v1.Hello.bundles:type_name -> gatewright.node.v1.BundleRef
+	49, // 4: gatewright.node.v1.Hello.labels:type_name -> gatewright.node.v1.Hello.LabelsEntry
 	0,  // 5: gatewright.node.v1.Hello.drain:type_name -> gatewright.node.v1.DrainState
-	9,  // 6: gatewright.node.v1.Hello.secrets:type_name -> gatewright.node.v1.SecretVersion
-	14, // 7: gatewright.node.v1.Report.apis:type_name -> gatewright.node.v1.ApiStatus
-	13, // 8: gatewright.node.v1.Report.gateway:type_name -> gatewright.node.v1.GatewayStatus
-	6,  // 9: gatewright.node.v1.GatewayStatus.state:type_name -> gatewright.node.v1.ApiStatus.State
-	6,  // 10: gatewright.node.v1.ApiStatus.state:type_name -> gatewright.node.v1.ApiStatus.State
-	1,  // 11: gatewright.node.v1.Observed.documents:type_name -> gatewright.node.v1.Document
-	42, // 12: gatewright.node.v1.Observed.labels:type_name -> gatewright.node.v1.Observed.LabelsEntry
-	43, // 13: gatewright.node.v1.StatesRequest.labels:type_name -> gatewright.node.v1.StatesRequest.LabelsEntry
-	1,  // 14: gatewright.node.v1.Observation.document:type_name -> gatewright.node.v1.Document
-	21, // 15: gatewright.node.v1.ControllerMessage.update:type_name -> gatewright.node.v1.Update
-	19, // 16: gatewright.node.v1.ControllerMessage.drain:type_name -> gatewright.node.v1.Drain
-	36, // 17: gatewright.node.v1.Update.bundles:type_name -> gatewright.node.v1.ApiBundle
-	24, // 18: gatewright.node.v1.Update.gateway:type_name -> gatewright.node.v1.Gateway
-	44, // 19: gatewright.node.v1.Update.nodes:type_name -> gatewright.node.v1.Update.NodesEntry
-	23, // 20: gatewright.node.v1.Update.secrets:type_name -> gatewright.node.v1.SecretValues
-	45, // 21: gatewright.node.v1.NodeLabels.labels:type_name -> gatewright.node.v1.NodeLabels.LabelsEntry
-	46, // 22: gatewright.node.v1.SecretValues.values:type_name -> gatewright.node.v1.SecretValues.ValuesEntry
-	34, // 23: gatewright.node.v1.Gateway.certificates:type_name -> gatewright.node.v1.Certificate
-	35, // 24: gatewright.node.v1.Gateway.authorities:type_name -> gatewright.node.v1.CertificateAuthority
-	27, // 25: gatewright.node.v1.Gateway.telemetry:type_name -> gatewright.node.v1.Telemetry
-	25, // 26: gatewright.node.v1.Gateway.store:type_name -> gatewright.node.v1.Store
-	26, // 27: gatewright.node.v1.Store.valkey:type_name -> gatewright.node.v1.ValkeyStore
-	28, // 28: gatewright.node.v1.Telemetry.admin:type_name -> gatewright.node.v1.Admin
-	29, // 29: gatewright.node.v1.Telemetry.metrics:type_name -> gatewright.node.v1.Metrics
-	30, // 30: gatewright.node.v1.Telemetry.tracing:type_name -> gatewright.node.v1.Tracing
-	31, // 31: gatewright.node.v1.Telemetry.logging:type_name -> gatewright.node.v1.Logging
-	32, // 32: gatewright.node.v1.Telemetry.redaction:type_name -> gatewright.node.v1.Redaction
-	33, // 33: gatewright.node.v1.Telemetry.recording:type_name -> gatewright.node.v1.Recording
-	47, // 34: gatewright.node.v1.Tracing.resource_attributes:type_name -> gatewright.node.v1.Tracing.ResourceAttributesEntry
-	48, // 35: gatewright.node.v1.Tracing.headers:type_name -> gatewright.node.v1.Tracing.HeadersEntry
-	49, // 36: gatewright.node.v1.Logging.headers:type_name -> gatewright.node.v1.Logging.HeadersEntry
-	37, // 37: gatewright.node.v1.ApiBundle.chains:type_name -> gatewright.node.v1.Chain
-	39, // 38: gatewright.node.v1.Chain.attachments:type_name -> gatewright.node.v1.Attachment
-	40, // 39: gatewright.node.v1.Chain.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
-	38, // 40: gatewright.node.v1.Chain.upstream_paths:type_name -> gatewright.node.v1.UpstreamPath
-	40, // 41: gatewright.node.v1.Attachment.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
-	2,  // 42: gatewright.node.v1.Attachment.on_error:type_name -> gatewright.node.v1.OnError
-	50, // 43: gatewright.node.v1.Attachment.on_error_by_class:type_name -> gatewright.node.v1.Attachment.OnErrorByClassEntry
-	3,  // 44: gatewright.node.v1.ProcessingMode.request_headers:type_name -> gatewright.node.v1.HeaderMode
-	5,  // 45: gatewright.node.v1.ProcessingMode.request_body:type_name -> gatewright.node.v1.BodyMode
-	3,  // 46: gatewright.node.v1.ProcessingMode.response_headers:type_name -> gatewright.node.v1.HeaderMode
-	5,  // 47: gatewright.node.v1.ProcessingMode.response_body:type_name -> gatewright.node.v1.BodyMode
-	4,  // 48: gatewright.node.v1.ProcessingMode.encoded_bodies:type_name -> gatewright.node.v1.EncodedBodies
-	22, // 49: gatewright.node.v1.Update.NodesEntry.value:type_name -> gatewright.node.v1.NodeLabels
-	2,  // 50: gatewright.node.v1.Attachment.OnErrorByClassEntry.value:type_name -> gatewright.node.v1.OnError
-	7,  // 51: gatewright.node.v1.NodeService.Sync:input_type -> gatewright.node.v1.NodeMessage
-	15, // 52: gatewright.node.v1.NodeService.Observe:input_type -> gatewright.node.v1.Observed
-	16, // 53: gatewright.node.v1.NodeService.States:input_type -> gatewright.node.v1.StatesRequest
-	18, // 54: gatewright.node.v1.NodeService.Sync:output_type -> gatewright.node.v1.ControllerMessage
-	17, // 55: gatewright.node.v1.NodeService.Observe:output_type -> gatewright.node.v1.Observation
-	20, // 56: gatewright.node.v1.NodeService.States:output_type -> gatewright.node.v1.StatePart
-	54, // [54:57] is the sub-list for method output_type
-	51, // [51:54] is the sub-list for method input_type
-	51, // [51:51] is the sub-list for extension type_name
-	51, // [51:51] is the sub-list for extension extendee
-	0,  // [0:51] is the sub-list for field type_name
+	10, // 6: gatewright.node.v1.Hello.secrets:type_name -> gatewright.node.v1.SecretVersion
+	9,  // 7: gatewright.node.v1.Hello.consumers:type_name -> gatewright.node.v1.ConsumerVersions
+	15, // 8: gatewright.node.v1.Report.apis:type_name -> gatewright.node.v1.ApiStatus
+	14, // 9: gatewright.node.v1.Report.gateway:type_name -> gatewright.node.v1.GatewayStatus
+	6,  // 10: gatewright.node.v1.GatewayStatus.state:type_name -> gatewright.node.v1.ApiStatus.State
+	6,  // 11: gatewright.node.v1.ApiStatus.state:type_name -> gatewright.node.v1.ApiStatus.State
+	1,  // 12: gatewright.node.v1.Observed.documents:type_name -> gatewright.node.v1.Document
+	50, // 13: gatewright.node.v1.Observed.labels:type_name -> gatewright.node.v1.Observed.LabelsEntry
+	51, // 14: gatewright.node.v1.StatesRequest.labels:type_name -> gatewright.node.v1.StatesRequest.LabelsEntry
+	1,  // 15: gatewright.node.v1.Observation.document:type_name -> gatewright.node.v1.Document
+	29, // 16: gatewright.node.v1.ControllerMessage.update:type_name -> gatewright.node.v1.Update
+	27, // 17: gatewright.node.v1.ControllerMessage.drain:type_name -> gatewright.node.v1.Drain
+	20, // 18: gatewright.node.v1.ControllerMessage.consumers:type_name -> gatewright.node.v1.ConsumerChange
+	21, // 19: gatewright.node.v1.ConsumerChange.shards:type_name -> gatewright.node.v1.ConsumerShard
+	52, // 20: gatewright.node.v1.Consumer.labels:type_name -> gatewright.node.v1.Consumer.LabelsEntry
+	23, // 21: gatewright.node.v1.Consumer.keys:type_name -> gatewright.node.v1.ConsumerKey
+	24, // 22: gatewright.node.v1.Consumer.claims:type_name -> gatewright.node.v1.ConsumerClaims
+	26, // 23: gatewright.node.v1.Plans.plans:type_name -> gatewright.node.v1.Plan
+	44, // 24: gatewright.node.v1.Update.bundles:type_name -> gatewright.node.v1.ApiBundle
+	32, // 25: gatewright.node.v1.Update.gateway:type_name -> gatewright.node.v1.Gateway
+	53, // 26: gatewright.node.v1.Update.nodes:type_name -> gatewright.node.v1.Update.NodesEntry
+	31, // 27: gatewright.node.v1.Update.secrets:type_name -> gatewright.node.v1.SecretValues
+	54, // 28: gatewright.node.v1.NodeLabels.labels:type_name -> gatewright.node.v1.NodeLabels.LabelsEntry
+	55, // 29: gatewright.node.v1.SecretValues.values:type_name -> gatewright.node.v1.SecretValues.ValuesEntry
+	42, // 30: gatewright.node.v1.Gateway.certificates:type_name -> gatewright.node.v1.Certificate
+	43, // 31: gatewright.node.v1.Gateway.authorities:type_name -> gatewright.node.v1.CertificateAuthority
+	35, // 32: gatewright.node.v1.Gateway.telemetry:type_name -> gatewright.node.v1.Telemetry
+	33, // 33: gatewright.node.v1.Gateway.store:type_name -> gatewright.node.v1.Store
+	34, // 34: gatewright.node.v1.Store.valkey:type_name -> gatewright.node.v1.ValkeyStore
+	36, // 35: gatewright.node.v1.Telemetry.admin:type_name -> gatewright.node.v1.Admin
+	37, // 36: gatewright.node.v1.Telemetry.metrics:type_name -> gatewright.node.v1.Metrics
+	38, // 37: gatewright.node.v1.Telemetry.tracing:type_name -> gatewright.node.v1.Tracing
+	39, // 38: gatewright.node.v1.Telemetry.logging:type_name -> gatewright.node.v1.Logging
+	40, // 39: gatewright.node.v1.Telemetry.redaction:type_name -> gatewright.node.v1.Redaction
+	41, // 40: gatewright.node.v1.Telemetry.recording:type_name -> gatewright.node.v1.Recording
+	56, // 41: gatewright.node.v1.Tracing.resource_attributes:type_name -> gatewright.node.v1.Tracing.ResourceAttributesEntry
+	57, // 42: gatewright.node.v1.Tracing.headers:type_name -> gatewright.node.v1.Tracing.HeadersEntry
+	58, // 43: gatewright.node.v1.Logging.headers:type_name -> gatewright.node.v1.Logging.HeadersEntry
+	45, // 44: gatewright.node.v1.ApiBundle.chains:type_name -> gatewright.node.v1.Chain
+	47, // 45: gatewright.node.v1.Chain.attachments:type_name -> gatewright.node.v1.Attachment
+	48, // 46: gatewright.node.v1.Chain.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
+	46, // 47: gatewright.node.v1.Chain.upstream_paths:type_name -> gatewright.node.v1.UpstreamPath
+	48, // 48: gatewright.node.v1.Attachment.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
+	2,  // 49: gatewright.node.v1.Attachment.on_error:type_name -> gatewright.node.v1.OnError
+	59, // 50: gatewright.node.v1.Attachment.on_error_by_class:type_name -> gatewright.node.v1.Attachment.OnErrorByClassEntry
+	3,  // 51: gatewright.node.v1.ProcessingMode.request_headers:type_name -> gatewright.node.v1.HeaderMode
+	5,  // 52: gatewright.node.v1.ProcessingMode.request_body:type_name -> gatewright.node.v1.BodyMode
+	3,  // 53: gatewright.node.v1.ProcessingMode.response_headers:type_name -> gatewright.node.v1.HeaderMode
+	5,  // 54: gatewright.node.v1.ProcessingMode.response_body:type_name -> gatewright.node.v1.BodyMode
+	4,  // 55: gatewright.node.v1.ProcessingMode.encoded_bodies:type_name -> gatewright.node.v1.EncodedBodies
+	30, // 56: gatewright.node.v1.Update.NodesEntry.value:type_name -> gatewright.node.v1.NodeLabels
+	2,  // 57: gatewright.node.v1.Attachment.OnErrorByClassEntry.value:type_name -> gatewright.node.v1.OnError
+	7,  // 58: gatewright.node.v1.NodeService.Sync:input_type -> gatewright.node.v1.NodeMessage
+	16, // 59: gatewright.node.v1.NodeService.Observe:input_type -> gatewright.node.v1.Observed
+	17, // 60: gatewright.node.v1.NodeService.States:input_type -> gatewright.node.v1.StatesRequest
+	19, // 61: gatewright.node.v1.NodeService.Sync:output_type -> gatewright.node.v1.ControllerMessage
+	18, // 62: gatewright.node.v1.NodeService.Observe:output_type -> gatewright.node.v1.Observation
+	28, // 63: gatewright.node.v1.NodeService.States:output_type -> gatewright.node.v1.StatePart
+	61, // [61:64] is the sub-list for method output_type
+	58, // [58:61] is the sub-list for method input_type
+	58, // [58:58] is the sub-list for extension type_name
+	58, // [58:58] is the sub-list for extension extendee
+	0,  // [0:58] is the sub-list for field type_name
 }
 
 func init() { file_gatewright_node_v1_node_proto_init() }
@@ -3518,9 +4064,10 @@ func file_gatewright_node_v1_node_proto_init() {
 		(*NodeMessage_Hello)(nil),
 		(*NodeMessage_Report)(nil),
 	}
-	file_gatewright_node_v1_node_proto_msgTypes[11].OneofWrappers = []any{
+	file_gatewright_node_v1_node_proto_msgTypes[12].OneofWrappers = []any{
 		(*ControllerMessage_Update)(nil),
 		(*ControllerMessage_Drain)(nil),
+		(*ControllerMessage_Consumers)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3528,7 +4075,7 @@ func file_gatewright_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gatewright_node_v1_node_proto_rawDesc), len(file_gatewright_node_v1_node_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   44,
+			NumMessages:   53,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

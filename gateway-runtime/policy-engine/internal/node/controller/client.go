@@ -44,6 +44,7 @@ type Client struct {
 	FirstReport  func() *nodev1.Report                                 // what the hello lacks, for the beginning of a stream; nil: nothing
 	Observe      func(context.Context, nodev1.NodeServiceClient) error // sends exchanges to the controller until ctx or the stream ends; nil: none are sent
 	Drain        func(*nodev1.Drain)                                   // whether the node is to take new connections; must not block. nil: the node cannot be drained
+	Consumers    func(*nodev1.ConsumerChange)                          // takes consumers at once, whatever is being applied; nil: the node takes none
 	CopyStates   func(context.Context, nodev1.NodeServiceClient) error // keeps the controller's signed state until ctx or the stream ends; nil: it is not kept
 	Inbox        *Inbox
 	Outbox       *Outbox
@@ -185,6 +186,10 @@ func (c *Client) receive(message *nodev1.ControllerMessage) {
 	if drain := message.GetDrain(); drain != nil && c.Drain != nil {
 		c.Log.Info("the controller asks the node to drain, or to serve again", "drained", drain.GetDrained(), "acceptSeconds", drain.GetAcceptSeconds())
 		c.Drain(drain)
+		return
+	}
+	if change := message.GetConsumers(); change != nil && c.Consumers != nil {
+		c.Consumers(change)
 		return
 	}
 	c.Log.Warn("expected an update from the controller, got a message of an unknown kind")
