@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import hashlib
 import json
 import os
 import random
@@ -16,6 +17,7 @@ from pathlib import Path
 import msgspec
 import psycopg
 import pytest
+from gatewright_controller._gen import node_pb2
 from gatewright_controller.apis.api_source import ApiSource
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.following import Following
@@ -26,7 +28,7 @@ from gatewright_controller.nodes.node import Node
 from gatewright_controller.plans import Intent, Plans
 from gatewright_controller.resource.definitions import Definitions, load_definitions
 from gatewright_controller.resource.versions import Versions
-from gatewright_controller.store import API, OtherRevisionError, Store, StoredApi, Terms, open_store
+from gatewright_controller.store import ANY_TERMS, API, OtherRevisionError, Store, StoredApi, Terms, open_store
 from gatewright_controller.store.sql_store import SqlStore
 from gatewright_controller.translate import EdgeSettings
 from gatewright_documents.secret_masks import MASK
@@ -152,6 +154,36 @@ def secret(value: str) -> JsonObject:
         "metadata": {"name": "pay"},
         "spec": {"values": {"key": value}},
     }
+
+
+async def test_keys_of_a_consumer_that_one_has_made_are_sent_by_the_other(sides: tuple[Side, Side]) -> None:
+    here, there = sides
+    hello = node_pb2.Hello(node_id="takes", consumers=node_pb2.ConsumerVersions())
+    node = there.controller.deployment.connect(hello)
+
+    async def sent() -> list[list[str]]:
+        await there.until(lambda: there.store.revision <= there.controller.deployment.revision)
+        keys = []
+        while change := there.controller.deployment.next_consumers(node):
+            consumers = map(node_pb2.Consumer.FromString, change.consumers)
+            keys += [[key.digest.hex() for key in consumer.keys] for consumer in consumers]
+            keys += [["gone"] for _ in change.removed]
+        return keys
+
+    await sent()
+    metadata = {"name": "acme"}
+    document = {"apiVersion": "gatewright.dev/v1", "kind": "Consumer", "metadata": metadata, "spec": {}}
+    await here.kinds["Consumer"].put(document)
+    assert await sent() == [[]]
+    text, key = await here.kinds.consumer_keys.create("acme", "ci", "", ANY_TERMS)
+    assert key.digest == hashlib.sha256(text.encode()).hexdigest()
+    assert await sent() == [[key.digest]]
+    assert here.controller.deployment.consumers.get("acme") == there.controller.deployment.consumers.get("acme")
+    await there.kinds.consumer_keys.delete("acme", "ci", ANY_TERMS)
+    assert await sent() == [[]]
+    await here.until(lambda: not (found := here.controller.deployment.consumers.get("acme")) or not found.keys)
+    await here.kinds["Consumer"].delete("acme")
+    assert await sent() == [["gone"]]
 
 
 async def test_a_context_that_passes_on_stays_until_its_successor_is_there(

@@ -37,7 +37,7 @@ A token that is bound to some APIs has of these only the rights that concern one
 
 ## Operations
 
-`bound` is a publisher that is bound to one team's APIs and Secrets: with its own, and with one of another team.
+`bound` is a publisher that is bound to one team's resources: with its own, and with one of another team.
 A list has its own alone.
 
 {operations}
@@ -60,9 +60,20 @@ def secret_of(name: str) -> JsonObject:
     return {"apiVersion": "gatewright.dev/v1", "kind": "Secret", "metadata": metadata, "spec": {"values": values}}
 
 
+def consumer_of(name: str) -> JsonObject:
+    metadata = {"name": name, "labels": {"team": name}}
+    return {"apiVersion": "gatewright.dev/v1", "kind": "Consumer", "metadata": metadata, "spec": {}}
+
+
+def plan_of(name: str) -> JsonObject:
+    metadata = {"name": name, "labels": {"team": name}}
+    limits = [{"requests": 1, "per": "1s"}]
+    return {"apiVersion": "gatewright.dev/v1", "kind": "Plan", "metadata": metadata, "spec": {"limits": limits}}
+
+
 def request_of(row: Row, orders: JsonObject, team: str) -> tuple[str, dict[str, str], JsonObject | None]:
     """Path, query and body of a request that concerns this team's API, if the row concerns one."""
-    name = team if row.path.startswith(("/v1/apis", "/v1/secrets")) else "none"
+    name = team if row.path.startswith(("/v1/apis", "/v1/secrets", "/v1/consumers", "/v1/plans")) else "none"
     path = re.sub(r"\{.*?\}", name, row.path.replace("{revision}", "0"))
     changed = api_of(orders, team)
     changed["spec"]["context"] = f"/{team}-too"
@@ -73,6 +84,11 @@ def request_of(row: Row, orders: JsonObject, team: str) -> tuple[str, dict[str, 
         "rollBackApi": {"revision": 0},
         "putSecret": secret_of(team),
         "rollBackSecret": {"revision": 0},
+        "putConsumer": consumer_of(team),
+        "rollBackConsumer": {"revision": 0},
+        "createConsumerKey": {"name": "another"},
+        "putPlan": plan_of(team),
+        "rollBackPlan": {"revision": 0},
         "plan": sources,
         "apply": sources,
         "createRecording": {"filter": {"api": team}, "seconds": 1},
@@ -90,6 +106,8 @@ async def outcomes(client: httpx.AsyncClient, tokens: dict[str, str], orders: Js
             await client.delete(f"/v1/apis/new-{name}")
             await client.post("/v1/apis", json=api_of(orders, name))
             await client.put(f"/v1/secrets/{name}", json=secret_of(name))
+            await client.put(f"/v1/plans/{name}", json=plan_of(name))
+            await client.put(f"/v1/consumers/{name}", json=consumer_of(name))
         path, query, body = request_of(row, orders, MINE if caller == OWN else THEIRS)
         answer = await client.request(row.method, path, params=query, headers={"authorization": token}, json=body)
         found[caller] = str(answer.status_code) if answer.status_code in (401, 403) else "yes"

@@ -10,6 +10,8 @@ Right = Literal[
     "apis:write",
     "audit:read",
     "caller:read",
+    "consumers:read",
+    "consumers:write",
     "exchanges:read",
     "gateway:write",
     "logs:write",
@@ -26,8 +28,8 @@ Right = Literal[
 ]
 """What a client has to be allowed to do. `exchanges:read`: what clients and upstreams have sent. `nodes:inspect`: what
 nodes report of themselves, of all APIs. `nodes:write`: to drain them. `secrets:read`: their names and keys, for no
-client gets a value. `secret-keys:write`: to encrypt all of them by another key. `nodes:connect`: to be a node, which is
-sent all APIs with their secrets."""
+client gets a value. `consumers:write`: also to make keys. `secret-keys:write`: to encrypt all of them by another key.
+`nodes:connect`: to be a node, which is sent all APIs with their secrets."""
 Role = Literal["admin", "publisher", "viewer", "node"]
 ROLES: tuple[Role, ...] = get_args(Role)
 PersonRole = Literal["admin", "publisher", "viewer"]
@@ -38,6 +40,8 @@ BOUND: frozenset[Right] = frozenset(
         "apis:read",
         "apis:write",
         "caller:read",
+        "consumers:read",
+        "consumers:write",
         "exchanges:read",
         "nodes:connect",
         "nodes:read",
@@ -48,10 +52,12 @@ BOUND: frozenset[Right] = frozenset(
 )
 """Rights of a grant that is bound to some APIs or nodes: those that concern one of them, or none."""
 
-_VIEWER: frozenset[Right] = frozenset(("apis:read", "caller:read", "nodes:read", "nodes:inspect", "secrets:read"))
+_VIEWER: frozenset[Right] = frozenset(
+    ("apis:read", "caller:read", "consumers:read", "nodes:read", "nodes:inspect", "secrets:read")
+)
 RIGHTS: Mapping[Role, frozenset[Right]] = {
     "admin": frozenset(get_args(Right)),
-    "publisher": _VIEWER | {"apis:write", "exchanges:read", "requests:send", "secrets:write"},
+    "publisher": _VIEWER | {"apis:write", "consumers:write", "exchanges:read", "requests:send", "secrets:write"},
     "viewer": _VIEWER,
     "node": frozenset(("caller:read", "nodes:connect")),
 }

@@ -9,22 +9,35 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from gatewright_controller.apis.controller import Controller
+from gatewright_controller.kinds.consumer_keys import ConsumerKeys
+from gatewright_controller.kinds.consumer_kind import ConsumerKind, PlanKind
 from gatewright_controller.kinds.keyring import Keyring
 from gatewright_controller.kinds.kind import Kind
 from gatewright_controller.kinds.resources import Resources
 from gatewright_controller.kinds.secret_kind import SecretKind
 
-__all__ = ["KINDS", "Keyring", "Kind", "Kinds", "Resources", "SecretKind", "open_kinds"]
+__all__ = [
+    "KINDS",
+    "ConsumerKeys",
+    "ConsumerKind",
+    "Keyring",
+    "Kind",
+    "Kinds",
+    "PlanKind",
+    "Resources",
+    "SecretKind",
+    "open_kinds",
+]
 
-KINDS: tuple[type[Kind], ...] = (SecretKind,)
+KINDS: tuple[type[Kind], ...] = (SecretKind, PlanKind, ConsumerKind)
 """All there are, in the order in which they take effect."""
 
 
 class Kinds:
     """The resources of all kinds, by the name of the kind."""
 
-    def __init__(self, secrets: SecretKind, others: Mapping[str, Resources]) -> None:
-        self.secrets, self._resources = secrets, others
+    def __init__(self, secrets: SecretKind, consumer_keys: ConsumerKeys, others: Mapping[str, Resources]) -> None:
+        self.secrets, self.consumer_keys, self._resources = secrets, consumer_keys, others
 
     def __getitem__(self, kind: str) -> Resources:
         return self._resources[kind]
@@ -49,5 +62,8 @@ class Kinds:
 def open_kinds(controller: Controller, keyring: Keyring) -> Kinds:
     """Those of a controller. keyring: for values that are kept encrypted."""
     secrets = SecretKind(keyring, controller.deployment)
-    kinds: tuple[Kind, ...] = (secrets,)
-    return Kinds(secrets, {kind.name: Resources(kind, controller) for kind in kinds})
+    consumers = ConsumerKind(controller.deployment, controller.store)
+    kinds: tuple[Kind, ...] = (secrets, PlanKind(controller.deployment), consumers)
+    return Kinds(
+        secrets, ConsumerKeys(consumers, controller), {kind.name: Resources(kind, controller) for kind in kinds}
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import msgspec
@@ -85,6 +85,12 @@ class Kind(ABC):
         del name, after, apis
         yield from ()
 
+    def refused(self, changes: Mapping[str, Mapping[str, JsonObject | None]]) -> Iterator[Mistake]:
+        """What keeps documents from being written together, beside what is stored. changes: by kind and name, all that
+        the write changes; None: it goes."""
+        del changes
+        yield from ()
+
     def users(self, name: str) -> str:
         """A text that the JSON of each API has that may name the resource; "" where none does."""
         del name
@@ -94,6 +100,17 @@ class Kind(ABC):
     def adopted(self) -> Collection[str]:
         """Names of those that nodes have heard of."""
         return ()
+
+    def load_all(self, stored: Iterable[StoredResource], revision: int) -> None:
+        """All that is stored, at a start. revision: of the store."""
+        for resource in stored:
+            self.adopt(resource, revision)
+
+    def reread(self, name: str) -> Callable[[StoredResource, int], None]:
+        """What is to be called, as `adopt`, for what another controller may have written; this may be called in any
+        thread."""
+        del name
+        return self.adopt
 
     def adopt(self, stored: StoredResource, revision: int) -> None:
         """It is stored; nodes hear of it. revision: of the store."""

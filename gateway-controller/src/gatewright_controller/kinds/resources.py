@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -54,12 +54,15 @@ class Resources:
     def load(self) -> None:
         """Hands what is stored to the nodes."""
         revision = self._store.revision
-        for stored in self._store.resources(self.kind.name):
-            self.kind.adopt(stored, revision)
+        self.kind.load_all(self._store.resources(self.kind.name), revision)
 
     async def read_again(self, name: str, revision: int) -> None:
         """What another controller has written of this name is handed to the nodes."""
-        self.adopt(name, await asyncio.to_thread(self._store.resource, self.kind.name, name), revision)
+        adopt = await asyncio.to_thread(self.kind.reread, name)
+        if stored := await asyncio.to_thread(self._store.resource, self.kind.name, name):
+            adopt(stored, revision)
+        else:
+            self.kind.forget(name, revision)
 
     def adopt(self, name: str, stored: StoredResource | None, revision: int) -> None:
         """What is stored of this name from now on."""
@@ -71,6 +74,10 @@ class Resources:
     def list_stored(self) -> Sequence[StoredResource]:
         """As `list`, for any thread."""
         return self._store.resources(self.kind.name)
+
+    def find_stored(self, names: Collection[str]) -> Sequence[StoredResource]:
+        """Those of these names, as far as there are any; for any thread."""
+        return self._store.find_resources(self.kind.name, names)
 
     async def list(self) -> Sequence[StoredResource]:
         """All, by name."""
@@ -195,10 +202,11 @@ class Resources:
         return ResourceChange("changed" if diff else "unchanged", before.revision, diff)
 
     def _refuse_unfit(self, name: str, after: JsonObject | None) -> None:
-        """Raises `Invalid` where an API could not go on."""
+        """Raises `Invalid` where an API could not go on, or beside what is stored."""
         text = self.kind.users(name)
         apis = [stored.api for stored in self._store.list(containing=text)] if text else []
-        if mistakes := list(self.kind.unfit(name, after, apis)):
+        changes = {self.kind.name: {name: after}}
+        if mistakes := [*self.kind.unfit(name, after, apis), *self.kind.refused(changes)]:
             raise Invalid(mistakes)
 
     async def _delete(self, name: str, terms: Terms) -> None:

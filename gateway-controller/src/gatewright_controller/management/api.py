@@ -25,6 +25,7 @@ from gatewright_controller.management.audit_api import AuditEndpoints
 from gatewright_controller.management.auditing import Audited
 from gatewright_controller.management.bodies import Bodies
 from gatewright_controller.management.callers import permitted
+from gatewright_controller.management.consumer_keys_api import ConsumerKeyEndpoints
 from gatewright_controller.management.exchange_api import ExchangeEndpoints, ExchangeTimes
 from gatewright_controller.management.folder_api import FolderEndpoints
 from gatewright_controller.management.gateway_api import GatewayEndpoints
@@ -100,6 +101,7 @@ def create_app(
         ExchangeEndpoints(watching, controller, limits.exchanges),
         RequestEndpoints(controller, gateways, watching, limits.requests),
         *(part.endpoints(kinds[name], bodies) for name, part in resources_api.PARTS.items()),
+        ConsumerKeyEndpoints(kinds.consumer_keys, bodies.json_object),
         SecretKeyEndpoints(controller.store, kinds.secrets),
         TokenEndpoints(controller.store, bodies.json_object),
         LoginEndpoints(people, bodies.json_object),

@@ -27,7 +27,9 @@ from gatewright_controller.store import (
     API,
     GATEWAY,
     ApiExistsError,
+    ConsumerKeyExistsError,
     NoSuchApiError,
+    NoSuchConsumerKeyError,
     NoSuchResourceError,
     NoSuchRevisionError,
     NoSuchTokenError,
@@ -177,6 +179,17 @@ def _on_no_token(_: Request, error: Exception) -> Response:
     return problem_response(404, f"there is no token {error}; GET /v1/tokens lists them")
 
 
+def _on_consumer_key_exists(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ConsumerKeyExistsError)
+    cure = "delete it first, or name this one differently" if error.name else "delete one of them first"
+    return problem_response(409, f"the consumer {error}; {cure}")
+
+
+def _on_no_consumer_key(_: Request, error: Exception) -> Response:
+    assert isinstance(error, NoSuchConsumerKeyError)
+    return problem_response(404, f"the consumer {error}; GET /v1/consumers/{error.consumer}/keys lists them")
+
+
 def on_storage(request: Request, error: Exception) -> Response:
     """The database does not do now what is asked of it."""
     assert isinstance(error, StorageError)
@@ -233,6 +246,8 @@ HANDLERS = {
     GatewayOfFileError: _on_gateway_of_file,
     NoGatewayError: _on_no_gateway,
     NotPermittedError: _on_not_permitted,
+    ConsumerKeyExistsError: _on_consumer_key_exists,
+    NoSuchConsumerKeyError: _on_no_consumer_key,
     TokenExistsError: _on_token_exists,
     NoSuchTokenError: _on_no_token,
     StorageError: on_storage,

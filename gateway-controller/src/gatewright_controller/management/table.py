@@ -16,6 +16,7 @@ from gatewright_controller.local.metrics import ROUTE
 from gatewright_controller.management import (
     apis_api,
     audit_api,
+    consumer_keys_api,
     exchange_api,
     folder_api,
     gateway_api,
@@ -44,6 +45,7 @@ PARTS = (
     gateway_api.PART,
     revision_api.PART,
     *resources_api.PARTS.values(),
+    consumer_keys_api.PART,
     secret_keys_api.PART,
     node_api.PART,
     exchange_api.PART,

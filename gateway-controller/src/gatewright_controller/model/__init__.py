@@ -12,6 +12,7 @@ from gatewright_controller.model.api import (
     to_document,
 )
 from gatewright_controller.model.common import ResourceName, Strict, Timeout, milliseconds
+from gatewright_controller.model.consumer import Consumer, ConsumerPlan
 from gatewright_controller.model.gateway import (
     LINE_BEGINS,
     AccessLogging,
@@ -86,6 +87,8 @@ __all__ = [
     "CircuitBreaker",
     "ClientCertificates",
     "Compression",
+    "Consumer",
+    "ConsumerPlan",
     "Destination",
     "Dns",
     "Ejection",

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from gatewright_controller._gen import node_pb2
+from gatewright_controller.nodes.consumer_index import ConsumerIndex
 from gatewright_controller.nodes.node import (
     UNAPPLIED_STATES,
     ApiStatus,
@@ -54,6 +55,7 @@ class Deployment:
         """By API, the nodes that it is not for any more, until it runs on those that it is for now."""
         self._gateway: node_pb2.Gateway | None = None
         self.secrets = SecretValues()
+        self.consumers = ConsumerIndex()
         self._changed = asyncio.Event()
         self._stopping = False
 
@@ -106,17 +108,37 @@ class Deployment:
     def set_gateway(self, gateway: node_pb2.Gateway | None, revision: int) -> None:
         """What nodes are to listen on; None: what each has."""
         self._gateway = gateway
-        self._advance_revision(revision)
+        self.advance(revision)
 
     def set_secret(self, values: node_pb2.SecretValues, revision: int) -> None:
         """Nodes whose APIs name the Secret get these values of it."""
         self.secrets.put(values)
-        self._advance_revision(revision)
+        self.advance(revision)
 
     def remove_secret(self, name: str, revision: int) -> None:
         """There is no such Secret any more."""
         self.secrets.drop(name)
-        self._advance_revision(revision)
+        self.advance(revision)
+
+    def set_consumer(self, consumer: node_pb2.Consumer, revision: int) -> None:
+        """Nodes get it in the place of the one of this name."""
+        self.consumers.put(consumer)
+        self._changed_consumer(consumer.name, revision)
+
+    def remove_consumer(self, name: str, revision: int) -> None:
+        """There is no such consumer any more."""
+        self.consumers.drop(name)
+        self._changed_consumer(name, revision)
+
+    def set_plan(self, plan: node_pb2.Plan, revision: int) -> None:
+        """Nodes get it in the place of the one of this name."""
+        self.consumers.put_plan(plan)
+        self.advance(revision)
+
+    def remove_plan(self, name: str, revision: int) -> None:
+        """There is no such plan any more."""
+        self.consumers.drop_plan(name)
+        self.advance(revision)
 
     def gateway_status(self) -> ApiStatus:
         """What the nodes together make of the Gateway: the worst state of any of them."""
@@ -239,6 +261,8 @@ class Deployment:
     def connect(self, hello: node_pb2.Hello) -> Node:
         """A node's newest stream counts: an older one of the same id ends."""
         node = Node.of(hello)
+        if hello.HasField("consumers"):
+            node.consumers = self.consumers.lacking(hello.consumers)
         if old := self.nodes.get(node.id):
             old.connected = False
         self.nodes[node.id] = node
@@ -287,6 +311,10 @@ class Deployment:
     def is_current(self, node: Node) -> bool:
         """Whether the node is still served on this stream."""
         return node.connected and not self._stopping
+
+    def next_consumers(self, node: Node) -> node_pb2.ConsumerChange | None:
+        """What the node lacks of consumers, as far as one message holds it; from then on it counts as sent."""
+        return self.consumers.next_change(node.consumers) if node.consumers else None
 
     def next_update(self, node: Node) -> node_pb2.Update:
         """What the node lacks, as far as one message holds it; from then on it counts as sent. May be empty."""
@@ -452,9 +480,16 @@ class Deployment:
     def _changed_api(self, api: str, revision: int) -> None:
         for node in self.nodes.values():
             node.to_look_at.add(api)
-        self._advance_revision(revision)
+        self.advance(revision)
 
-    def _advance_revision(self, revision: int) -> None:
+    def _changed_consumer(self, name: str, revision: int) -> None:
+        for node in self.nodes.values():
+            if node.consumers:
+                node.consumers.names[name] = None
+        self.advance(revision)
+
+    def advance(self, revision: int) -> None:
+        """The store's newest write is this one, or a newer one."""
         self.revision = max(self.revision, revision)
         self._notify()
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from gatewright_controller._gen import node_pb2
+from gatewright_controller.nodes.consumer_index import Lacking
 from gatewright_controller.resource.node_labels import has_labels
 from gatewright_controller.translate import Bundle
 
@@ -94,6 +95,8 @@ class Node:
     orders: list[node_pb2.Drain] = field(default_factory=list)
     """What it is still to be sent."""
     connected: bool = True
+    consumers: Lacking | None = None
+    """What it is still to be sent of consumers; None: it takes none."""
     secrets_sent: dict[str, str] = field(default_factory=dict)
     """Secret → version; at first what the node says it has."""
 

@@ -92,16 +92,21 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
             log.info("node disconnected", extra={"node": node.id})
 
     async def _messages(self, node: Node) -> AsyncIterator[node_pb2.ControllerMessage]:
+        while change := self._deployment.next_consumers(node):  # before the APIs whose policies look for them
+            yield _consumers_of(node, change)
         yield _message_of(node, self._deployment.next_update(node))
         while self._deployment.is_current(node):
             orders = self._deployment.take_orders(node)
             for order in orders:
                 log.info("node is to drain" if order.drained else "node is to serve again", extra={"node": node.id})
                 yield node_pb2.ControllerMessage(drain=order)
+            change = self._deployment.next_consumers(node)
+            if change:
+                yield _consumers_of(node, change)
             update = self._deployment.next_update(node)
             if update.bundles or update.removed_apis or update.secrets or update.HasField("gateway"):
                 yield _message_of(node, update)
-            elif not orders:
+            elif not orders and not change:
                 await self._deployment.wait_for_change()
 
     async def _read_messages(self, context: Context, node: Node, messages: AsyncIterator[node_pb2.NodeMessage]) -> None:
@@ -207,6 +212,12 @@ async def _hello(
 def _message_of(node: Node, update: node_pb2.Update) -> node_pb2.ControllerMessage:
     log.info("update sent", extra=_update_fields(node, update))
     return node_pb2.ControllerMessage(update=update)
+
+
+def _consumers_of(node: Node, change: node_pb2.ConsumerChange) -> node_pb2.ControllerMessage:
+    counts = {"shards": len(change.shards), "consumers": len(change.consumers), "removed": len(change.removed)}
+    log.info("consumers sent", extra={"node": node.id, **counts, "bytes": change.ByteSize()})
+    return node_pb2.ControllerMessage(consumers=change)
 
 
 def _update_fields(node: Node, update: node_pb2.Update) -> dict[str, object]:

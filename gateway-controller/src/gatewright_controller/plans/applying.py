@@ -267,6 +267,10 @@ class Plans:
             if step.stored
             for mistake in self._kinds[step.kind].kind.unfit(step.name, step.kept, apis)
         ]
+        changes: dict[str, dict[str, JsonObject | None]] = {}
+        for step in plan.changing:
+            changes.setdefault(step.kind, {})[step.name] = step.kept
+        mistakes += (mistake for kind in changes for mistake in self._kinds[kind].kind.refused(changes))
         if mistakes:
             raise Invalid(mistakes)
 

@@ -66,8 +66,9 @@ def plan_resources(
     foreign: list[StoredResource] = []
     mistakes = []
     for resources in kinds:
-        stored = {resource.name: resource for resource in resources.list_stored()}
         names = {name for kind, name in wanted if kind == resources.kind.name}
+        found = resources.list_stored() if intent.prune else resources.find_stored(names)
+        stored = {resource.name: resource for resource in found}
         for name in sorted(names):
             source, document = wanted[resources.kind.name, name]
             for side in (document, stored[name].document if name in stored else None):

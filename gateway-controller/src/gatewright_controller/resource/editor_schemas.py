@@ -8,7 +8,7 @@ from gatewright_documents.definition_schema import definition_schema
 from gatewright_documents.editor_schema import editor_schema
 from gatewright_documents.values import JsonObject, JsonValue
 
-from gatewright_controller.model import Api, Gateway, Secret
+from gatewright_controller.model import Api, Consumer, ConsumerPlan, Gateway, Secret
 from gatewright_controller.resource.definitions import Definition, Definitions
 from gatewright_controller.resource.exchange_filter import ExchangeFilter
 
@@ -39,6 +39,16 @@ def secret_schema() -> JsonObject:
     return editor_schema(Secret, "Gatewright Secret")
 
 
+def consumer_schema() -> JsonObject:
+    """A Consumer: a client of APIs."""
+    return editor_schema(Consumer, "Gatewright Consumer")
+
+
+def plan_schema() -> JsonObject:
+    """A Plan: what consumers may use."""
+    return editor_schema(ConsumerPlan, "Gatewright Plan")
+
+
 def exchange_filter_schema() -> JsonObject:
     """Which exchanges are recorded, or shown, by the management API."""
     return editor_schema(ExchangeFilter, "Filter of exchanges")
@@ -46,8 +56,10 @@ def exchange_filter_schema() -> JsonObject:
 
 SCHEMAS: dict[str, Callable[[], JsonObject]] = {
     "api": api_schema,
+    "consumer": consumer_schema,
     "exchange-filter": exchange_filter_schema,
     "gateway": gateway_schema,
+    "plan": plan_schema,
     "policy-definition": definition_schema,
     "secret": secret_schema,
 }

@@ -2,13 +2,16 @@
 
 from gatewright_controller.store.audit_rows import AuditEntry, AuditFilter
 from gatewright_controller.store.authors import ANY_TERMS, NO_OWNER, UNKNOWN, Author, ExpectedRevisions, Terms
+from gatewright_controller.store.consumer_keys import ConsumerKey
 from gatewright_controller.store.contract import Store
 from gatewright_controller.store.databases import open_store
 from gatewright_controller.store.errors import (
     ApiExistsError,
+    ConsumerKeyExistsError,
     ContextTakenError,
     NoDatabaseError,
     NoSuchApiError,
+    NoSuchConsumerKeyError,
     NoSuchResourceError,
     NoSuchRevisionError,
     NoSuchTokenError,
@@ -22,7 +25,10 @@ from gatewright_controller.store.errors import (
 from gatewright_controller.store.pruning import Pruned, Retention
 from gatewright_controller.store.resources import (
     API,
+    CONSUMER,
+    CONSUMER_KEY,
     GATEWAY,
+    PLAN,
     SECRET,
     THE_GATEWAY,
     TOKEN,
@@ -44,8 +50,11 @@ from gatewright_controller.store.resources import (
 __all__ = [
     "ANY_TERMS",
     "API",
+    "CONSUMER",
+    "CONSUMER_KEY",
     "GATEWAY",
     "NO_OWNER",
+    "PLAN",
     "SECRET",
     "THE_GATEWAY",
     "TOKEN",
@@ -56,11 +65,14 @@ __all__ = [
     "Author",
     "Batch",
     "Changes",
+    "ConsumerKey",
+    "ConsumerKeyExistsError",
     "ContextTakenError",
     "Entry",
     "ExpectedRevisions",
     "NoDatabaseError",
     "NoSuchApiError",
+    "NoSuchConsumerKeyError",
     "NoSuchResourceError",
     "NoSuchRevisionError",
     "NoSuchTokenError",

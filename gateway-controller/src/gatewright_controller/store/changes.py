@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, select
 
-from gatewright_controller.store.resources import API, GATEWAY, Changes
+from gatewright_controller.store.consumer_keys import changed_since
+from gatewright_controller.store.resources import API, CONSUMER, GATEWAY, Changes
 from gatewright_controller.store.tables import history, revision
 from gatewright_controller.store.transaction import read_apis
 
@@ -15,6 +16,7 @@ def changes_since(connection: Connection, since: int) -> Changes:
     newest: int = connection.execute(select(revision.c.value)).scalar_one()
     keys = connection.execute(select(history.c.kind, history.c.name).where(history.c.revision > since).distinct())
     written = {(kind, name) for kind, name in keys}
+    written |= {(CONSUMER, name) for name in changed_since(connection, since)}
     names = sorted(name for kind, name in written if kind == API)
     found = read_apis(connection, names)
     gone = [name for name in names if name not in found]

@@ -13,6 +13,7 @@ from gatewright_controller.resource.claims import Claim
 from gatewright_controller.resource.versions import Versions
 from gatewright_controller.store.audit_rows import AuditEntry, AuditFilter
 from gatewright_controller.store.authors import ANY_TERMS, Author, Terms
+from gatewright_controller.store.consumer_keys import ConsumerKey
 from gatewright_controller.store.pruning import Pruned, Retention
 from gatewright_controller.store.resources import (
     Batch,
@@ -108,6 +109,9 @@ class Store(Protocol):
     def resources(self, kind: str) -> Sequence[StoredResource]:
         """All of the kind, by name."""
 
+    def find_resources(self, kind: str, names: Iterable[str]) -> Sequence[StoredResource]:
+        """Those of these names, as far as there are any, by name."""
+
     def put_resource(
         self, kind: str, document: JsonObject, terms: Terms = ANY_TERMS, past: PastResource | None = None
     ) -> StoredResource:
@@ -139,6 +143,15 @@ class Store(Protocol):
 
     def token_of(self, digest: str) -> Token | None:
         """The token whose text has this digest, if there is one."""
+
+    def consumer_keys(self, consumer: str | None = None) -> Sequence[ConsumerKey]:
+        """Keys by consumer and name. consumer: of this one alone."""
+
+    def create_consumer_key(self, key: ConsumerKey, terms: Terms = ANY_TERMS) -> int:
+        """The revision of this write. Raises `NoSuchResourceError`, `NotPermittedError`, `ConsumerKeyExistsError`."""
+
+    def delete_consumer_key(self, consumer: str, name: str, terms: Terms = ANY_TERMS) -> int:
+        """As `create_consumer_key`. Raises `NoSuchConsumerKeyError`."""
 
     def audit(self, asked: AuditFilter, limit: int) -> Sequence[AuditEntry]:
         """Entries of the audit log, the newest first."""

@@ -36,6 +36,22 @@ class NoSuchTokenError(LookupError):
     """There is no token of this name."""
 
 
+class ConsumerKeyExistsError(Exception):
+    """The consumer has a key of this name already; name "": it has as many keys as it may have."""
+
+    def __init__(self, consumer: str, name: str) -> None:
+        self.consumer, self.name = consumer, name
+        super().__init__(f"{consumer} has a key {name}" if name else f"{consumer} has as many keys as it may have")
+
+
+class NoSuchConsumerKeyError(LookupError):
+    """The consumer has no key of this name."""
+
+    def __init__(self, consumer: str, name: str) -> None:
+        self.consumer, self.name = consumer, name
+        super().__init__(f"{consumer} has no key {name}")
+
+
 class OtherRevisionError(Exception):
     """The resource has another revision than a write was made for; updated_at: when it got that one. 0 and "": it is
     not there."""

@@ -41,12 +41,22 @@ def _add_tokens_and_audit(operations: Operations) -> None:
     operations.create_index("history_in_order", "history", ["revision"])
 
 
+def _add_consumer_keys(operations: Operations) -> None:
+    tables.metadata.create_all(operations.get_bind(), [tables.consumer_keys, tables.consumer_key_changes])
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(
         7,
         readable_from=6,
         change="tokens, and an audit log",
         upgrade=_add_tokens_and_audit,
+    ),
+    Migration(
+        8,
+        readable_from=6,
+        change="keys of consumers",
+        upgrade=_add_consumer_keys,
     ),
 )
 """In the order of their versions, without a gap."""

@@ -17,6 +17,7 @@ from gatewright_controller.store.authors import NO_OWNER, Author, Terms
 from gatewright_controller.store.errors import OtherOwnerError, OtherRevisionError
 
 API, GATEWAY, TOKEN, SECRET = "Api", "Gateway", "Token", "Secret"
+CONSUMER, PLAN, CONSUMER_KEY = "Consumer", "Plan", "ConsumerKey"
 """Kinds of resources."""
 THE_GATEWAY = "gateway"
 """The name by which the one Gateway is kept."""

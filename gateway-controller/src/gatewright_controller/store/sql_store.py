@@ -19,6 +19,7 @@ from gatewright_controller.store.audit_rows import AuditEntry, AuditFilter, inse
 from gatewright_controller.store.authors import ANY_TERMS, NO_OWNER, Author, Terms
 from gatewright_controller.store.batches import write_batch
 from gatewright_controller.store.changes import changes_since
+from gatewright_controller.store.consumer_keys import ConsumerKey, delete_key, insert_key, read_keys
 from gatewright_controller.store.database_obstacles import is_full, reason_of
 from gatewright_controller.store.database_state import DatabaseState, Obstacle
 from gatewright_controller.store.errors import ApiExistsError, NoSuchApiError, NoSuchResourceError, StorageError
@@ -26,6 +27,8 @@ from gatewright_controller.store.past import entries, newest_document, past_reso
 from gatewright_controller.store.pruning import START, Position, Pruned, PruningRound, Retention, find_excess
 from gatewright_controller.store.resources import (
     API,
+    CONSUMER,
+    CONSUMER_KEY,
     GATEWAY,
     THE_GATEWAY,
     TOKEN,
@@ -60,6 +63,7 @@ from gatewright_controller.store.transaction import (
     read_gateway,
     read_holders,
     read_resource,
+    read_resources,
 )
 from gatewright_controller.times import timestamp, utc_now
 
@@ -255,6 +259,10 @@ class SqlStore:
         with self._using() as connection:
             return [decode_resource(kind, row) for row in connection.execute(of_kind)]
 
+    def find_resources(self, kind: str, names: Iterable[str]) -> Sequence[StoredResource]:
+        with self._using() as connection:
+            return read_resources(connection, kind, names)
+
     def put_resource(
         self, kind: str, document: JsonObject, terms: Terms = ANY_TERMS, past: PastResource | None = None
     ) -> StoredResource:
@@ -307,6 +315,26 @@ class SqlStore:
     def token_of(self, digest: str) -> Token | None:
         with self._using() as connection:
             return token_of(connection, digest)
+
+    def consumer_keys(self, consumer: str | None = None) -> Sequence[ConsumerKey]:
+        if consumer is not None and "\0" in consumer:  # which PostgreSQL has in no text, and no name has
+            return []
+        with self._using() as connection:
+            return read_keys(connection, consumer)
+
+    def create_consumer_key(self, key: ConsumerKey, terms: Terms = ANY_TERMS) -> int:
+        with self._write(terms) as transaction:
+            _refuse_consumer(transaction, key.consumer)
+            insert_key(transaction.connection, key, transaction.revision)
+            transaction.audit("created", CONSUMER_KEY, f"{key.consumer}/{key.name}")
+            return transaction.revision
+
+    def delete_consumer_key(self, consumer: str, name: str, terms: Terms = ANY_TERMS) -> int:
+        with self._write(terms) as transaction:
+            _refuse_consumer(transaction, consumer)
+            delete_key(transaction.connection, consumer, name, transaction.revision)
+            transaction.audit("deleted", CONSUMER_KEY, f"{consumer}/{name}")
+            return transaction.revision
 
     def audit(self, asked: AuditFilter, limit: int) -> Sequence[AuditEntry]:
         with self._using() as connection:
@@ -372,6 +400,13 @@ class SqlStore:
             transaction.flush()
             if self._notify:
                 connection.exec_driver_sql(self._notify)
+
+
+def _refuse_consumer(transaction: Transaction, name: str) -> None:
+    """Raises `NoSuchResourceError`, `NotPermittedError`."""
+    if (stored := read_resource(transaction.connection, CONSUMER, name)) is None:
+        raise NoSuchResourceError(CONSUMER, name)
+    transaction.terms.permit.refuse_other_resources(CONSUMER, stored.document)
 
 
 def _changes(stored: StoredApi, api: Api, versions: Versions, terms: Terms) -> bool:

@@ -79,6 +79,29 @@ tokens = Table(
 )
 """`token`: all that is known of one, as JSON; `digest`: of its text."""
 
+consumer_keys = Table(
+    "consumer_keys",
+    metadata,
+    Column("consumer", BYTEWISE, nullable=False),
+    Column("name", BYTEWISE, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("created_at", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("expires_at", Text, nullable=False),
+    PrimaryKeyConstraint("consumer", "name", name="consumer_keys_key"),
+    UniqueConstraint("digest", name="consumer_keys_digest"),
+)
+"""Keys of consumers. `digest`: of a key's text."""
+
+consumer_key_changes = Table(
+    "consumer_key_changes",
+    metadata,
+    Column("consumer", BYTEWISE, primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+    Index("consumer_key_changes_in_order", "revision"),
+)
+"""The revision of the newest write of a consumer's keys, for controllers that follow another one."""
+
 audit = Table(
     "audit",
     metadata,

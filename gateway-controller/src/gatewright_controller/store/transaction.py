@@ -14,9 +14,11 @@ from gatewright_controller.resource.claims import Claim, claims_of
 from gatewright_controller.resource.versions import Versions
 from gatewright_controller.store.audit_rows import AuditEntry, insert_entries
 from gatewright_controller.store.authors import NO_OWNER, Author, Terms
+from gatewright_controller.store.consumer_keys import delete_keys
 from gatewright_controller.store.errors import ContextTakenError, NoSuchApiError
 from gatewright_controller.store.resources import (
     API,
+    CONSUMER,
     GATEWAY,
     THE_GATEWAY,
     Action,
@@ -108,6 +110,13 @@ def read_resource(connection: Connection, kind: str, name: str) -> StoredResourc
     """The resource of another kind, if there is one."""
     row = _read(connection, kind, name)
     return decode_resource(kind, row) if row else None
+
+
+def read_resources(connection: Connection, kind: str, names: Iterable[str]) -> list[StoredResource]:
+    """The resources of another kind of these names, as far as there are any, by name."""
+    of_kind = select(*RESOURCE).where(resources.c.kind == kind).order_by(resources.c.name)
+    some = (of_kind.where(resources.c.name.in_(portion)) for portion in _portions(names))
+    return [decode_resource(kind, row) for statement in some for row in connection.execute(statement)]
 
 
 def decode_resource(kind: str, row: Columns) -> StoredResource:
@@ -250,7 +259,9 @@ class Transaction:
         return StoredResource(kind, document, self.revision, old.created_at if old else self.now, self.now, owner)
 
     def delete_resource(self, old: StoredResource) -> None:
-        """The resource goes."""
+        """The resource goes, a consumer with its keys."""
+        if old.kind == CONSUMER:
+            delete_keys(self.connection, old.name)
         self._rows[DELETE].append({"of_kind": old.kind, "of_name": old.name})
         self.note(old.kind, old.name, "deleted", old.owner)
 

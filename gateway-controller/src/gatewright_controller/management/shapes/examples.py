@@ -27,16 +27,31 @@ SECRET: JsonObject = {
     "metadata": {"name": "payment", "labels": {"team": "payments"}},
     "spec": {"values": {"api-key": "********"}},
 }
+CONSUMER: JsonObject = {
+    "apiVersion": "gatewright.dev/v1",
+    "kind": "Consumer",
+    "metadata": {"name": "acme", "labels": {"team": "payments"}},
+    "spec": {"plan": "gold", "jwt": [{"issuer": "https://id.example", "subject": "acme"}]},
+}
+PLAN: JsonObject = {
+    "apiVersion": "gatewright.dev/v1",
+    "kind": "Plan",
+    "metadata": {"name": "gold"},
+    "spec": {"limits": [{"requests": 100, "per": "1s"}], "quotas": [{"requests": 1000000, "period": "month"}]},
+}
 SOURCE: JsonObject = {"file": "orders.yaml", "text": "apiVersion: gatewright.dev/v1\nkind: Api\n…\n"}
 EXAMPLES: dict[str, JsonObject] = {
     "Api": API,
+    "Consumer": CONSUMER,
     "Gateway": GATEWAY,
+    "ConsumerPlan": PLAN,
     "LogLevel": {"level": "debug"},
     "ResourceSet": {"sources": [SOURCE], "owner": "team-a", "prune": True},
     "Secret": SECRET,
     "ReviewedSet": {"sources": [SOURCE], "owner": "team-a", "prune": True, "digest": "2c26b46b68ff", "revision": 17},
     "Source": SOURCE,
     "SourceText": SOURCE,
+    "WantedConsumerKey": {"name": "ci", "days": 90},
     "WantedRecording": {"filter": {"api": "orders-v1", "errors": True}, "seconds": 60},
     "WantedRequest": {"path": "/orders/v1.0/7", "headers": [["accept", "application/json"]]},
 }

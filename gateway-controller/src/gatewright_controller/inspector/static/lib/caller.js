@@ -11,6 +11,8 @@ const PURPOSES = {
   "apis:read": "Reading APIs and policies",
   "apis:write": "Writing APIs",
   "audit:read": "Reading the audit log",
+  "consumers:read": "Seeing which consumers and plans there are",
+  "consumers:write": "Writing consumers and plans, and making keys",
   "exchanges:read": "Reading what clients and upstreams have sent",
   "gateway:write": "Writing what nodes listen on",
   "logs:write": "Changing log levels",
