@@ -61,7 +61,7 @@ func (p *policy) addAll(params parameters) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	if len(p.owners) == 0 {
+	if len(p.owners) == 0 && p.consumers == nil {
 		return errors.New("expected a key, got none: the lists contain none")
 	}
 	return nil

@@ -25,6 +25,7 @@ type parameters struct {
 	RequiredScopes []string         `json:"requiredScopes"`
 	OwnerHeader    string           `json:"ownerHeader"`
 	Realm          string           `json:"realm"`
+	Consumers      *consumers       `json:"consumers"`
 }
 
 type policy struct {
@@ -33,6 +34,7 @@ type policy struct {
 	ownerHeader string
 	required    []string
 	owners      map[[sha256.Size]byte]*owner
+	consumers   *consumers // nil: keys of consumers are refused
 	missing     *v1alpha.ImmediateResponse
 	wrong       *v1alpha.ImmediateResponse
 	forbidden   *v1alpha.ImmediateResponse
@@ -41,7 +43,7 @@ type policy struct {
 
 // GetPolicy builds an instance; its parameters are in policy-definition.yaml. Invalid keys, and keys that occur
 // twice, are errors, which quote no key.
-func GetPolicy(_ v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error) {
+func GetPolicy(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error) {
 	var parsed parameters
 	if err := params.Decode(&parsed); err != nil {
 		return nil, err
@@ -50,6 +52,7 @@ func GetPolicy(_ v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error
 		places:  places{header: strings.ToLower(parsed.Header), query: parsed.Query, cookie: parsed.Cookie},
 		forward: parsed.Forward, ownerHeader: strings.ToLower(parsed.OwnerHeader), required: parsed.RequiredScopes,
 		owners: map[[sha256.Size]byte]*owner{}, now: time.Now,
+		consumers: parsed.Consumers.of(metadata.Consumers),
 	}
 	if p.places == (places{}) {
 		return nil, fmt.Errorf("expected a place for the key, got none: name a header, a query parameter or a cookie")
@@ -73,7 +76,11 @@ func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1al
 	case count > 1 || len(key) > maxKeyLength: // upstream might read another key than this policy
 		return p.wrong, nil
 	}
-	owner := p.owners[sha256.Sum256([]byte(key))]
+	digest := sha256.Sum256([]byte(key))
+	owner := p.owners[digest]
+	if owner == nil {
+		owner = p.consumers.find(digest)
+	}
 	if owner == nil || owner.isExpired(p.now()) {
 		return p.wrong, nil
 	}

@@ -189,3 +189,66 @@ func TestOnlyTheKeyIsRemovedFromAnyRequest(t *testing.T) {
 		}
 	}
 }
+
+// known are consumers whose keys are their names.
+type known struct {
+	v1alpha.Consumers
+	consumers map[[sha256.Size]byte]*v1alpha.Consumer
+}
+
+func (k known) ByKey(digest [sha256.Size]byte) *v1alpha.Consumer { return k.consumers[digest] }
+
+func knownOf(consumers ...*v1alpha.Consumer) known {
+	k := known{consumers: map[[sha256.Size]byte]*v1alpha.Consumer{}}
+	for _, consumer := range consumers {
+		k.consumers[sha256.Sum256([]byte(consumer.Name))] = consumer
+	}
+	return k
+}
+
+func TestConsumersOfTheController(t *testing.T) {
+	consumers := knownOf(&v1alpha.Consumer{Name: "acme", Plan: "gold", Labels: map[string]string{"team": "a"}}, &v1alpha.Consumer{Name: "beta"})
+	for params, want := range map[string][3]int{ // of acme's key, beta's, and one that is in the parameters
+		`{"consumers":true}`:                           {0, 0, 401},
+		`{"consumers":{"labels":{"team":"a"}}}`:        {0, 401, 401},
+		`{"consumers":{"labels":{"team":"b"}}}`:        {401, 401, 401},
+		`{"consumers":true,` + keys + `}`:              {0, 0, 0},
+		`{"consumers":false,` + keys + `}`:             {401, 401, 0},
+		`{"consumers":true,"requiredScopes":["read"]}`: {403, 403, 401},
+		`{` + keys + `}`:                               {401, 401, 0},
+	} {
+		made, err := apikeyauth.GetPolicy(v1alpha.Metadata{Consumers: consumers}, v1alpha.Params(params[:len(params)-1]+`,"header":"x-api-key"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, key := range []string{"acme", "beta", partner} {
+			action, metadata := ask(t, made, "", header("x-api-key", key))
+			if status(action) != want[i] {
+				t.Errorf("%s: expected %d for %s, got %d", params, want[i], key, status(action))
+			}
+			identity, _ := v1alpha.IdentityOf(metadata)
+			if key == "acme" && want[i] == 0 && (identity.Subject != "acme" || identity.Consumer != "acme" || identity.Plan != "gold" || identity.Method != "api-key") {
+				t.Errorf("%s: expected the identity of acme, got %+v", params, identity)
+			}
+		}
+	}
+}
+
+func TestAChangeOfAConsumerCountsWithTheNextRequest(t *testing.T) {
+	consumers := knownOf()
+	made, err := apikeyauth.GetPolicy(v1alpha.Metadata{Consumers: consumers}, v1alpha.Params(`{"consumers":true,"header":"x-api-key"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	acme := &v1alpha.Consumer{Name: "acme"}
+	for _, want := range []int{401, 0, 401} {
+		if action, _ := ask(t, made, "", header("x-api-key", "acme")); status(action) != want {
+			t.Errorf("expected %d, got %d", want, status(action))
+		}
+		if want == 401 {
+			consumers.consumers[sha256.Sum256([]byte("acme"))] = acme
+		} else {
+			delete(consumers.consumers, sha256.Sum256([]byte("acme")))
+		}
+	}
+}
