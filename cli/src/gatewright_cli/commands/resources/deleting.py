@@ -12,7 +12,7 @@ from gatewright_cli.clients.controller_refusals import NoAnswerError, RefusedErr
 from gatewright_cli.clients.resources import LONGEST_WAIT, Resources
 from gatewright_cli.commands.controller_address import controller_address
 from gatewright_cli.commands.options import NamedController
-from gatewright_cli.commands.resources.kinds import Kind, names_of
+from gatewright_cli.commands.resources.kinds import SERVED_KINDS, Kind, names_of
 from gatewright_cli.mistakes import ExitStatus, worst
 
 
@@ -49,8 +49,9 @@ async def _delete_all(source: Resources, deletion: Deletion, names: tuple[str, .
 async def _delete(source: Resources, deletion: Deletion, name: str) -> ExitStatus:
     headers = {} if deletion.revision is None else {"if-match": f'"{deletion.revision}"'}
     terms = {"reason": deletion.reason} if deletion.reason else {}
+    wait = min(deletion.wait, LONGEST_WAIT) if deletion.kind in SERVED_KINDS else 0.0
     try:
-        reason = await source.delete(deletion.kind.path_of(name), min(deletion.wait, LONGEST_WAIT), headers, terms)
+        reason = await source.delete(deletion.kind.path_of(name), wait, headers, terms)
     except RefusedError as error:
         click.echo(f"error: {error}", err=True)
         return error.status

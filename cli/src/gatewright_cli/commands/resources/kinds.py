@@ -104,6 +104,11 @@ def _drain_state(node: Resource) -> str:
     return drain_text({"state": node.get("drain", {}).get("state", "unsupported")})
 
 
+def _part(plan: Resource, name: str) -> list[Resource]:
+    part: list[Resource] = plan["spec"].get(name, [])
+    return part
+
+
 def _policy_name(policy: Resource) -> str:
     return f"{policy['name']}:{policy['version']}"
 
@@ -222,7 +227,47 @@ SECRET = Kind(
     filters=("label", "owner"),
     is_written=True,
 )
-KINDS = (API, FILE, GATEWAY, SECRET, NODE, POLICY)
+CONSUMER = Kind(
+    "consumer",
+    "consumers",
+    "/v1/consumers",
+    (
+        Column("NAME", _api_name),
+        Column("PLAN", lambda consumer: consumer.get("spec", {}).get("plan", "")),
+        Column("LABELS", _labels, wide=True),
+        Column("OWNER", _status("owner"), wide=True),
+        Column("REVISION", _status("revision"), wide=True),
+        Column("UPDATED", _status("updatedAt")),
+        Column("KEYS", _status("keys")),
+    ),
+    _api_name,
+    document=_written,
+    filters=("label", "owner"),
+    is_written=True,
+)
+PLAN = Kind(
+    "plan",
+    "plans",
+    "/v1/plans",
+    (
+        Column("NAME", _api_name),
+        Column(
+            "LIMITS", lambda plan: ",".join(f"{limit['requests']}/{limit['per']}" for limit in _part(plan, "limits"))
+        ),
+        Column(
+            "QUOTAS", lambda plan: ",".join(f"{quota['requests']}/{quota['period']}" for quota in _part(plan, "quotas"))
+        ),
+        Column("OWNER", _status("owner"), wide=True),
+        Column("REVISION", _status("revision"), wide=True),
+        Column("UPDATED", _status("updatedAt")),
+        Column("CONSUMERS", _status("consumers")),
+    ),
+    _api_name,
+    document=_written,
+    filters=("label", "owner"),
+    is_written=True,
+)
+KINDS = (API, CONSUMER, FILE, GATEWAY, PLAN, SECRET, NODE, POLICY)
 
 
 class KindType(click.ParamType[Kind]):
