@@ -1,0 +1,121 @@
+"""Consumers of the controller: keys that are live and refused without another chain, and a start without it."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.kit.policy_project import PolicyProject
+from e2e.kit.upstream import Recorded, Reply, Upstream
+
+pytestmark = pytest.mark.timeout(300)
+SECONDS = 1.0
+"""In which a change is live."""
+WHO = """
+from sdk.policy import UpstreamRequestModifications
+
+def on_request(ctx, params):
+    identity = ctx.metadata.get("identity", {})
+    return UpstreamRequestModifications(set_headers={"x-who": f"{identity.get('consumer')} {identity.get('plan')}"})
+"""
+
+
+def resource(kind: str, name: str, team: str = "a", **spec: object) -> Json:
+    metadata = {"name": name, "labels": {"team": team}}
+    return {"apiVersion": "gatewright.dev/v1", "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def echo(request: Recorded) -> Reply:
+    return Reply(headers=[("x-who", request.value("x-who") or ""), ("x-seen", request.value("x-api-key") or "")])
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> PolicyProject:
+    project = PolicyProject(tmp_path, "e2e-consumers", go=("api-key-auth",))
+    project.write_policy("who", WHO, more="processingMode: {requestHeaderMode: PROCESS}")
+    return project
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    with Upstream() as upstream:
+        upstream.reply = echo
+        yield upstream
+
+
+class Operated:
+    """A gateway, and the commands that people use."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+
+    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        run_dir = ["--run-dir", str(self.gateway.run_dir)]
+        done = subprocess.run(["gatewright", *words, *run_dir], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done
+
+    def key(self, consumer: str, name: str) -> str:
+        return self.command("consumer", "key", "create", consumer, name).stdout.strip()
+
+    def answer(self, key: str, name: str = "open") -> httpx.Response:
+        return httpx.get(f"{self.gateway.url}/{name}/x", headers={"x-api-key": key})
+
+    def until(self, status: int, key: str) -> httpx.Response:
+        """The answer once it has this status. A change is live within `SECONDS`."""
+        begin = time.monotonic()
+        eventually(f"{status}", lambda: self.answer(key).status_code == status, 20)
+        assert time.monotonic() - begin < SECONDS
+        return self.answer(key)
+
+    def chains(self) -> Json:
+        """All chains with their instances, as the engine has them."""
+        with self.gateway.controller() as client:
+            (node,) = client.get("/v1/nodes").json()["nodes"]
+            found: Json = client.get(f"/v1/nodes/{node['id']}/chains").json()
+        return found
+
+
+def test_keys_are_live_at_once_and_on_disk(project: PolicyProject, upstream: Upstream, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with running(None, state, *project.arguments) as gateway:
+        operated = Operated(gateway)
+        documents = [resource("Plan", "gold", limits=[{"requests": 5, "per": "1s"}])]
+        documents += [resource("Consumer", "acme", plan="gold"), resource("Consumer", "beta", "b")]
+        file = tmp_path / "consumers.yaml"
+        file.write_text(yaml.safe_dump_all(documents))
+        operated.command("apply", "-f", str(file))
+        with gateway.controller() as client:
+            for name, who in (("open", True), ("team-a", {"labels": {"team": "a"}})):
+                policies = [attach("api-key-auth", {"consumers": who}), attach("who", {})]
+                created = client.post("/v1/apis", json=api(name, upstream.url, policies), params={"wait": "15"})
+                assert (created.status_code, created.json()["status"]["state"]) == (201, "deployed"), created.text
+        chains = operated.chains()
+        assert operated.answer("gwk_unknown").status_code == 401
+        acme, beta = operated.key("acme", "ci"), operated.key("beta", "ci")
+        passed = operated.until(200, acme)
+        assert (passed.headers["x-who"], passed.headers["x-seen"]) == ("acme gold", "")
+        assert operated.until(200, beta).headers["x-who"] == "beta None"
+        assert [operated.answer(key, "team-a").status_code for key in (acme, beta)] == [200, 401]
+        operated.command("consumer", "key", "delete", "beta", "ci")
+        operated.until(401, beta)
+        operated.command("delete", "consumer", "beta")
+        assert "acme" in operated.command("get", "consumers").stdout
+        assert operated.chains() == chains, "no chain is built again"
+        shown = [operated.command(*words).stdout for words in (("audit",), ("get", "consumers", "-o", "yaml"))]
+        shown.append(operated.command("consumer", "key", "list", "acme", "-o", "wide").stdout)
+        texts = [*shown, *gateway.log, *gateway.printed]
+        assert not [text for text in texts if acme in text or beta in text]
+        files = [path.read_bytes() for path in state.rglob("*") if path.is_file()]
+        assert not [content for content in files if acme.encode() in content]
+    with running(None, state, *project.arguments, "--no-controller") as gateway:
+        operated = Operated(gateway)
+        eventually("it serves its last good state", lambda: operated.answer(acme).status_code == 200, 60)
+        assert operated.answer(beta).status_code == 401
