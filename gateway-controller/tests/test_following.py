@@ -186,6 +186,54 @@ async def test_keys_of_a_consumer_that_one_has_made_are_sent_by_the_other(sides:
     assert await sent() == [["gone"]]
 
 
+async def test_the_defaults_that_one_has_written_reach_the_others_apis_together(
+    sides: tuple[Side, Side], orders: JsonObject
+) -> None:
+    here, there = sides
+    for name in ("a", "b"):
+        await here.controller.create(named(orders, name))
+    await there.until(lambda: there.controller.deployment.apis == {"a", "b"})
+    before = there.at_the_node()
+    await here.kinds["Defaults"].put(defaults("first"))
+    await there.until(lambda: there.store.revision <= there.controller.deployment.revision)
+    update = there.controller.deployment.next_update(there.node)
+    assert [bundle.api for bundle in update.bundles] == ["a", "b"]
+    guarded = there.at_the_node()
+    assert guarded == here.at_the_node()
+    assert guarded.keys() == before.keys()
+    assert all(guarded[name] != before[name] for name in before)
+    sent: list[node_pb2.ApiBundle] = []
+    receiving = asyncio.create_task(_receive(there, sent))
+    other = ApiSource("second.json", json.dumps(defaults("second")).encode())
+    await here.kinds["Defaults"].put(defaults("first"), Terms(owner="team"))
+    await Plans(here.controller, here.gateways, here.kinds).apply([other], Intent("team", prune=True))
+    await there.until(lambda: there.store.revision <= there.controller.deployment.revision)
+    receiving.cancel()
+    policies = {chain.attachments[0].policy_name for bundle in sent for chain in bundle.chains}
+    assert policies <= {"guard"}, "no node runs an API without either in between"
+    assert list(there.controller.defaults) == ["second"]
+    assert there.at_the_node() == here.at_the_node()
+    await here.kinds["Defaults"].delete("second")
+    await there.until(lambda: there.store.revision <= there.controller.deployment.revision)
+    assert there.at_the_node() == here.at_the_node() == before
+
+
+async def _receive(side: Side, sent: list[node_pb2.ApiBundle]) -> None:
+    """As a node does: all that is sent, as soon as it is."""
+    while True:
+        await side.controller.deployment.wait_for_change()
+        sent += side.controller.deployment.next_update(side.node).bundles
+
+
+def defaults(name: str) -> JsonObject:
+    return {
+        "apiVersion": "gatewright.dev/v1",
+        "kind": "Defaults",
+        "metadata": {"name": name},
+        "spec": {"policies": {"before": [{"name": "guard", "version": "v1"}]}},
+    }
+
+
 async def test_a_context_that_passes_on_stays_until_its_successor_is_there(
     sides: tuple[Side, Side], orders: JsonObject
 ) -> None:

@@ -64,10 +64,6 @@ ASKS = {
     "node show": ["node", "show", "n1"],
     "node drain": ["node", "drain", "n1"],
     "node undrain": ["node", "undrain", "n1"],
-    "secret set": ["secret", "set", "one", "key=@one.yaml"],
-    "secret list": ["secret", "list"],
-    "secret delete": ["secret", "delete", "one"],
-    "secret rotate": ["secret", "rotate"],
 }
 """A command line of each command that talks to a controller, and of each way in which one does."""
 WITHOUT_TOKEN = {"inspector"}

@@ -71,9 +71,10 @@ class Following:
             if changes.gateway or is_behind:
                 await self._gateways.read_again()
             others = changes.others.union(self._kinds.adopted) if is_behind else changes.others
-            for kind, name in sorted(others):
-                if kind in self._kinds:  # before the APIs that name it
-                    await self._kinds[kind].read_again(name, changes.revision)
+            for resources in self._kinds:  # before the APIs that name them
+                names = sorted(name for kind, name in others if kind == resources.kind.name)
+                if names:
+                    await resources.read_again(names, changes.revision)
             for step in await asyncio.to_thread(self._all_steps if is_behind else self._steps, changes):
                 step()
             if is_behind:

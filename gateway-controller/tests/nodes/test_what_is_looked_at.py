@@ -20,6 +20,7 @@ APIS, NODES = ("a", "b", "c", "d"), ("n1", "n2")
 LABELS = st.sampled_from([{}, {"zone": "eu"}, {"zone": "us"}])
 POLICIES = st.sampled_from([(), (POLICY,)])
 Hello = tuple[Mapping[str, str], tuple[tuple[str, str, str], ...]]
+STATES = st.sampled_from([node_pb2.ApiStatus.STATE_APPLIED, node_pb2.ApiStatus.STATE_REJECTED])
 HELLOS = st.tuples(LABELS, POLICIES)
 SIZE = 100
 SETTLED = 9
@@ -87,10 +88,10 @@ class Events(RuleBasedStateMachine):
             if node := self.deployment.nodes.get(name):
                 self.deployment.next_update(node)
 
-    @rule(name=st.sampled_from(NODES), api=st.sampled_from(APIS), state=st.sampled_from(["APPLIED", "REJECTED"]))
-    def report(self, name: str, api: str, state: str) -> None:
+    @rule(name=st.sampled_from(NODES), api=st.sampled_from(APIS), state=STATES)
+    def report(self, name: str, api: str, state: node_pb2.ApiStatus.State) -> None:
         if (node := self.deployment.nodes.get(name)) and (digest := node.sent.get(api)):
-            self.deployment.report(node, reported(api, digest, node_pb2.ApiStatus.State.Value(f"STATE_{state}")))
+            self.deployment.report(node, reported(api, digest, state))
 
     @rule(name=st.sampled_from(NODES))
     def report_removals(self, name: str) -> None:

@@ -168,7 +168,7 @@ files: {read: [/etc/limit]}
 parameters: {type: object}
 """
 FILTER = 'status: ["5xx"]\npath: /orders\n'
-SECRET = """
+WITH_VALUES = """
 apiVersion: gatewright.dev/v1
 kind: Secret
 metadata: {name: partner}
@@ -180,7 +180,7 @@ TEXTS = {
     "build": BUILD,
     "policy-definition": DEFINITION,
     "exchange-filter": FILTER,
-    "secret": SECRET,
+    "secret": WITH_VALUES,
 }
 MISTAKES = [
     ("api", "  context:", "  contxt:"),

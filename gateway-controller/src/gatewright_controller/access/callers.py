@@ -43,12 +43,13 @@ class Grant:
 
 @dataclass(frozen=True)
 class Permit:
-    """What one request may touch. apis: those in one of these scopes; None: all of them. gateway: whether the Gateway
-    may be written."""
+    """What one request may touch. apis: those in one of these scopes; None: all of them. gateway, defaults: whether the
+    Gateway, and Defaults, may be written."""
 
     actor: str = ""
     apis: Sequence[Scope] | None = None
     gateway: bool = True
+    defaults: bool = True
 
     def covers(self, api: Api) -> bool:
         """Whether the API may be touched."""
@@ -79,6 +80,11 @@ class Permit:
         return self.apis is None or any(
             scope.covers_resource(metadata["name"], metadata.get("labels", {})) for scope in self.apis
         )
+
+    def refuse_write(self, kind: str) -> None:
+        """Raises `NotPermittedError` where no resource of this kind may be written."""
+        if kind == "Defaults" and not self.defaults:
+            raise NotPermittedError(f"{self.actor} has not the right defaults:write, which what other APIs get needs")
 
     def refuse_gateway(self) -> None:
         """Raises `NotPermittedError` where the Gateway may not be written."""
@@ -137,7 +143,9 @@ class Caller:
         if not scopes:
             return None
         is_bound = not any(scope.is_every_api for scope in scopes)
-        return Permit(self.actor, scopes if is_bound else None, "gateway:write" in self.rights)
+        return Permit(
+            self.actor, scopes if is_bound else None, "gateway:write" in self.rights, "defaults:write" in self.rights
+        )
 
 
 STRANGER = Caller("stranger")

@@ -12,6 +12,8 @@ Right = Literal[
     "caller:read",
     "consumers:read",
     "consumers:write",
+    "defaults:read",
+    "defaults:write",
     "exchanges:read",
     "gateway:write",
     "logs:write",
@@ -26,10 +28,11 @@ Right = Literal[
     "secrets:write",
     "tokens:write",
 ]
-"""What a client has to be allowed to do. `exchanges:read`: what clients and upstreams have sent. `nodes:inspect`: what
-nodes report of themselves, of all APIs. `nodes:write`: to drain them. `secrets:read`: their names and keys, for no
-client gets a value. `consumers:write`: also to make keys. `secret-keys:write`: to encrypt all of them by another key.
-`nodes:connect`: to be a node, which is sent all APIs with their secrets."""
+"""What a client has to be allowed to do. `consumers:write`: also to make keys. `defaults:write`: what APIs of all teams
+get. `exchanges:read`: what clients and upstreams have sent. `nodes:inspect`: what nodes report of themselves, of all
+APIs. `nodes:write`: to drain them. `secrets:read`: their names and keys, for no client gets a value.
+`secret-keys:write`: to encrypt all of them by another key. `nodes:connect`: to be a node, which is sent all APIs with
+their secrets."""
 Role = Literal["admin", "publisher", "viewer", "node"]
 ROLES: tuple[Role, ...] = get_args(Role)
 PersonRole = Literal["admin", "publisher", "viewer"]
@@ -53,7 +56,7 @@ BOUND: frozenset[Right] = frozenset(
 """Rights of a grant that is bound to some APIs or nodes: those that concern one of them, or none."""
 
 _VIEWER: frozenset[Right] = frozenset(
-    ("apis:read", "caller:read", "consumers:read", "nodes:read", "nodes:inspect", "secrets:read")
+    ("apis:read", "caller:read", "consumers:read", "defaults:read", "nodes:read", "nodes:inspect", "secrets:read")
 )
 RIGHTS: Mapping[Role, frozenset[Right]] = {
     "admin": frozenset(get_args(Right)),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+import msgspec
 from gatewright_documents.mistake import Invalid, Mistake
 from gatewright_documents.values import JsonObject
 
@@ -20,6 +21,8 @@ from gatewright_controller.nodes.deployment import Deployment
 from gatewright_controller.resource.claims import Claim, claims_of
 from gatewright_controller.resource.conditions import Conditions
 from gatewright_controller.resource.definitions import DefinitionChanges, Definitions, definitions_of
+from gatewright_controller.resource.effective import Effective, effective
+from gatewright_controller.resource.known_defaults import KnownDefaults, changed_between, concern
 from gatewright_controller.resource.private_upstreams import PrivateUpstreams
 from gatewright_controller.resource.secret_keys import keys_by_secret, keys_of
 from gatewright_controller.resource.secrets import restored
@@ -99,6 +102,8 @@ class Controller:
         self.definitions = read_definitions()
         self.deployment = Deployment(store.revision, nodes_elsewhere=store.is_shared)
         self._edge, self._configured_upstreams, self._conditions = edge, upstreams, conditions
+        self.defaults: KnownDefaults = {}
+        """What APIs get beside what they say."""
         self.gateway_names: Callable[[], GatewayNames | None] = lambda: None
         """What the Gateway names, for APIs that are written from now on; None where it is not known."""
         self._writing = asyncio.Lock()
@@ -123,13 +128,12 @@ class Controller:
         for stored in self.store.list():
             self.offer_of(stored)()
 
-    def offer_of(self, stored: StoredApi) -> Callable[[], None]:
-        """What hands the API to the nodes, or suspends it. That is for the event loop, all else for any thread."""
+    def offer_of(self, stored: StoredApi, defaults: KnownDefaults | None = None) -> Callable[[], None]:
+        """What hands the API to the nodes, or suspends it. That is for the event loop, all else for any thread.
+        defaults: in the place of those that there are."""
         versions = kept_versions(stored.api, stored.versions, self.definitions)
         try:
-            api = validate(
-                to_document(with_exact_versions(stored.api, versions)), self.definitions, {}, self._upstreams
-            )
+            api = self._runnable(self.effective(stored.api, versions, defaults), self.definitions)
         except Invalid as invalid:
             log.error(
                 "API suspended",
@@ -140,7 +144,69 @@ class Controller:
             suspended = replace(suspended, nodes=spec.nodes, secrets=frozenset(keys_by_secret(stored.api)))
             return partial(self.deployment.suspend, suspended, stored.revision)
         self._move(stored, versions)
-        return partial(self.deployment.set_desired, self._translated(api), stored.revision)
+        return partial(self.deployment.set_desired, translate(api, self.definitions, self._edge), stored.revision)
+
+    def effective(
+        self,
+        api: Api,
+        versions: Versions,
+        defaults: KnownDefaults | None = None,
+        definitions: Definitions | None = None,
+    ) -> Effective:
+        """The API with the Defaults that fit it. defaults, definitions: in the place of those that there are."""
+        known = self.defaults if defaults is None else defaults
+        return effective(api, versions, known.values(), definitions or self.definitions)
+
+    def _runnable(self, whole: Effective, definitions: Definitions, secrets: SecretKeys | None = None) -> Api:
+        """What is translated. Raises `Invalid`, with the fields where each part was written."""
+        document = to_document(with_exact_versions(whole.api, whole.versions))
+        try:
+            return validate(document, definitions, {}, self._upstreams, secrets=secrets)
+        except Invalid as invalid:
+            mistakes = [replace(mistake, field=whole.place(mistake.field)) for mistake in invalid.mistakes]
+            raise Invalid(mistakes) from None
+
+    def _refuse_with_defaults(
+        self, api: Api, definitions: Definitions, secrets: SecretKeys | None, defaults: KnownDefaults | None = None
+    ) -> None:
+        """Raises `Invalid` where a valid API could not run with the Defaults that fit it."""
+        whole = self.effective(api, newest_versions(api, definitions), defaults, definitions)
+        if not whole.is_own:
+            self._runnable(whole, definitions, secrets)
+
+    def mistakes_with(
+        self, defaults: KnownDefaults, apis: Iterable[StoredApi], secrets: SecretKeys
+    ) -> Iterator[Mistake]:
+        """What keeps these APIs from going on with other Defaults. One that does not run is left out."""
+        changed = changed_between(self.defaults, defaults)
+        for stored in apis:
+            if self.deployment.is_suspended(stored.name) or not concern(changed, stored.api):
+                continue
+            versions = kept_versions(stored.api, stored.versions, self.definitions)
+            try:
+                self._runnable(self.effective(stored.api, versions, defaults), self.definitions, secrets)
+            except Invalid as invalid:
+                yield from (replace(found, field=f"API {stored.name}: {found.field}") for found in invalid.mistakes)
+
+    def offers_with(self, defaults: KnownDefaults, without: Collection[str] = ()) -> list[Callable[[], None]]:
+        """`offer_of` the APIs that other Defaults concern. without: names of those that are handed out otherwise."""
+        changed = changed_between(self.defaults, defaults)
+        return [
+            self.offer_of(stored, defaults)
+            for stored in (self.store.list() if changed else ())
+            if stored.name not in without and concern(changed, stored.api)
+        ]
+
+    def adopt_defaults(self, defaults: KnownDefaults, revision: int) -> None:
+        """APIs are translated with these from now on. revision: of the store."""
+        self.defaults = defaults
+        self.deployment.advance(revision)
+
+    def apis_containing(self, text: str) -> list[Api]:
+        """With their Defaults, those whose JSON, or whose Defaults', has this text."""
+        is_default = any(text.encode() in msgspec.json.encode(defaults) for defaults in self.defaults.values())
+        found = self.store.list(containing="" if is_default else text)
+        return [self.effective(stored.api, stored.versions).api for stored in found]
 
     def _move(self, stored: StoredApi, versions: Versions) -> None:
         """Another start shall find the versions that run now, and not decide anew."""
@@ -200,7 +266,7 @@ class Controller:
         present = self.store.list()
         prospect = self._prospect(fresh, present, sources)
         for api, versions in prospect.writes:
-            translate(with_exact_versions(api, versions), fresh, self._edge)  # before anything is stored
+            self._bundle(self.effective(api, versions, None, fresh), fresh)  # before anything is stored
         written = self.store.write_all(prospect.writes, terms) if prospect.writes else []
         self.definitions = fresh
         return prospect, present, written
@@ -226,13 +292,19 @@ class Controller:
         moved: list[Move] = []
         concerned = [api.metadata.name for api, _ in writes]
         for stored in present:
-            if stored.name in replaced or self.deployment.is_suspended(stored.name) or not _concerns(changes, stored):
+            if stored.name in replaced or self.deployment.is_suspended(stored.name):
+                continue
+            versions = kept_versions(stored.api, stored.versions, fresh)
+            before, after = (
+                self.effective(stored.api, stored.versions),
+                self.effective(stored.api, versions, None, fresh),
+            )
+            if not _concerns(changes, before, after):
                 continue
             concerned.append(stored.name)
-            versions = kept_versions(stored.api, stored.versions, fresh)
             moved += moves(stored.api, stored.versions, versions)
             try:
-                validate(to_document(with_exact_versions(stored.api, versions)), fresh, {}, self._upstreams)
+                self._runnable(after, fresh)
             except Invalid as invalid:
                 mistakes += [_of_api(stored.name, mistake) for mistake in invalid.mistakes]
         if mistakes:
@@ -271,23 +343,34 @@ class Controller:
     def _validated(self, document: JsonObject, definitions: Definitions, claims: Mapping[Claim, str]) -> Api:
         """The API that is to be written, with the secrets that the stored one has where it has their masks."""
         document = self._with_secrets(document, definitions)
-        names = self.gateway_names()
-        return validate(
-            document,
-            definitions,
-            claims,
-            self._upstreams,
-            names,
-            self._conditions,
-            is_written=True,
-            secrets=self.secret_keys,
-        )
+        names, secrets = self.gateway_names(), self.secret_keys
+        api = self._validated_alone(document, definitions, claims, names, secrets)
+        self._refuse_with_defaults(api, definitions, secrets)
+        return api
 
-    def validate_alone(self, document: JsonObject, names: GatewayNames | None, secrets: SecretKeys) -> Api:
+    def validate_alone(
+        self,
+        document: JsonObject,
+        names: GatewayNames | None,
+        secrets: SecretKeys | None,
+        defaults: KnownDefaults | None = None,
+    ) -> Api:
         """The API that a document of a set says; whether others claim the same is looked at by the set's reader.
-        names, secrets: what there is with the set. Raises `Invalid`."""
+        names, secrets, defaults: what there is with the set. Raises `Invalid`."""
+        api = self._validated_alone(document, self.definitions, {}, names, secrets)
+        self._refuse_with_defaults(api, self.definitions, secrets, defaults)
+        return api
+
+    def _validated_alone(
+        self,
+        document: JsonObject,
+        definitions: Definitions,
+        claims: Mapping[Claim, str],
+        names: GatewayNames | None,
+        secrets: SecretKeys | None,
+    ) -> Api:
         upstreams, conditions = self._upstreams, self._conditions
-        return validate(document, self.definitions, {}, upstreams, names, conditions, is_written=True, secrets=secrets)
+        return validate(document, definitions, claims, upstreams, names, conditions, is_written=True, secrets=secrets)
 
     def secret_keys(self, name: str) -> Collection[str] | None:
         """The keys of a Secret; None where there is none."""
@@ -302,9 +385,17 @@ class Controller:
             if stored := self.store.resource(SECRET, name):
                 permit.refuse_other_resources(SECRET, stored.document)
 
-    def translate(self, api: Api, versions: Versions) -> Bundle:
-        """What nodes are sent of the API, with these versions."""
-        return self._translated(with_exact_versions(api, versions))
+    def translate(self, api: Api, versions: Versions, defaults: KnownDefaults | None = None) -> Bundle:
+        """What nodes are sent of the API, with these versions and the Defaults that fit it."""
+        return self._bundle(self.effective(api, versions, defaults), self.definitions)
+
+    def whole(self, api: Api, versions: Versions, defaults: KnownDefaults | None = None) -> Api:
+        """What is translated: the API with the Defaults that fit it, and with exact versions."""
+        found = self.effective(api, versions, defaults)
+        return with_exact_versions(found.api, found.versions)
+
+    def _bundle(self, whole: Effective, definitions: Definitions) -> Bundle:
+        return translate(with_exact_versions(whole.api, whole.versions), definitions, self._edge)
 
     async def recheck_upstreams(self) -> None:
         """Suspends the APIs that name an admin listener which has moved there, and hands out those that name none any
@@ -431,7 +522,7 @@ class Controller:
         api = self._validated(document, self.definitions, self._claims_beside(document))
         self.refuse_others(api, terms.permit)
         versions = newest_versions(api, self.definitions)
-        return api, versions, self._translated(with_exact_versions(api, versions))
+        return api, versions, self.translate(api, versions)
 
     def _prepared_past(self, past: PastResource, terms: Terms) -> tuple[Api, Versions, Bundle]:
         """The same of a rollback."""
@@ -440,8 +531,8 @@ class Controller:
         api = self._validated(document, self.definitions, self._claims_beside(document))
         self.refuse_others(api, terms.permit)
         versions = kept_versions(api, past.versions, self.definitions)
-        exact = validate(to_document(with_exact_versions(api, versions)), self.definitions, {}, self._upstreams)
-        return api, versions, self._translated(exact)
+        exact = self._runnable(self.effective(api, versions), self.definitions)
+        return api, versions, translate(exact, self.definitions, self._edge)
 
     def _refuse(self, name: str | None, terms: Terms, *, is_there: bool = True) -> None:
         """Raises what the store would, before the mistakes of a document. is_there: whether only an API that is there
@@ -466,9 +557,6 @@ class Controller:
         own = _name_of(document)
         return {claim: name for claim, name in self.store.holders(claimed_by(document)).items() if name != own}
 
-    def _translated(self, api: Api) -> Bundle:
-        return translate(api, self.definitions, self._edge)
-
     async def _delete(self, name: str, terms: Terms) -> None:
         async with self._writing:
             revision = await asyncio.to_thread(self.store.delete, name, terms)
@@ -482,9 +570,11 @@ def _name_of(document: JsonObject) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _concerns(changes: DefinitionChanges, stored: StoredApi) -> bool:
-    pairs = zip(attachments(stored.api), stored.versions, strict=True)
-    return any(changes.concern(attachment.name, version) for (_, attachment), version in pairs)
+def _concerns(changes: DefinitionChanges, before: Effective, after: Effective) -> bool:
+    """Whether the API cannot go on as it is, or Defaults have a newer version for it."""
+    pairs = zip(attachments(before.api), before.versions, strict=True)
+    is_hit = any(changes.concern(attachment.name, version) for (_, attachment), version in pairs)
+    return is_hit or before.versions != after.versions
 
 
 def _of_api(name: str, mistake: Mistake) -> Mistake:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.kinds.consumer_keys import ConsumerKeys
 from gatewright_controller.kinds.consumer_kind import ConsumerKind, PlanKind
+from gatewright_controller.kinds.defaults_kind import DefaultsKind
 from gatewright_controller.kinds.keyring import Keyring
 from gatewright_controller.kinds.kind import Kind
 from gatewright_controller.kinds.resources import Resources
@@ -20,6 +21,7 @@ __all__ = [
     "KINDS",
     "ConsumerKeys",
     "ConsumerKind",
+    "DefaultsKind",
     "Keyring",
     "Kind",
     "Kinds",
@@ -29,7 +31,7 @@ __all__ = [
     "open_kinds",
 ]
 
-KINDS: tuple[type[Kind], ...] = (SecretKind, PlanKind, ConsumerKind)
+KINDS: tuple[type[Kind], ...] = (SecretKind, PlanKind, ConsumerKind, DefaultsKind)
 """All there are, in the order in which they take effect."""
 
 
@@ -63,7 +65,7 @@ def open_kinds(controller: Controller, keyring: Keyring) -> Kinds:
     """Those of a controller. keyring: for values that are kept encrypted."""
     secrets = SecretKind(keyring, controller.deployment)
     consumers = ConsumerKind(controller.deployment, controller.store)
-    kinds: tuple[Kind, ...] = (secrets, PlanKind(controller.deployment), consumers)
+    kinds: tuple[Kind, ...] = (secrets, PlanKind(controller.deployment), consumers, DefaultsKind(controller))
     return Kinds(
         secrets, ConsumerKeys(consumers, controller), {kind.name: Resources(kind, controller) for kind in kinds}
     )

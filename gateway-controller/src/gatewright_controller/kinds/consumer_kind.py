@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -83,6 +83,10 @@ class ConsumerKind(Kind):
             expected, cure = f"a Plan that there is, for {name}", "create it first, or apply both together"
             yield Mistake.expecting(expected, f"{plan!r}", cure, field="spec.plan")
 
+    @property
+    def adopted(self) -> Collection[str]:
+        return self._index.names
+
     def load_all(self, stored: Iterable[StoredResource], revision: int) -> None:
         keys: dict[str, list[ConsumerKey]] = {}
         for key in self._store.consumer_keys():
@@ -162,6 +166,10 @@ class PlanKind(Kind):
                 named = ", ".join([*users[:MOST_NAMED], f"{more} more"] if more > 0 else users)
                 cure = "give them another plan first"
                 yield Mistake.expecting(f"no consumer with the plan {plan}, which goes", named, cure, field="metadata")
+
+    @property
+    def adopted(self) -> Collection[str]:
+        return self._deployment.consumers.plan_names
 
     def adopt(self, stored: StoredResource, revision: int) -> None:
         spec = stored.document["spec"]

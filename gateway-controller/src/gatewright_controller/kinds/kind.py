@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -15,8 +15,8 @@ from gatewright_controller.access import Right
 from gatewright_controller.model import Api
 from gatewright_controller.store import StoredResource
 
-Kept = Mapping[str, JsonObject]
-"""Documents as they are kept, by name."""
+Kept = Mapping[str, JsonObject | None]
+"""Documents as they are kept, by name; None where there is none."""
 
 
 class KindStatus(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -44,6 +44,11 @@ class Kind(ABC):
     write: ClassVar[Right]
     status_shape: ClassVar[type[KindStatus]] = KindStatus
     hides_values: ClassVar[bool] = False
+
+    @classmethod
+    def plural_name(cls) -> str:
+        """`Secrets`"""
+        return cls.name if cls.name.endswith("s") else f"{cls.name}s"
 
     @classmethod
     def mistakes(cls, document: JsonObject) -> Iterator[Mistake]:
@@ -81,7 +86,8 @@ class Kind(ABC):
         yield f"{self.name} {name} changes nothing for requests by itself"
 
     def unfit(self, name: str, after: JsonObject | None, apis: Iterable[Api]) -> Iterator[Mistake]:
-        """What keeps APIs from going on with this in the place of the resource; None: it goes."""
+        """What keeps APIs from going on with this in the place of the resource; None: it goes. apis: with their
+        Defaults."""
         del name, after, apis
         yield from ()
 
@@ -92,7 +98,7 @@ class Kind(ABC):
         yield from ()
 
     def users(self, name: str) -> str:
-        """A text that the JSON of each API has that may name the resource; "" where none does."""
+        """A text that the JSON of each API, or of its Defaults, has that may name the resource; "" where none does."""
         del name
         return ""
 
@@ -111,6 +117,12 @@ class Kind(ABC):
         thread."""
         del name
         return self.adopt
+
+    def handing_out(self, documents: Kept) -> Sequence[Callable[[], None]]:
+        """What hands out the APIs that get something else with these documents, once they are adopted; None: what goes.
+        For any thread; what it returns is for the event loop."""
+        del documents
+        return ()
 
     def adopt(self, stored: StoredResource, revision: int) -> None:
         """It is stored; nodes hear of it. revision: of the store."""

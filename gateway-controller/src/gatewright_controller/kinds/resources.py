@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 from gatewright_documents.mistake import Invalid
@@ -56,13 +57,21 @@ class Resources:
         revision = self._store.revision
         self.kind.load_all(self._store.resources(self.kind.name), revision)
 
-    async def read_again(self, name: str, revision: int) -> None:
-        """What another controller has written of this name is handed to the nodes."""
-        adopt = await asyncio.to_thread(self.kind.reread, name)
-        if stored := await asyncio.to_thread(self._store.resource, self.kind.name, name):
-            adopt(stored, revision)
-        else:
-            self.kind.forget(name, revision)
+    async def read_again(self, names: Collection[str], revision: int) -> None:
+        """What another controller has written of these names is handed to the nodes."""
+
+        def read() -> Sequence[Callable[[], None]]:
+            adopting = {name: self.kind.reread(name) for name in names}
+            found = {name: self._store.resource(self.kind.name, name) for name in names}
+            documents = {name: stored.document if stored else None for name, stored in found.items()}
+            known = (
+                partial(adopting[name], stored, revision) if stored else partial(self.kind.forget, name, revision)
+                for name, stored in found.items()
+            )
+            return [*known, *self.kind.handing_out(documents)]
+
+        for step in await asyncio.to_thread(read):
+            step()
 
     def adopt(self, name: str, stored: StoredResource | None, revision: int) -> None:
         """What is stored of this name from now on."""
@@ -156,7 +165,10 @@ class Resources:
             before, stored = await asyncio.to_thread(self._written, document, terms, past)
             change = await asyncio.to_thread(self._change, before, stored.document)
             if before is None or stored.revision > before.revision:
+                offers = await asyncio.to_thread(self.kind.handing_out, {stored.name: stored.document})
                 self.kind.adopt(stored, stored.revision)
+                for offer in offers:
+                    offer()
                 log.info(f"{self.kind.name} written", extra={"resource": stored.name, "revision": stored.revision})
         return stored, change
 
@@ -204,7 +216,7 @@ class Resources:
     def _refuse_unfit(self, name: str, after: JsonObject | None) -> None:
         """Raises `Invalid` where an API could not go on, or beside what is stored."""
         text = self.kind.users(name)
-        apis = [stored.api for stored in self._store.list(containing=text)] if text else []
+        apis = self._controller.apis_containing(text) if text else []
         changes = {self.kind.name: {name: after}}
         if mistakes := [*self.kind.unfit(name, after, apis), *self.kind.refused(changes)]:
             raise Invalid(mistakes)
@@ -212,7 +224,10 @@ class Resources:
     async def _delete(self, name: str, terms: Terms) -> None:
         async with self._controller.writing:
             revision = await asyncio.to_thread(self._deleted, name, terms)
+            offers = await asyncio.to_thread(self.kind.handing_out, {name: None})
             self.kind.forget(name, revision)
+            for offer in offers:
+                offer()
         log.info(f"{self.kind.name} deleted", extra={"resource": name, "revision": revision})
 
     def _deleted(self, name: str, terms: Terms) -> int:

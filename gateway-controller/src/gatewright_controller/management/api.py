@@ -26,6 +26,7 @@ from gatewright_controller.management.auditing import Audited
 from gatewright_controller.management.bodies import Bodies
 from gatewright_controller.management.callers import permitted
 from gatewright_controller.management.consumer_keys_api import ConsumerKeyEndpoints
+from gatewright_controller.management.effective_api import EffectiveEndpoints
 from gatewright_controller.management.exchange_api import ExchangeEndpoints, ExchangeTimes
 from gatewright_controller.management.folder_api import FolderEndpoints
 from gatewright_controller.management.gateway_api import GatewayEndpoints
@@ -91,6 +92,7 @@ def create_app(
         ProcessEndpoints(metrics, lambda: controller.store.trouble),
         DocumentEndpoints(lambda: openapi(PARTS)),
         ApiEndpoints(controller, bodies),
+        EffectiveEndpoints(controller),
         PlanEndpoints(Plans(controller, gateways, kinds), deployment, bodies),
         PolicyEndpoints(controller, bodies),
         NodeEndpoints(deployment, documents, Draining(deployment)),

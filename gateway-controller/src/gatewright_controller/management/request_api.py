@@ -11,7 +11,7 @@ import logging
 import shlex
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import h11
 import msgspec
@@ -46,6 +46,7 @@ from gatewright_controller.management.request_sending import (
 from gatewright_controller.management.rows import Answer, Body, Part, Row
 from gatewright_controller.management.shapes.requests import GatewayAnswer, ReceivedBody
 from gatewright_controller.nodes.watching import Watching
+from gatewright_controller.store import StoredApi
 
 log = logging.getLogger(__name__)
 MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
@@ -91,6 +92,10 @@ class RequestEndpoints:
         finally:
             self._under_way -= 1
 
+    def _with_defaults(self, stored: StoredApi) -> StoredApi:
+        """The API as it runs."""
+        return replace(stored, api=self._controller.effective(stored.api, stored.versions).api)
+
     async def _refuse_other(self, request: Request, path: str) -> None:
         """Raises `Problem` and `NotPermittedError` where the path is not one of the caller's APIs."""
         permit = permit_of(request)
@@ -134,7 +139,8 @@ class RequestEndpoints:
             recorded = await stack.enter_async_context(listening)
             answer = await connection.exchange(request, wanted.seconds)
             path = request.path.partition("?")[0]
-            expected = may_run_policies(await self._controller.list(), request.method, path)
+            apis = [self._with_defaults(stored) for stored in await self._controller.list()]
+            expected = may_run_policies(apis, request.method, path)
             return answer, await recorded.found(expected=expected)
 
 

@@ -39,7 +39,7 @@ class KindShapes:
         self.listed = msgspec.defstruct(
             f"{name}List",
             [(kind.plural, list[self.resource]), ("next", str | UnsetType, UNSET)],  # type: ignore[name-defined]
-            namespace={"__doc__": f"{name}s, by name."},
+            namespace={"__doc__": f"{kind.plural_name()}, by name."},
             frozen=True,
         )
 

@@ -160,7 +160,7 @@ def _refuse_other(request: Request, past: PastResource) -> None:
 def part_of(kind: type[Kind]) -> Part:
     """The rows of a kind, with a class of endpoints of their own."""
     endpoints, shapes = type(f"{kind.name}Endpoints", (ResourceEndpoints,), {}), KindShapes(kind)
-    return Part(f"{kind.name}s", endpoints, (*_rows(kind, shapes), *_history_rows(kind, shapes)))
+    return Part(kind.plural_name(), endpoints, (*_rows(kind, shapes), *_history_rows(kind, shapes)))
 
 
 _MUST_BE_STORED = (503, 507)
@@ -172,13 +172,13 @@ def _rows(kind: type[Kind], shapes: KindShapes) -> Sequence[Row]:
     done = Answer("It is stored; with `dry_run`: what it would be, and change.", (shapes.resource, shapes.tried))
     return (
         Row(
-            f"list{name}s",
+            f"list{kind.plural_name()}",
             "GET",
             path,
             ResourceEndpoints.list,
             kind.read,
-            f"The {name}s, by name.",
-            {200: Answer(f"The {name}s.", (shapes.listed,))},
+            f"The {kind.plural_name()}, by name.",
+            {200: Answer(f"The {kind.plural_name()}.", (shapes.listed,))},
             query=(NAME, OWNED_BY, LABEL, *PAGED),
             refusals=(503,),
         ),

@@ -17,6 +17,7 @@ from gatewright_controller.management import (
     apis_api,
     audit_api,
     consumer_keys_api,
+    effective_api,
     exchange_api,
     folder_api,
     gateway_api,
@@ -39,6 +40,7 @@ from gatewright_controller.management.rows import ROW, Endpoint, Row
 
 PARTS = (
     apis_api.PART,
+    effective_api.PART,
     plan_api.PART,
     folder_api.PART,
     policy_api.PART,

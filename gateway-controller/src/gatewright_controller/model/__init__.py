@@ -13,6 +13,7 @@ from gatewright_controller.model.api import (
 )
 from gatewright_controller.model.common import ResourceName, Strict, Timeout, milliseconds
 from gatewright_controller.model.consumer import Consumer, ConsumerPlan
+from gatewright_controller.model.defaults import Defaults, DefaultsSpec, defaults_from_document
 from gatewright_controller.model.gateway import (
     LINE_BEGINS,
     AccessLogging,
@@ -89,6 +90,8 @@ __all__ = [
     "Compression",
     "Consumer",
     "ConsumerPlan",
+    "Defaults",
+    "DefaultsSpec",
     "Destination",
     "Dns",
     "Ejection",
@@ -141,6 +144,7 @@ __all__ = [
     "Valkey",
     "ValkeyTls",
     "Websocket",
+    "defaults_from_document",
     "from_document",
     "gateway_from_document",
     "gateway_to_document",

@@ -7,7 +7,7 @@ that was away, at whichever controller it comes back, says in a few KB what it h
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from gatewright_controller._gen import node_pb2
@@ -41,6 +41,16 @@ class ConsumerIndex:
 
     def __len__(self) -> int:
         return len(self._encoded)
+
+    @property
+    def names(self) -> Collection[str]:
+        """Of all consumers."""
+        return self._encoded.keys()
+
+    @property
+    def plan_names(self) -> Collection[str]:
+        """Of all plans."""
+        return self._plans.keys()
 
     def put(self, consumer: node_pb2.Consumer) -> None:
         """In the place of the one of this name."""

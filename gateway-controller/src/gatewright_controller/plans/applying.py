@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator,
 from dataclasses import dataclass
 from functools import partial
 
-from gatewright_documents.mistake import Invalid
+from gatewright_documents.mistake import Invalid, Mistake
 from gatewright_documents.values import JsonObject
 
 from gatewright_controller.access import EVERYTHING, Permit
@@ -18,6 +18,7 @@ from gatewright_controller.apis.controller import Controller
 from gatewright_controller.gateway.gateways import Gateways, names_in, unnamed
 from gatewright_controller.kinds import Kinds
 from gatewright_controller.model import Api
+from gatewright_controller.plans.defaults_effects import defaults_effects
 from gatewright_controller.plans.effects import Effects
 from gatewright_controller.plans.folder import FolderDocument, FolderPlan, plan_folder
 from gatewright_controller.plans.gateway_step import NAME, GatewayPlan, gateway_diff, gateway_effects, plan_gateway
@@ -39,8 +40,10 @@ from gatewright_controller.plans.wanted import (
     wanted_api,
     wanted_apis,
 )
+from gatewright_controller.resource.known_defaults import KnownDefaults, with_documents
 from gatewright_controller.resource.secret_keys import keys_of
 from gatewright_controller.store import (
+    DEFAULTS,
     SECRET,
     UNKNOWN,
     Author,
@@ -86,7 +89,8 @@ class Reviewed:
 
 @dataclass(frozen=True)
 class Prepared:
-    """All of a plan, ready to be stored. stored: every API that it has to do with. keyed: as `digest_of` has it."""
+    """All of a plan, ready to be stored. stored: every API that it has to do with. keyed: as `digest_of` has it.
+    defaults: those that there are then."""
 
     plan: ApiPlan
     gateway: GatewayPlan
@@ -95,6 +99,7 @@ class Prepared:
     bundles: Mapping[str, Bundle]
     revision: int
     keyed: Mapping[str, str]
+    defaults: KnownDefaults
 
     @property
     def is_empty(self) -> bool:
@@ -177,7 +182,9 @@ class Plans:
             for step in folder.plan.steps
             if step.after
         }
-        return folder, Prepared(folder.plan, GatewayPlan(), ResourcePlan(), stored, bundles, revision, {})
+        return folder, Prepared(
+            folder.plan, GatewayPlan(), ResourcePlan(), stored, bundles, revision, {}, controller.defaults
+        )
 
     async def _apply(self, apply_once: Callable[[], Awaitable[ShownPlan]]) -> ShownPlan:
         async with self._gateways.writing, self._controller.writing:
@@ -207,6 +214,11 @@ class Plans:
         revision = await self._written(prepared, terms)
         return ShownPlan(shown.changes, shown.unchanged, revision, shown.digest)
 
+    def _defaults_after(self, plan: ResourcePlan) -> KnownDefaults:
+        """Those that there are once the set is applied."""
+        steps = {step.name: step.kept for step in plan.changing if step.kind == DEFAULTS}
+        return with_documents(self._controller.defaults, steps)
+
     def _prepared(self, documents: Documents, intent: Intent, permit: Permit, *, shows: bool) -> Prepared:
         """shows: whether the plan is to be described, for which all APIs must be known."""
         store = self._controller.store
@@ -215,10 +227,12 @@ class Plans:
         stored = {api.name: api for api in store.list()} if needs_all else self._stored_beside(documents)
         gateway = plan_gateway(store.gateway(), self._wanted_gateway(documents), intent)
         resources = self._planned_resources(documents, intent, permit)
+        defaults, secrets = self._defaults_after(resources), partial(self._secret_keys_after, resources)
         validate = partial(
             self._controller.validate_alone,
             names=self._names_after(gateway),
-            secrets=partial(self._secret_keys_after, resources),
+            secrets=secrets,
+            defaults=defaults,
         )
         plan = plan_apis(
             stored.values(), wanted_apis(documents, stored, self._controller.definitions, validate), intent
@@ -232,18 +246,23 @@ class Plans:
         if foreign:
             raise ForeignError(foreign, intent.owner)
         self._refuse_not_permitted(plan, gateway, resources, permit)
-        self._refuse_unfit(resources, _apis_after(plan, stored).values())
+        written = {step.name for step in plan.steps}
+        left = [api for name, api in stored.items() if name not in written]
+        mistakes = list(self._controller.mistakes_with(defaults, left, secrets))
+        mistakes += self._unfit(resources, self._whole(_apis_after(plan, stored).values(), defaults))
+        if mistakes:
+            raise Invalid(mistakes)
         document = self._gateway_after(gateway) if gateway.action else None
         if document and (mistakes := list(unnamed(document, _apis_after(plan, stored).values()))):
             raise Invalid(mistakes)
         bundles = {
-            step.name: self._controller.translate(step.after.api, step.after.versions)
+            step.name: self._controller.translate(step.after.api, step.after.versions, defaults)
             for step in plan.steps
             if step.after
         }
         hidden = [(key, found) for key, found in documents.others.items() if self._kinds[key[0]].kind.hides_values]
         keyed = {source.file: self._kinds[kind].kind.digest(document) for (kind, _), (source, document) in hidden}
-        return Prepared(plan, gateway, resources, stored, bundles, revision, keyed)
+        return Prepared(plan, gateway, resources, stored, bundles, revision, keyed, defaults)
 
     def _planned_resources(self, documents: Documents, intent: Intent, permit: Permit) -> ResourcePlan:
         """The mistakes of those that cannot be kept are among those of the documents then."""
@@ -259,20 +278,19 @@ class Plans:
         document = plan.after((SECRET, name))
         return keys_of(document) if document else None
 
-    def _refuse_unfit(self, plan: ResourcePlan, apis: Collection[Api]) -> None:
-        """Raises `Invalid` where an API could not go on with what becomes of a resource."""
-        mistakes = [
-            mistake
-            for step in plan.changing
-            if step.stored
-            for mistake in self._kinds[step.kind].kind.unfit(step.name, step.kept, apis)
-        ]
+    def _whole(self, apis: Iterable[Api], defaults: KnownDefaults) -> list[Api]:
+        """The APIs with their Defaults."""
+        return [self._controller.effective(api, (), defaults).api for api in apis]
+
+    def _unfit(self, plan: ResourcePlan, apis: Collection[Api]) -> Iterator[Mistake]:
+        """What keeps APIs from going on with what becomes of a resource, and resources from being written together."""
         changes: dict[str, dict[str, JsonObject | None]] = {}
         for step in plan.changing:
             changes.setdefault(step.kind, {})[step.name] = step.kept
-        mistakes += (mistake for kind in changes for mistake in self._kinds[kind].kind.refused(changes))
-        if mistakes:
-            raise Invalid(mistakes)
+            if step.stored and step.kind != DEFAULTS:
+                yield from self._kinds[step.kind].kind.unfit(step.name, step.kept, apis)
+        for kind in changes:
+            yield from self._kinds[kind].kind.refused(changes)
 
     def _refuse_not_permitted(
         self, plan: ApiPlan, gateway: GatewayPlan, resources: ResourcePlan, permit: Permit
@@ -325,42 +343,47 @@ class Plans:
         yield from (_outlined(step) for step in prepared.resources.changing if not step.kept)
 
     def _described(self, prepared: Prepared, sources: Sequence[ApiSource], intent: Intent) -> ShownPlan:
+        effects = self._effects(prepared)
         going = (step for step in prepared.resources.changing if not step.kept)
         coming = (step for step in prepared.resources.changing if step.kept)
         changes = (
-            *map(self._described_resource, coming),
-            *self._changes(prepared),
-            *map(self._described_resource, going),
+            *(self._described_resource(step, prepared, effects) for step in coming),
+            *self._changes(prepared, effects),
+            *(self._described_resource(step, prepared, effects) for step in going),
         )
         digest = digest_of(changes, sources, intent, prepared.keyed)
         return ShownPlan(changes, prepared.unchanged, prepared.revision, digest)
 
-    def _described_resource(self, step: ResourceStep) -> Change:
+    def _described_resource(self, step: ResourceStep, prepared: Prepared, effects: Effects) -> Change:
         resources, before = self._kinds[step.kind], step.stored.document if step.stored else None
         labels = f"{step.name} of revision {step.stored.revision if step.stored else 0}", step.name
         diff = resources.diff_of(before, step.kept, *labels)
-        return _outlined(step, diff, tuple(resources.kind.effects(step.name, before, step.kept)))
+        if step.kind == DEFAULTS:
+            sentences = defaults_effects(step, prepared.plan, prepared.stored, effects)
+        else:
+            sentences = resources.kind.effects(step.name, before, step.kept)
+        return _outlined(step, diff, tuple(sentences))
 
-    def _changes(self, prepared: Prepared) -> Iterator[Change]:
-        controller, gateway = self._controller, prepared.gateway
+    def _effects(self, prepared: Prepared) -> Effects:
+        controller = self._controller
+        stored = {name: api.api for name, api in prepared.stored.items()}
+        return Effects(
+            controller.definitions,
+            controller.edge,
+            Holders(stored),
+            Holders(_apis_after(prepared.plan, prepared.stored)),
+            [name for name in stored if controller.deployment.is_suspended(name)],
+            (controller.whole, partial(controller.whole, defaults=prepared.defaults)),
+        )
+
+    def _changes(self, prepared: Prepared, effects: Effects) -> Iterator[Change]:
+        gateway = prepared.gateway
         if gateway.action:
             after, now = self._gateway_after(gateway), self._gateways.current_document
             revision = gateway.stored.revision if gateway.stored else None
-            effects = gateway_effects(self._gateways.change(after), gateway)
-            yield Change(gateway.action, "Gateway", NAME, "", revision, gateway_diff(now, after), effects)
-        stored = {name: api.api for name, api in prepared.stored.items()}
-        not_served = [name for name in stored if controller.deployment.is_suspended(name)]
-        yield from described(
-            prepared.plan,
-            controller.definitions,
-            Effects(
-                controller.definitions,
-                controller.edge,
-                Holders(stored),
-                Holders(_apis_after(prepared.plan, prepared.stored)),
-                not_served,
-            ),
-        )
+            sentences = gateway_effects(self._gateways.change(after), gateway)
+            yield Change(gateway.action, "Gateway", NAME, "", revision, gateway_diff(now, after), sentences)
+        yield from described(prepared.plan, self._controller.definitions, effects)
 
     async def _written(self, prepared: Prepared, terms: Terms) -> int:
         """Stores all of it and hands it to the nodes in one go. The revision."""
@@ -370,10 +393,13 @@ class Plans:
         written = await asyncio.to_thread(self._controller.store.write_batch, _batch(prepared), terms)
         if gateway.action:
             self._gateways.adopt(written.gateway)
+        offers = await asyncio.to_thread(self._controller.offers_with, prepared.defaults, prepared.bundles)
         kept = {(resource.kind, resource.name): resource for resource in written.resources}
         for step in prepared.resources.changing:
             self._kinds[step.kind].adopt(step.name, kept.get(step.key), written.revision)
         _hand_out(prepared, self._controller, written.revision)
+        for offer in offers:
+            offer()
         return written.revision
 
 

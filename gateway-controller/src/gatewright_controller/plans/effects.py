@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from gatewright_controller.model import Api
 from gatewright_controller.plans.holders import Holders
@@ -21,6 +21,8 @@ MOST_NAMED = 3
 """Operations that a sentence names; of more it says how many there are."""
 EVERY_NODE = "every node"
 NO_EFFECT = "nothing changes for requests"
+Whole = Callable[[Api, Versions], Api]
+"""The API as it is translated, with exact versions."""
 Routes = Mapping[str, RouteSummary]
 """By the operation: `GET /items/{id}`."""
 
@@ -36,8 +38,10 @@ class Effects:
         before: Holders,
         after: Holders,
         not_served: Collection[str] = (),
+        whole: tuple[Whole, Whole] = (with_exact_versions, with_exact_versions),
     ) -> None:
-        self._definitions, self._settings = definitions, settings
+        """whole: the APIs with their Defaults, before and after."""
+        self._definitions, self._settings, self._whole = definitions, settings, whole
         self._before, self._after, self._not_served = before, after, not_served
 
     def of(self, step: ApiStep) -> tuple[str, ...]:
@@ -71,7 +75,7 @@ class Effects:
     def _of_routes(self, step: ApiStep) -> Iterator[str]:
         if step.after is None:
             return
-        after = self._routes(step.after.api, step.after.versions)
+        after = self._routes(self._whole[1](step.after.api, step.after.versions))
         before = self._routes_before(step) if step.before else {}
         if before is None:
             yield f"{step.name} is served again, since the build's policies fit it"
@@ -83,20 +87,20 @@ class Effects:
         if step.before.name in self._not_served:
             return None
         try:
-            return self._routes(step.before.api, step.before.versions)
+            return self._routes(self._whole[0](step.before.api, step.before.versions))
         except UnknownPolicyError:
             return None
 
-    def _routes(self, api: Api, versions: Versions) -> Routes:
-        exact = with_exact_versions(api, versions)
+    def _routes(self, exact: Api) -> Routes:
         return {route.operation: route for route in summarize_routes(exact, self._definitions, self._settings)}
 
     def _is_same(self, step: ApiStep) -> bool:
         """Whether nodes are sent the same."""
         if step.before is None or step.after is None:
             return False
-        pairs = ((step.before.api, step.before.versions), (step.after.api, step.after.versions))
-        old, new = (translate(with_exact_versions(*pair), self._definitions, self._settings).digest for pair in pairs)
+        before = self._whole[0](step.before.api, step.before.versions)
+        after = self._whole[1](step.after.api, step.after.versions)
+        old, new = (translate(exact, self._definitions, self._settings).digest for exact in (before, after))
         return old == new
 
 

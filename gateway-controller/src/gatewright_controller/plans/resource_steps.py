@@ -109,5 +109,6 @@ def _is_foreign(stored: StoredResource, intent: Intent) -> bool:
 def refuse_not_permitted(plan: ResourcePlan, permit: Permit) -> None:
     """Raises `NotPermittedError` for what would go."""
     for step in plan.changing:
+        permit.refuse_write(step.kind)
         if step.stored:
             permit.refuse_other_resources(step.kind, step.stored.document)

@@ -8,7 +8,7 @@ from gatewright_documents.definition_schema import definition_schema
 from gatewright_documents.editor_schema import editor_schema
 from gatewright_documents.values import JsonObject, JsonValue
 
-from gatewright_controller.model import Api, Consumer, ConsumerPlan, Gateway, Secret
+from gatewright_controller.model import Api, Consumer, ConsumerPlan, Defaults, Gateway, Secret
 from gatewright_controller.resource.definitions import Definition, Definitions
 from gatewright_controller.resource.exchange_filter import ExchangeFilter
 
@@ -34,6 +34,11 @@ def gateway_schema() -> JsonObject:
     return editor_schema(Gateway, "Gatewright Gateway")
 
 
+def defaults_schema() -> JsonObject:
+    """Defaults: what APIs get beside what they say."""
+    return editor_schema(Defaults, "Gatewright Defaults")
+
+
 def secret_schema() -> JsonObject:
     """A Secret: values that are kept and never shown."""
     return editor_schema(Secret, "Gatewright Secret")
@@ -57,6 +62,7 @@ def exchange_filter_schema() -> JsonObject:
 SCHEMAS: dict[str, Callable[[], JsonObject]] = {
     "api": api_schema,
     "consumer": consumer_schema,
+    "defaults": defaults_schema,
     "exchange-filter": exchange_filter_schema,
     "gateway": gateway_schema,
     "plan": plan_schema,

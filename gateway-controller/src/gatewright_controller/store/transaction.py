@@ -248,6 +248,7 @@ class Transaction:
     ) -> StoredResource:
         """A resource of another kind, in the place of the one that there is. owner: whose it was. Raises
         `NotPermittedError`."""
+        self.terms.permit.refuse_write(kind)
         self.terms.permit.refuse_other_resources(kind, document)
         name, text = name_in(document), encode(document)
         owner = owner_after(old.owner if old else owner, self.terms)
@@ -259,7 +260,8 @@ class Transaction:
         return StoredResource(kind, document, self.revision, old.created_at if old else self.now, self.now, owner)
 
     def delete_resource(self, old: StoredResource) -> None:
-        """The resource goes, a consumer with its keys."""
+        """The resource goes, a consumer with its keys. Raises `NotPermittedError`."""
+        self.terms.permit.refuse_write(old.kind)
         if old.kind == CONSUMER:
             delete_keys(self.connection, old.name)
         self._rows[DELETE].append({"of_kind": old.kind, "of_name": old.name})

@@ -39,10 +39,17 @@ PLAN: JsonObject = {
     "metadata": {"name": "gold"},
     "spec": {"limits": [{"requests": 100, "per": "1s"}], "quotas": [{"requests": 1000000, "period": "month"}]},
 }
+DEFAULTS: JsonObject = {
+    "apiVersion": "gatewright.dev/v1",
+    "kind": "Defaults",
+    "metadata": {"name": "payments"},
+    "spec": {"for": {"labels": {"team": "payments"}}, "requestTimeout": "10s", "enforced": ["requestTimeout"]},
+}
 SOURCE: JsonObject = {"file": "orders.yaml", "text": "apiVersion: gatewright.dev/v1\nkind: Api\n…\n"}
 EXAMPLES: dict[str, JsonObject] = {
     "Api": API,
     "Consumer": CONSUMER,
+    "Defaults": DEFAULTS,
     "Gateway": GATEWAY,
     "ConsumerPlan": PLAN,
     "LogLevel": {"level": "debug"},

@@ -13,6 +13,8 @@ const PURPOSES = {
   "audit:read": "Reading the audit log",
   "consumers:read": "Seeing which consumers and plans there are",
   "consumers:write": "Writing consumers and plans, and making keys",
+  "defaults:read": "Seeing what APIs get by Defaults",
+  "defaults:write": "Writing Defaults, for APIs of all teams",
   "exchanges:read": "Reading what clients and upstreams have sent",
   "gateway:write": "Writing what nodes listen on",
   "logs:write": "Changing log levels",
