@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from gatewright_cli.commands.options import REASON, RUN_DIR, NamedController, controller_options
-from gatewright_cli.commands.resources.kinds import WRITTEN_KINDS, Kind, KindType
+from gatewright_cli.commands.resources.kinds import SERVED_KINDS, WRITTEN_KINDS, Kind, KindType
 from gatewright_cli.commands.resources.names import complete_names
 from gatewright_cli.commands.units import DURATION
 
@@ -33,8 +33,8 @@ def delete(
     wait: bool,
     timeout: float,
 ) -> None:
-    """Delete APIs or Secrets by their names, or the Gateway that was written to the controller. The controller is named
-    on stderr. A Secret that an API names is not deleted.
+    """Delete APIs, Secrets or Defaults by their names, or the Gateway that was written to the controller. The
+    controller is named on stderr. A Secret that an API names is not deleted.
 
     Without its Gateway, the controller's nodes listen again on what they were started with.
 
@@ -44,5 +44,5 @@ def delete(
 
     if revision is not None and len(names) != 1:
         raise click.UsageError(f"--revision: expected one NAME with it, got {len(names)}")
-    deletion = Deletion(kind, names, revision, timeout if wait else 0.0, reason)
+    deletion = Deletion(kind, names, revision, timeout if wait and kind in SERVED_KINDS else 0.0, reason)
     context.exit(delete_resources(deletion, run_dir, controller))
