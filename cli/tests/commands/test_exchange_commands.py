@@ -253,10 +253,10 @@ def test_explain_takes_the_last_that_is_kept(controller: Controller, node: Node)
     assert "no node has kept a matching exchange" in err
 
 
-@pytest.mark.parametrize("arguments", [["x", "--last"], []])
+@pytest.mark.parametrize("arguments", [["x", "--last"], ["x", "--api", "a"], []])
 def test_explain_takes_one_or_the_other(controller: Controller, arguments: list[str]) -> None:
     status, _, err = Command(controller, "explain", *arguments).end()
-    assert (status, err.endswith("expected REQUEST_ID or --last\n")) == (2, True)
+    assert (status, err.endswith("expected REQUEST_ID, --last or --api NAME\n")) == (2, True)
 
 
 def test_without_a_node_it_waits_for_one(controller: Controller) -> None:

@@ -10,35 +10,51 @@ from typing import TYPE_CHECKING
 import click
 
 from gatewright_cli.commands.options import RUN_DIR, NamedController, controller_options
+from gatewright_cli.commands.resources.kinds import API
+from gatewright_cli.commands.resources.names import names_of_kind
 from gatewright_cli.mistakes import ExitStatus, PreflightError
 
 if TYPE_CHECKING:
     from gatewright_cli.exchanges.source_lines import Sources
 
 
+def complete_apis(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """The names of APIs that begin so."""
+    return names_of_kind(context, API, incomplete)
+
+
 @click.command()
 @click.argument("request_id", default="")
 @click.option("--last", is_flag=True, help="The newest exchange that nodes have kept, in place of REQUEST_ID.")
+@click.option("--api", metavar="NAME", help="Explain an API in place of a request.", shell_complete=complete_apis)
 @click.option("--json", "as_json", is_flag=True, help="Print it as it was recorded: a JSON object.")
 @RUN_DIR
 @controller_options
 def explain(
-    request_id: str, last: bool, as_json: bool, run_dir: Path | None, controller: NamedController | None
+    request_id: str,
+    last: bool,
+    api: str | None,
+    as_json: bool,
+    run_dir: Path | None,
+    controller: NamedController | None,
 ) -> None:
     """Explain what happened to a request and why: each policy with its time and its changes, failures with file and
     line.
 
     REQUEST_ID is the x-request-id in logs and error answers, or a file that `gatewright record` made; --last is the
-    newest exchange that was kept. Nodes keep an exchange only if it was watched or recorded. Exit status 3 if none is
-    found.
+    newest exchange that was kept. Nodes keep an exchange only if it was watched or recorded. --api explains an API:
+    each policy and setting that it runs with, and whether the API or Defaults say it. Exit status 3 if none is found.
     """
     from gatewright_cli.commands.exchanges.file import SUFFIX, read_file
     from gatewright_cli.exchanges.paint import Paint
     from gatewright_cli.exchanges.recorded import UnreadableError, read
     from gatewright_cli.exchanges.report import report
 
-    if bool(request_id) == last:
-        raise click.UsageError("expected REQUEST_ID or --last")
+    if [bool(request_id), last, api is not None].count(True) != 1:
+        raise click.UsageError("expected REQUEST_ID, --last or --api NAME")
+    if api is not None:
+        _explain_api(api, run_dir, controller, as_json=as_json)
+        return
     file = Path(request_id)
     if last:
         recorded = asyncio.run(_fetch_last(run_dir, controller))
@@ -56,6 +72,19 @@ def explain(
         raise PreflightError([f"{request_id}: {error}"]) from error
     for line in lines:
         click.echo(line, color=paint.colours)
+
+
+def _explain_api(name: str, run_dir: Path | None, controller: NamedController | None, *, as_json: bool) -> None:
+    from gatewright_cli.commands.apis.explaining import explain_api
+    from gatewright_cli.commands.resources.fetching import fetch_at
+    from gatewright_cli.commands.resources.output import json_text
+
+    found = fetch_at(f"{API.path_of(name)}/effective", run_dir, controller)
+    if as_json:
+        click.echo(json_text(found), nl=False)
+        return
+    for line in explain_api(found):
+        click.echo(line)
 
 
 def _sources(run_dir: Path | None) -> Sources:

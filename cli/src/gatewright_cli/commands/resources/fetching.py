@@ -31,9 +31,14 @@ async def fetch_list(source: Resources, kind: Kind, query: Query = ()) -> list[R
 
 def fetch_one(kind: Kind, name: str, run_dir: Path | None, controller: NamedController | None) -> Resource:
     """The resource of this name. Raises PreflightError."""
+    return fetch_at(kind.path_of(name), run_dir, controller)
+
+
+def fetch_at(path: str, run_dir: Path | None, controller: NamedController | None) -> Resource:
+    """What the management API has at this path. Raises PreflightError."""
     source = find_resources(run_dir, controller)
     try:
-        return asyncio.run(source.fetch(kind.path_of(name)))
+        return asyncio.run(source.fetch(path))
     except RefusedError as error:
         raise PreflightError([str(error)], error.status) from error
     except NoAnswerError as error:

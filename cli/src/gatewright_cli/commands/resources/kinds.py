@@ -88,6 +88,17 @@ def _labels(api: Resource) -> str:
     return ",".join(f"{key}={value}" for key, value in sorted(api["metadata"].get("labels", {}).items()))
 
 
+def _selected_labels(defaults: Resource) -> str:
+    """Of the APIs that they are for; `*` for any."""
+    labels = defaults["spec"].get("for", {}).get("labels", {})
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items())) or "*"
+
+
+def _added_policies(defaults: Resource) -> str:
+    added = defaults["spec"].get("policies", {})
+    return ",".join(_policy_name(policy) for place in ("before", "after") for policy in added.get(place, ()))
+
+
 def labels_of_node(node: Resource) -> str:
     """`tier=edge,zone=eu`; "" for none."""
     return ",".join(f"{key}={value}" for key, value in sorted(node.get("labels", {}).items()))
@@ -267,7 +278,26 @@ PLAN = Kind(
     filters=("label", "owner"),
     is_written=True,
 )
-KINDS = (API, CONSUMER, FILE, GATEWAY, PLAN, SECRET, NODE, POLICY)
+DEFAULTS = Kind(
+    "defaults",
+    "defaults",
+    "/v1/defaults",
+    (
+        Column("NAME", _api_name),
+        Column("LABELS", _selected_labels),
+        Column("HOSTS", lambda defaults: ",".join(defaults["spec"].get("for", {}).get("hosts", ()))),
+        Column("POLICIES", _added_policies),
+        Column("ENFORCED", lambda defaults: ",".join(defaults["spec"].get("enforced", ()))),
+        Column("OWNER", _status("owner"), wide=True),
+        Column("REVISION", _status("revision"), wide=True),
+        Column("UPDATED", _status("updatedAt")),
+    ),
+    _api_name,
+    document=_written,
+    filters=("label", "owner"),
+    is_written=True,
+)
+KINDS = (API, CONSUMER, DEFAULTS, FILE, GATEWAY, PLAN, SECRET, NODE, POLICY)
 
 
 class KindType(click.ParamType[Kind]):
