@@ -87,7 +87,7 @@ func (s *Store) getSent(reference, secret, key string) (string, error) {
 	}
 	switch {
 	case !known:
-		return "", fmt.Errorf("secret %s: expected the Secret %s of the controller, got none: create it by `gatewright secret set %s %s=@FILE`, and the API goes on by itself",
+		return "", fmt.Errorf("secret %s: expected the Secret %s of the controller, got none: the controller sends it as soon as it answers, if there is one; else create it by `gatewright secret set %s %s=@FILE`, and the API goes on by itself",
 			reference, secret, secret, key)
 	case sent.Unavailable != "":
 		return "", fmt.Errorf("secret %s: %s", reference, sent.Unavailable)
