@@ -19,9 +19,8 @@ from .test_deployment import POLICY, bundle, hello, reported
 APIS, NODES = ("a", "b", "c", "d"), ("n1", "n2")
 LABELS = st.sampled_from([{}, {"zone": "eu"}, {"zone": "us"}])
 POLICIES = st.sampled_from([(), (POLICY,)])
-Hello = tuple[Mapping[str, str], tuple[tuple[str, str, str], ...]]
-STATES = st.sampled_from([node_pb2.ApiStatus.STATE_APPLIED, node_pb2.ApiStatus.STATE_REJECTED])
-HELLOS = st.tuples(LABELS, POLICIES)
+Greeting = tuple[Mapping[str, str], tuple[tuple[str, str, str], ...]]
+GREETINGS = st.tuples(LABELS, POLICIES)
 SIZE = 100
 SETTLED = 9
 """Updates after which none is left."""
@@ -40,11 +39,13 @@ class Events(RuleBasedStateMachine):
         self.revision += 1
         return self.revision
 
-    @initialize(written=st.lists(HELLOS, min_size=len(APIS), max_size=len(APIS)), said=st.tuples(HELLOS, HELLOS))
-    def start(self, written: list[Hello], said: tuple[Hello, Hello]) -> None:
+    @initialize(
+        written=st.lists(GREETINGS, min_size=len(APIS), max_size=len(APIS)), greetings=st.tuples(GREETINGS, GREETINGS)
+    )
+    def start(self, written: list[Greeting], greetings: tuple[Greeting, Greeting]) -> None:
         for api, (labels, policies) in zip(APIS, written, strict=True):
             self.write(api, "1", labels, policies)
-        for node, (labels, policies) in zip(NODES, said, strict=True):
+        for node, (labels, policies) in zip(NODES, greetings, strict=True):
             self.deployment.connect(hello(node, dict.fromkeys(APIS, "1"), *policies, **labels))
             self.update(node, SETTLED)
 
@@ -66,14 +67,18 @@ class Events(RuleBasedStateMachine):
             self.write(successor, digest, {}, ())
         self.deployment.remove(api, self.next_revision, successors - {api})
 
-    @rule(node=st.sampled_from(NODES), said=HELLOS, runs=st.dictionaries(st.sampled_from(APIS), st.sampled_from("012")))
-    def connect(self, node: str, said: Hello, runs: dict[str, str]) -> None:
-        labels, policies = said
+    @rule(
+        node=st.sampled_from(NODES),
+        greeting=GREETINGS,
+        runs=st.dictionaries(st.sampled_from(APIS), st.sampled_from("012")),
+    )
+    def connect(self, node: str, greeting: Greeting, runs: dict[str, str]) -> None:
+        labels, policies = greeting
         self.deployment.connect(hello(node, runs, *policies, **labels))
 
-    @rule(name=st.sampled_from(NODES), said=HELLOS)
-    def say_hello_again(self, name: str, said: Hello) -> None:
-        labels, policies = said
+    @rule(name=st.sampled_from(NODES), greeting=GREETINGS)
+    def say_hello_again(self, name: str, greeting: Greeting) -> None:
+        labels, policies = greeting
         if node := self.deployment.nodes.get(name):
             self.deployment.update(node, hello(name, None, *policies, **labels))
 
