@@ -26,13 +26,16 @@ type parameters struct {
 	WhenUnavailable string            `json:"whenUnavailable"`
 	WarnAt          int64             `json:"warnAt"`
 	Headers         bool              `json:"headers"`
+	Plan            bool              `json:"plan"`
 }
 
 type policy struct {
 	calendar calendar
 	name     string
-	limit    int64
+	limit    int64 // of requests without a plan; 0: they pass
 	key      requestkey.Key
+	planKey  requestkey.Key
+	plans    *plans // nil: plans do not count
 	store    v1alpha.Store
 	patience time.Duration // timeout of a call of the store
 	passes   bool          // requests that cannot be counted pass
@@ -66,24 +69,34 @@ func GetPolicy(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy
 		calendar: calendar, name: parsed.Name, limit: parsed.Requests, store: metadata.Store, refused: refused,
 		key:      requestkey.New(metadata.Operation, parsed.Key, parsed.Name, parsed.Period),
 		patience: metadata.Timeout / 2, // half of the attachment's timeout, which leaves time for the policy's own answer
+		planKey:  requestkey.New(metadata.Operation, []requestkey.Part{{From: "identity"}}, parsed.Name, parsed.Period),
+		plans:    newPlans(parsed.Plan, metadata.Consumers, parsed.Period),
 		passes:   parsed.WhenUnavailable == "allow", warnAt: parsed.WarnAt, headers: parsed.Headers,
 	}, nil
 }
 
 // OnRequest counts the request, and admits or refuses it.
 func (p *policy) OnRequest(ctx context.Context, req *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
-	hash, err := p.key.Of(req)
+	key := p.planKey
+	limit, err := p.plans.limitOf(req)
+	if limit == 0 {
+		key, limit = p.key, p.limit
+	}
+	if err != nil || limit == 0 {
+		return nil, err
+	}
+	hash, err := key.Of(req)
 	if err != nil {
 		return nil, err
 	}
 	now := time.Now()
 	span := p.span(now)
-	used, err := p.count(ctx, hash.String()+span.suffix, span.to.Sub(now)+clockSlack)
+	used, err := p.count(ctx, hash.String()+span.suffix, limit, span.to.Sub(now)+clockSlack)
 	if err != nil {
 		return p.answerUncounted(ctx, err)
 	}
-	state := &standing{span, min(used, p.limit), span.to.Sub(now)}
-	if used > p.limit {
+	state := &standing{span, limit, min(used, limit), span.to.Sub(now)}
+	if used > limit {
 		p.refused.Inc(req.APIName)
 		return ratelimitheader.Exceeded([]string{p.name}, state.reset, p.standingHeaders(state)), nil
 	}
@@ -107,14 +120,14 @@ func (p *policy) answerUncounted(ctx context.Context, err error) (v1alpha.Reques
 
 // count counts a request, and returns the new count. A request beyond the quota is subtracted again, so that an increase of the
 // quota is available in full; if the subtraction fails, the request counts only against a larger quota.
-func (p *policy) count(ctx context.Context, key string, ttl time.Duration) (int64, error) {
+func (p *policy) count(ctx context.Context, key string, limit int64, ttl time.Duration) (int64, error) {
 	if p.patience > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, p.patience)
 		defer cancel()
 	}
 	used, err := p.store.Increment(ctx, key, 1, ttl)
-	if err == nil && used > p.limit {
+	if err == nil && used > limit {
 		_, _ = p.store.Increment(ctx, key, -1, ttl)
 	}
 	return used, err
@@ -147,6 +160,7 @@ func (*policy) KeepsDeadlines() {}
 // standing is the state of the quota after a request; an exchange keeps it for its response.
 type standing struct {
 	span  *span
+	limit int64
 	used  int64
 	reset time.Duration
 }
@@ -163,15 +177,22 @@ func (p *policy) standingHeaders(s *standing) []v1alpha.Header {
 	if !p.headers {
 		return nil
 	}
-	text := ratelimitheader.AppendStanding(nil, p.name, p.limit-s.used, s.reset)
-	return ratelimitheader.Headers(s.span.policyHeader, string(text))
+	text := ratelimitheader.AppendStanding(nil, p.name, s.limit-s.used, s.reset)
+	return ratelimitheader.Headers(p.policyHeader(s), string(text))
+}
+
+func (p *policy) policyHeader(s *standing) string {
+	if s.limit == p.limit {
+		return s.span.policyHeader
+	}
+	return string(ratelimitheader.AppendPolicy(nil, p.name, s.limit, s.span.to.Sub(s.span.from)))
 }
 
 func (p *policy) reachesWarning(s *standing) bool {
-	return p.warnAt > 0 && s.used*100 >= p.warnAt*p.limit
+	return p.warnAt > 0 && s.used*100 >= p.warnAt*s.limit
 }
 
 // warning returns an item of a structured field (RFC 9651), like those of RateLimit: the percentage used, rounded down.
 func (p *policy) warning(s *standing) string {
-	return `"` + p.name + `";used=` + strconv.FormatInt(s.used*100/p.limit, 10)
+	return `"` + p.name + `";used=` + strconv.FormatInt(s.used*100/s.limit, 10)
 }

@@ -36,9 +36,25 @@ type counters struct {
 	unavailable atomic.Bool  // the last call failed
 	probed      atomic.Int64 // time of the last probe while the store does not answer, in microseconds
 
+	*calls
+}
+
+// calls are the calls of the store that are under way, of all counters of an instance.
+type calls struct {
 	ctx  context.Context //nolint:containedctx // for all calls, which belong to the instance, not to a request
 	end  context.CancelFunc
 	wait sync.WaitGroup
+}
+
+func newCalls() *calls {
+	ctx, end := context.WithCancel(context.Background())
+	return &calls{ctx: ctx, end: end}
+}
+
+// close ends the calls. No request comes from then on.
+func (c *calls) close() {
+	c.end()
+	c.wait.Wait()
 }
 
 const (
@@ -67,6 +83,7 @@ type counter struct {
 
 // decision is the decision on a request.
 type decision struct {
+	limiter    *limiter
 	allowed    bool
 	retryAfter time.Duration
 	answers    [maxLimits]v1alpha.Throttled
@@ -76,18 +93,12 @@ type decision struct {
 func (*decision) Release() {}
 
 // newCounters makes counters for at most maxKeys keys, in two generations of each shard.
-func newCounters(limits []limit, store v1alpha.Store, maxKeys int, now func() time.Time) *counters {
-	ctx, end := context.WithCancel(context.Background())
-	c := &counters{limits: limits, store: store, now: now, start: now(), maxKeys: maxKeys / 2 / shards, ctx: ctx, end: end}
+func newCounters(limits []limit, store v1alpha.Store, maxKeys int, now func() time.Time, calls *calls) *counters {
+	c := &counters{limits: limits, store: store, now: now, start: now(), maxKeys: maxKeys / 2 / shards, calls: calls}
 	for i := range c.shards {
 		c.shards[i].recent = map[requestkey.Hash]*counter{}
 	}
 	return c
-}
-
-func (c *counters) close() {
-	c.end()
-	c.wait.Wait()
 }
 
 // micros returns the microseconds since start, by a monotonic clock.

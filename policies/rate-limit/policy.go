@@ -23,6 +23,7 @@ type parameters struct {
 	WhenUnavailable string            `json:"whenUnavailable"`
 	Headers         bool              `json:"headers"`
 	MaxKeys         int               `json:"maxKeys"`
+	Plan            bool              `json:"plan"`
 }
 
 type limitParameters struct {
@@ -46,9 +47,13 @@ const (
 
 type policy struct {
 	key             requestkey.Key
-	counters        *counters
+	limiter         *limiter // nil: requests without a plan are not limited
+	planKey         requestkey.Key
+	plans           *plans // nil: plans do not count
+	calls           *calls
+	newCounters     func([]limit) *counters
 	whenUnavailable string
-	policyHeader    string // "" if responses do not report the limits
+	hasHeaders      bool // responses report the limits
 	refused         *v1alpha.Counter
 }
 
@@ -70,14 +75,20 @@ func GetPolicy(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy
 	if err != nil {
 		return nil, err
 	}
-	p := &policy{key: requestkey.New(metadata.Operation, parsed.Key), whenUnavailable: parsed.WhenUnavailable, refused: refused}
+	p := &policy{key: requestkey.New(metadata.Operation, parsed.Key), planKey: requestkey.New(metadata.Operation, []requestkey.Part{{From: "identity"}}),
+		whenUnavailable: parsed.WhenUnavailable, hasHeaders: parsed.Headers, refused: refused, calls: newCalls()}
 	var store v1alpha.Store
 	if parsed.Scope == "global" {
 		store = metadata.Store
 	}
-	p.counters = newCounters(limits, store, cmp.Or(parsed.MaxKeys, defaultKeys), time.Now)
-	if parsed.Headers {
-		p.policyHeader = policyHeader(limits)
+	p.newCounters = func(limits []limit) *counters {
+		return newCounters(limits, store, cmp.Or(parsed.MaxKeys, defaultKeys), time.Now, p.calls)
+	}
+	if len(limits) > 0 {
+		p.limiter = p.newLimiter(limits)
+	}
+	if parsed.Plan && metadata.Consumers != nil {
+		p.plans = &plans{known: metadata.Consumers, make: p.newLimiter, limiters: map[string]planLimiter{}}
 	}
 	return p, nil
 }
@@ -123,22 +134,31 @@ func duration(text string) (time.Duration, error) {
 
 // OnRequest admits or refuses the request.
 func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
-	hash, err := p.key.Of(req)
+	key := p.planKey
+	limiter, err := p.plans.limiterOf(req)
+	if limiter == nil {
+		key, limiter = p.key, p.limiter
+	}
+	if err != nil || limiter == nil {
+		return nil, err
+	}
+	hash, err := key.Of(req)
 	if err != nil {
 		return nil, err
 	}
-	if p.whenUnavailable != "local" && p.counters.isUnavailable() { //nolint:contextcheck // the store is called in the background
+	if p.whenUnavailable != "local" && limiter.counters.isUnavailable() { //nolint:contextcheck // the store is called in the background
 		if p.whenUnavailable == refuse {
 			return ratelimitheader.Unavailable(), nil
 		}
 		return nil, nil
 	}
-	decision := p.counters.decide(hash) //nolint:contextcheck // as above
+	decision := limiter.counters.decide(hash) //nolint:contextcheck // as above
+	decision.limiter = limiter
 	if !decision.allowed {
 		p.refused.Inc(req.APIName)
-		return p.refusal(&decision), nil
+		return limiter.refusal(&decision), nil
 	}
-	if p.policyHeader != "" {
+	if p.hasHeaders {
 		req.Metadata.Lease(p, func() v1alpha.Lease { return &decision })
 	}
 	return nil, nil
@@ -146,19 +166,19 @@ func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1al
 
 // OnResponse reports the state of the limits.
 func (p *policy) OnResponse(_ context.Context, res *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
-	if p.policyHeader == "" {
+	if !p.hasHeaders {
 		return nil, nil
 	}
 	d, ok := res.Metadata.Lease(p, func() v1alpha.Lease { return uncounted{} }).(*decision)
 	if !ok {
 		return nil, nil // the request was not counted
 	}
-	return &v1alpha.UpstreamResponseModifications{Headers: v1alpha.HeaderModifications{Append: p.headers(d)}}, nil
+	return &v1alpha.UpstreamResponseModifications{Headers: v1alpha.HeaderModifications{Append: d.limiter.headers(d)}}, nil
 }
 
 // Close ends the calls of the store.
 func (p *policy) Close() error {
-	p.counters.close()
+	p.calls.close()
 	return nil
 }
 
@@ -172,16 +192,16 @@ func (uncounted) Release() {}
 
 // ---------------------------------------------------------------- headers of responses
 
-func (p *policy) refusal(d *decision) *v1alpha.ImmediateResponse {
+func (l *limiter) refusal(d *decision) *v1alpha.ImmediateResponse {
 	var violated []string
-	for i, limit := range p.counters.limits {
+	for i, limit := range l.counters.limits {
 		if !d.answers[i].Allowed {
 			violated = append(violated, limit.name)
 		}
 	}
 	var headers []v1alpha.Header
-	if p.policyHeader != "" {
-		headers = p.headers(d)
+	if l.policyHeader != "" {
+		headers = l.headers(d)
 	}
 	return ratelimitheader.Exceeded(violated, d.retryAfter, headers)
 }
@@ -194,10 +214,10 @@ func policyHeader(limits []limit) string {
 	return string(text)
 }
 
-func (p *policy) headers(d *decision) []v1alpha.Header {
+func (l *limiter) headers(d *decision) []v1alpha.Header {
 	text := make([]byte, 0, 64)
-	for i, limit := range p.counters.limits {
+	for i, limit := range l.counters.limits {
 		text = ratelimitheader.AppendStanding(text, limit.name, d.answers[i].Remaining, d.answers[i].ResetAfter)
 	}
-	return ratelimitheader.Headers(p.policyHeader, string(text))
+	return ratelimitheader.Headers(l.policyHeader, string(text))
 }

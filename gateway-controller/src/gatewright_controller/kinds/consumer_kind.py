@@ -18,6 +18,9 @@ from gatewright_controller.nodes.consumer_index import credentials_of, name_cred
 from gatewright_controller.nodes.deployment import Deployment
 from gatewright_controller.store import CONSUMER, PLAN, ConsumerKey, Store, StoredResource, name_in
 
+UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+LONGEST_SECONDS, MOST_PER_SECOND = 31 * 86400, 1_000_000
+"""Of a limit, as the policy rate-limit has them."""
 MOST_NAMED = 5
 """Consumers that a message names."""
 
@@ -138,6 +141,7 @@ class PlanKind(Kind):
         found = list(super().mistakes(document))
         yield from found
         if not found:
+            yield from _beyond(document)
             yield from _twice(document, "limits", "name")
             yield from _twice(document, "quotas", "period")
 
@@ -178,6 +182,18 @@ class PlanKind(Kind):
 
     def forget(self, name: str, revision: int) -> None:
         self._deployment.remove_plan(name, revision)
+
+
+def _beyond(document: JsonObject) -> Iterator[Mistake]:
+    """Limits that rate-limit cannot count."""
+    for number, limit in enumerate(document["spec"].get("limits", ())):
+        seconds = int(limit["per"][:-1]) * UNIT_SECONDS[limit["per"][-1]]
+        field = f"spec.limits[{number}]"
+        if seconds > LONGEST_SECONDS:
+            yield Mistake.expecting("31d at most", limit["per"], "use a quota for longer", field=f"{field}.per")
+        if limit["requests"] > MOST_PER_SECOND * seconds:
+            got = f"{limit['requests']} in {limit['per']}"
+            yield Mistake.expecting(f"{MOST_PER_SECOND} requests per second at most", got, "lower it", field=field)
 
 
 def _twice(document: JsonObject, part: str, member: str) -> Iterator[Mistake]:
