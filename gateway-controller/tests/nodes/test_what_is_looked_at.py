@@ -93,8 +93,9 @@ class Events(RuleBasedStateMachine):
             if node := self.deployment.nodes.get(name):
                 self.deployment.next_update(node)
 
-    @rule(name=st.sampled_from(NODES), api=st.sampled_from(APIS), state=STATES)
-    def report(self, name: str, api: str, state: node_pb2.ApiStatus.State) -> None:
+    @rule(name=st.sampled_from(NODES), api=st.sampled_from(APIS), is_rejected=st.booleans())
+    def report(self, name: str, api: str, is_rejected: bool) -> None:
+        state = node_pb2.ApiStatus.STATE_REJECTED if is_rejected else node_pb2.ApiStatus.STATE_APPLIED
         if (node := self.deployment.nodes.get(name)) and (digest := node.sent.get(api)):
             self.deployment.report(node, reported(api, digest, state))
 
