@@ -157,16 +157,17 @@ type Node struct {
 	chains     *chains
 	background *background
 
-	running    running
-	resolved   map[string]bool             // clusters of running versions whose names Envoy resolves; nil: not known since one has changed
-	unserved   map[string]*statedir.Bundle // last good versions that did not come up: they stay on disk, and are tried again
-	queue      *buildQueue                 // the newest bundles of APIs that do not run, or not yet
-	rollout    *rollout
-	rotations  *rotation.Schedule
-	newest     uint64 // revision of the newest update
-	seeds      chan *signedstate.State
-	notReady   statuses // of APIs that run and have a policy that is no longer ready
-	unrestored unrestored
+	running         running
+	resolved        map[string]bool                    // clusters of running versions whose names Envoy resolves; nil: not known since one has changed
+	unserved        map[string]*statedir.Bundle        // last good versions that did not come up: they stay on disk, and are tried again
+	unservedSecrets map[*statedir.Bundle][]secrets.Ref // that unserved versions name, by what was read of them
+	queue           *buildQueue                        // the newest bundles of APIs that do not run, or not yet
+	rollout         *rollout
+	rotations       *rotation.Schedule
+	newest          uint64 // revision of the newest update
+	seeds           chan *signedstate.State
+	notReady        statuses // of APIs that run and have a policy that is no longer ready
+	unrestored      unrestored
 }
 
 // New makes a node and its state directory. Nothing runs yet.
@@ -290,7 +291,7 @@ func (n *Node) tick(now time.Time) {
 		entry := n.queue.Get(api)
 		return n.running[api] == nil && n.unserved[api] != nil && (entry == nil || entry.Message.GetDigest() == n.unserved[api].GetDigest())
 	}, n.log)
-	if n.secrets.Keep(usedSecrets(n.chains, n.queue, n.unserved)) {
+	if n.secrets.Keep(n.usedSecrets()) {
 		n.storeSecrets()
 	}
 	n.rotate(now)

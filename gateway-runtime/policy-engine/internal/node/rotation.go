@@ -62,26 +62,38 @@ func (n *Node) finishRotation(done rotationBuild, now time.Time) {
 }
 
 // usedSecrets returns the secrets that chains, queued APIs or last good versions that did not come up name.
-func usedSecrets(c *chains, queued *buildQueue, unserved map[string]*statedir.Bundle) map[secrets.Ref]bool {
+func (n *Node) usedSecrets() map[secrets.Ref]bool {
 	used := map[secrets.Ref]bool{}
-	for _, ref := range c.refs {
+	for _, ref := range n.chains.refs {
 		for _, secret := range ref.secrets {
 			used[secret] = true
 		}
 	}
-	for _, secret := range queued.Secrets() {
+	for _, secret := range n.queue.Secrets() {
 		used[secret] = true
 	}
-	for _, bundle := range unserved {
-		message, err := bundle.Message()
-		if err != nil {
-			continue // it cannot be built either
-		}
-		for _, secret := range secretsOf(message) {
+	n.unservedSecrets = secretsOfKept(n.unserved, n.unservedSecrets)
+	for _, refs := range n.unservedSecrets {
+		for _, secret := range refs {
 			used[secret] = true
 		}
 	}
 	return used
+}
+
+// secretsOfKept returns the secrets that kept bundles name. It reads only the bundles that are not among the known ones.
+func secretsOfKept(kept map[string]*statedir.Bundle, known map[*statedir.Bundle][]secrets.Ref) map[*statedir.Bundle][]secrets.Ref {
+	named := make(map[*statedir.Bundle][]secrets.Ref, len(kept))
+	for _, bundle := range kept {
+		refs, isKnown := known[bundle]
+		if !isKnown {
+			if message, err := bundle.Message(); err == nil { // otherwise it cannot be built either
+				refs = secretsOf(message)
+			}
+		}
+		named[bundle] = refs
+	}
+	return named
 }
 
 func rotationOf(message *nodev1.ApiBundle) rotation.Version {

@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/node/statedir"
+	"gatewright.dev/policy-engine/internal/secrets"
 )
 
 // ofController returns a bundle whose policy uses the key "key" of the controller's Secret "pay".
@@ -150,4 +152,23 @@ func TestASecretThatBecomesUnavailableKeepsItsValues(t *testing.T) {
 		equal(t, "instances", b.keyed.keys(), "first-value×2")
 		b.run()
 	})
+}
+
+func TestSecretsOfVersionsThatDidNotComeUpAreReadOnce(t *testing.T) {
+	kept, err := statedir.Pack(ofController("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	unserved := map[string]*statedir.Bundle{"a": kept}
+	read := secretsOfKept(unserved, nil)
+	if refs := read[kept]; len(refs) != 1 || refs[0].Name != "pay/key" {
+		t.Errorf("expected pay/key, got %v", refs)
+	}
+	known := map[*statedir.Bundle][]secrets.Ref{kept: {{API: "a", Name: "known"}}}
+	if refs := secretsOfKept(unserved, known)[kept]; len(refs) != 1 || refs[0].Name != "known" {
+		t.Errorf("expected what is known, got %v", refs)
+	}
+	if left := secretsOfKept(nil, read); len(left) != 0 {
+		t.Errorf("expected nothing of a version that has come up, got %v", left)
+	}
 }
