@@ -155,7 +155,7 @@ func TestRetryAllMakesRejectedAPIsDueAndRetryPendingThoseThatWait(t *testing.T) 
 
 func TestQueuedAPIsAreAnsweredAndStoredUnlessAVersionRuns(t *testing.T) {
 	q := newQueue()
-	q.Put(bundle("a", "1"), 1, nil)
+	q.Put(&nodev1.ApiBundle{Api: "a", Digest: "1", Context: "/a", Hosts: []string{"a.example"}, Listeners: []string{"admin"}}, 1, nil)
 	b := q.Put(bundle("b", "1"), 1, nil)
 	q.Reject(b, transient.Mark(queue.UnresolvedError{Name: "nowhere.example", Cause: errors.New("no such host")}), begin)
 	q.Put(bundle("running", "2"), 1, nil)
@@ -172,6 +172,9 @@ func TestQueuedAPIsAreAnsweredAndStoredUnlessAVersionRuns(t *testing.T) {
 	if len(stored) != 2 || stored[0].GetUnserved() != "it was being built" || stored[1].GetUnresolved() != "nowhere.example" ||
 		stored[1].GetUnserved() != "upstream: the name nowhere.example does not resolve: no such host" {
 		t.Errorf("got %v", stored)
+	}
+	if !slices.Equal(stored[0].GetHosts(), []string{"a.example"}) || !slices.Equal(stored[0].GetListeners(), []string{"admin"}) {
+		t.Errorf("expected its host and its listener alone, got %v", stored[0])
 	}
 	if got := q.Obstacles(); len(got) != q.Len() || got["b"] != b.Obstacle() || got["b"].Unresolved != "nowhere.example" || got["a"] != (queue.Obstacle{}) {
 		t.Errorf("got %v", got)
