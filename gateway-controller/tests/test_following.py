@@ -27,10 +27,21 @@ from gatewright_controller.model import Api, from_document
 from gatewright_controller.nodes.node import Node
 from gatewright_controller.plans import Intent, Plans
 from gatewright_controller.resource.definitions import Definitions, load_definitions
-from gatewright_controller.resource.versions import Versions
-from gatewright_controller.store import ANY_TERMS, API, OtherRevisionError, Store, StoredApi, Terms, open_store
+from gatewright_controller.resource.versions import Versions, newest_versions
+from gatewright_controller.store import (
+    ANY_TERMS,
+    API,
+    Batch,
+    OtherRevisionError,
+    Store,
+    StoredApi,
+    Terms,
+    WrittenBatch,
+    open_store,
+)
 from gatewright_controller.store.sql_store import SqlStore
 from gatewright_controller.translate import EdgeSettings
+from gatewright_documents.mistake import Invalid
 from gatewright_documents.secret_masks import MASK
 from gatewright_documents.values import JsonObject
 
@@ -311,6 +322,42 @@ async def test_writes_that_a_promoted_standby_lacks_are_taken_back(
     assert sum("lacks writes" in record.message for record in caplog.records) == len(sides)
     await here.controller.create(named(orders, "new"))
     await there.until(lambda: "new" in there.controller.deployment.apis)
+
+
+async def test_a_context_that_another_controller_takes_during_an_apply_is_a_conflict(
+    sides: tuple[Side, Side], orders: JsonObject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = sides
+    write_batch = SqlStore.write_batch
+
+    def write_later(store: SqlStore, batch: Batch, terms: Terms) -> WrittenBatch:
+        monkeypatch.setattr(SqlStore, "write_batch", write_batch)
+        first = from_document(named(orders, "first", "/shop"))
+        there.store.create(first, newest_versions(first, there.controller.definitions))
+        return write_batch(store, batch, terms)
+
+    monkeypatch.setattr(SqlStore, "write_batch", write_later)
+    source = ApiSource("second.json", json.dumps(named(orders, "second", "/shop")).encode())
+    with pytest.raises(Invalid, match="'/shop', which first has"):
+        await Plans(here.controller, here.gateways, here.kinds).apply([source], Intent())
+
+
+async def test_a_deletion_by_another_controller_during_an_apply_is_planned_anew(
+    sides: tuple[Side, Side], orders: JsonObject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = sides
+    await here.controller.create(named(orders, "gone"), Terms(owner="team"))
+    write_batch = SqlStore.write_batch
+
+    def write_later(store: SqlStore, batch: Batch, terms: Terms) -> WrittenBatch:
+        monkeypatch.setattr(SqlStore, "write_batch", write_batch)
+        there.store.delete("gone")
+        return write_batch(store, batch, terms)
+
+    monkeypatch.setattr(SqlStore, "write_batch", write_later)
+    source = ApiSource("kept.json", json.dumps(named(orders, "kept")).encode())
+    done = await Plans(here.controller, here.gateways, here.kinds).apply([source], Intent("team", prune=True))
+    assert [(change.action, change.name) for change in done.changes] == [("add", "kept")]
 
 
 async def test_what_is_written_while_a_controller_loads_is_followed(

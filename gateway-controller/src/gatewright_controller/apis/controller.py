@@ -267,7 +267,10 @@ class Controller:
         prospect = self._prospect(fresh, present, sources)
         for api, versions in prospect.writes:
             self._bundle(self.effective(api, versions, None, fresh), fresh)  # before anything is stored
-        written = self.store.write_all(prospect.writes, terms) if prospect.writes else []
+        try:
+            written = self.store.write_all(prospect.writes, terms) if prospect.writes else []
+        except ContextTakenError as error:  # by another controller, meanwhile
+            raise Invalid([context_taken(error.host, error.context, error.api, chooses_nodes=False)]) from None
         self.definitions = fresh
         return prospect, present, written
 

@@ -48,6 +48,8 @@ from gatewright_controller.store import (
     UNKNOWN,
     Author,
     Batch,
+    ContextTakenError,
+    NoSuchApiError,
     StorageError,
     StoredApi,
     Terms,
@@ -60,6 +62,8 @@ from gatewright_controller.validation import GatewayNames, claimed_by
 log = logging.getLogger(__name__)
 TRIES = 10
 """Of an apply, while other controllers write its APIs."""
+MEANWHILE = (WrittenMeanwhileError, ContextTakenError, NoSuchApiError)
+"""What a write of a plan raises where another controller has written since: a new plan is for what is there."""
 
 
 class ForeignError(Exception):
@@ -189,7 +193,7 @@ class Plans:
     async def _apply(self, apply_once: Callable[[], Awaitable[ShownPlan]]) -> ShownPlan:
         async with self._gateways.writing, self._controller.writing:
             for _ in range(TRIES):
-                with contextlib.suppress(WrittenMeanwhileError):
+                with contextlib.suppress(*MEANWHILE):
                     return await apply_once()
             raise StorageError(f"APIs of the set were written by others {TRIES} times meanwhile", full=False)
 
