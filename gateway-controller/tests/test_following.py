@@ -376,6 +376,22 @@ async def test_what_is_written_while_a_controller_loads_is_followed(
     assert [*loading.deployment.secrets.names] == ["pay"]
 
 
+async def test_an_api_goes_though_what_it_was_is_pruned(
+    sides: tuple[Side, Side], definitions: Definitions, orders: JsonObject, url: str
+) -> None:
+    here, _ = sides
+    await here.controller.create(named(orders, "a"))
+    late = Controller(here.store, lambda: definitions, EdgeSettings())
+    kinds, gateways = open_kinds(late, Keyring(KEY)), Gateways(here.store, late.deployment, None)
+    following = Following(late, gateways, kinds)
+    late.load()
+    await here.controller.delete("a")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DELETE FROM history WHERE name = 'a' AND action = 'created'")
+    await following.catch_up()
+    assert late.deployment.apis == set()
+
+
 async def test_an_update_of_what_another_controller_has_changed_is_refused(
     sides: tuple[Side, Side], orders: JsonObject
 ) -> None:

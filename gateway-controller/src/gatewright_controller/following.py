@@ -8,12 +8,14 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
+from gatewright_documents.mistake import Invalid
+
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.apis.past_apis import decode_past
 from gatewright_controller.gateway.gateways import Gateways
 from gatewright_controller.kinds import Kinds
 from gatewright_controller.resource.claims import Claim, claims_of
-from gatewright_controller.store import API, Changes, StorageError, StoredApi, context_of
+from gatewright_controller.store import API, Changes, NoSuchRevisionError, StorageError, StoredApi, context_of
 
 log = logging.getLogger(__name__)
 RETRY_SECONDS, JITTER = 0.5, 0.25
@@ -106,8 +108,12 @@ class Following:
         ]
 
     def _successors(self, gone: str, written: Sequence[StoredApi]) -> Iterator[str]:
-        """Those that have taken over what an API had that is gone."""
-        before = decode_past(self._store.at(API, gone, -1)).api
+        """Those that have taken over what an API had that is gone; none where that is not known any more."""
+        try:
+            before = decode_past(self._store.at(API, gone, -1)).api
+        except (Invalid, NoSuchRevisionError) as error:  # pruned, or of another release
+            log.warning("an API goes at once", extra={"api": gone, "reason": f"what it was cannot be read: {error}"})
+            return
         claims = list(claims_of(before.spec.hosts, context_of(before), before.spec.listeners)) if before else []
         for stored in written:
             own = claims_of(stored.api.spec.hosts, stored.context, stored.api.spec.listeners)
