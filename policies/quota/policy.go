@@ -69,7 +69,7 @@ func GetPolicy(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy
 		calendar: calendar, name: parsed.Name, limit: parsed.Requests, store: metadata.Store, refused: refused,
 		key:      requestkey.New(metadata.Operation, parsed.Key, parsed.Name, parsed.Period),
 		patience: metadata.Timeout / 2, // half of the attachment's timeout, which leaves time for the policy's own answer
-		planKey:  requestkey.New(metadata.Operation, []requestkey.Part{{From: "identity"}}, parsed.Name, parsed.Period),
+		planKey:  requestkey.New(metadata.Operation, []requestkey.Part{{From: "consumer"}}, parsed.Name, parsed.Period),
 		plans:    newPlans(parsed.Plan, metadata.Consumers, parsed.Period),
 		passes:   parsed.WhenUnavailable == "allow", warnAt: parsed.WarnAt, headers: parsed.Headers,
 	}, nil

@@ -75,7 +75,7 @@ func GetPolicy(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy
 	if err != nil {
 		return nil, err
 	}
-	p := &policy{key: requestkey.New(metadata.Operation, parsed.Key), planKey: requestkey.New(metadata.Operation, []requestkey.Part{{From: "identity"}}),
+	p := &policy{key: requestkey.New(metadata.Operation, parsed.Key), planKey: requestkey.New(metadata.Operation, []requestkey.Part{{From: "consumer"}}),
 		whenUnavailable: parsed.WhenUnavailable, hasHeaders: parsed.Headers, refused: refused, calls: newCalls()}
 	var store v1alpha.Store
 	if parsed.Scope == "global" {

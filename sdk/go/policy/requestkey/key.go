@@ -20,7 +20,7 @@ type Hash [16]byte
 // String returns the hash in 32 hexadecimal digits.
 func (h Hash) String() string { return hex.EncodeToString(h[:]) }
 
-// Part is a part of a key, as written in parameters. From is client, identity, header, query, path,
+// Part is a part of a key, as written in parameters. From is client, identity, consumer, header, query, path,
 // pathParameter, method, operation or constant; Name belongs to header, query and pathParameter, Value to constant.
 type Part struct {
 	From  string `json:"from"`
@@ -109,6 +109,12 @@ func (p Part) of(req *v1alpha.RequestContext) (values, error) {
 		return single(value), err
 	case "identity":
 		return identity(req), nil
+	case "consumer":
+		client, ok := v1alpha.IdentityOf(req.Metadata)
+		if !ok || client.Consumer == "" {
+			return values{}, nil
+		}
+		return single(client.Consumer), nil
 	case "header":
 		return header(req.Headers, p.Name), nil
 	case "query":
