@@ -27,6 +27,13 @@ def on_request(ctx, params):
 """
 
 
+IDENTIFIED = """
+def on_request(ctx, params):
+    ctx.metadata["identity"] = {"issuer": "https://id", "subject": ctx.headers.get("x-sub"), "method": "jwt"}
+"""
+"""As jwt-auth identifies a client."""
+
+
 def resource(kind: str, name: str, team: str = "a", **spec: object) -> Json:
     metadata = {"name": name, "labels": {"team": team}}
     return {"apiVersion": "gatewright.dev/v1", "kind": kind, "metadata": metadata, "spec": spec}
@@ -38,7 +45,8 @@ def echo(request: Recorded) -> Reply:
 
 @pytest.fixture
 def project(tmp_path: Path) -> PolicyProject:
-    project = PolicyProject(tmp_path, "e2e-consumers", go=("api-key-auth",))
+    project = PolicyProject(tmp_path, "e2e-consumers", go=("api-key-auth", "consumer", "quota", "rate-limit"))
+    project.write_policy("token", IDENTIFIED, more="processingMode: {requestHeaderMode: PROCESS}")
     project.write_policy("who", WHO, more="processingMode: {requestHeaderMode: PROCESS}")
     return project
 
@@ -119,3 +127,38 @@ def test_keys_are_live_at_once_and_on_disk(project: PolicyProject, upstream: Ups
         operated = Operated(gateway)
         eventually("it serves its last good state", lambda: operated.answer(acme).status_code == 200, 60)
         assert operated.answer(beta).status_code == 401
+
+
+def test_plans_limit_consumers_and_change_at_once(project: PolicyProject, upstream: Upstream, tmp_path: Path) -> None:
+    with running(None, tmp_path / "state", *project.arguments) as gateway:
+        operated = Operated(gateway)
+
+        def apply(requests: int) -> None:
+            limits = [{"requests": requests, "per": "1h"}]
+            documents = [resource("Plan", "gold", limits=limits, quotas=[{"requests": 4, "period": "day"}])]
+            documents.append(resource("Consumer", "acme", plan="gold", jwt=[{"issuer": "https://id", "subject": "7"}]))
+            file = tmp_path / "plans.yaml"
+            file.write_text(yaml.safe_dump_all(documents))
+            operated.command("apply", "-f", str(file))
+
+        apply(2)
+        limits = [attach("rate-limit", {"plan": True}), attach("who", {})]
+        quota = attach("quota", {"plan": True, "period": "day"})
+        with gateway.controller() as client:
+            for name, policies in (
+                ("open", [attach("api-key-auth", {"consumers": True}), *limits]),
+                ("tokens", [attach("token", {}), attach("consumer", {}), *limits]),
+                ("counted", [attach("api-key-auth", {"consumers": True}), quota]),
+            ):
+                created = client.post("/v1/apis", json=api(name, upstream.url, policies), params={"wait": "15"})
+                assert (created.status_code, created.json()["status"]["state"]) == (201, "deployed"), created.text
+        key = operated.key("acme", "ci")
+        eventually("its key is live", lambda: operated.answer(key, "counted").status_code == 200, 20)
+        assert [operated.answer(key).status_code for _ in range(3)] == [200, 200, 429]
+        apply(50)
+        operated.until(200, key)
+        assert ";r=4" in operated.answer(key).headers["ratelimit"]
+        assert [operated.answer(key, "counted").status_code for _ in range(4)] == [200] * 3 + [429]
+        for subject, status, who in (("7", 200, "acme gold"), ("8", 403, None)):
+            answer = httpx.get(f"{gateway.url}/tokens/x", headers={"x-sub": subject})
+            assert (answer.status_code, answer.headers.get("x-who")) == (status, who)
