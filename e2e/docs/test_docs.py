@@ -425,11 +425,8 @@ def test_named_commands_accept_their_options(path: Path) -> None:
 
 def subcommand(words: list[str]) -> list[str]:
     """The words before the options that name a command: `build`, `new policy`."""
-    return (
-        words[: 2 if words[0] in ("context", "new", "node", "secret", "token") else 1]
-        if words and not words[0].startswith("--")
-        else []
-    )
+    depths = {"consumer": 3, **dict.fromkeys(("context", "new", "node", "secret", "token"), 2)}
+    return words[: depths.get(words[0], 1)] if words and not words[0].startswith("--") else []
 
 
 @functools.cache

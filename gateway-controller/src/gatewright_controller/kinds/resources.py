@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -32,6 +32,8 @@ from gatewright_controller.store import (
 from gatewright_controller.store.finished import finished
 
 log = logging.getLogger(__name__)
+AT_ONCE = 1000
+"""Resources that a start reads."""
 TRIES = 10
 """Of a write, while other controllers write the same resource."""
 
@@ -55,7 +57,14 @@ class Resources:
     def load(self) -> None:
         """Hands what is stored to the nodes."""
         revision = self._store.revision
-        self.kind.load_all(self._store.resources(self.kind.name), revision)
+        self.kind.load_all(self._stored(), revision)
+
+    def _stored(self) -> Iterator[StoredResource]:
+        """All, by name, as many at a time as memory is to hold."""
+        found = self._store.resources(self.kind.name, "", AT_ONCE)
+        while found:
+            yield from found
+            found = self._store.resources(self.kind.name, found[-1].name, AT_ONCE)
 
     async def read_again(self, names: Collection[str], revision: int) -> None:
         """What another controller has written of these names is handed to the nodes."""
@@ -81,16 +90,16 @@ class Resources:
             self.kind.forget(name, revision)
 
     def list_stored(self) -> Sequence[StoredResource]:
-        """As `list`, for any thread."""
+        """All, by name; for any thread."""
         return self._store.resources(self.kind.name)
 
     def find_stored(self, names: Collection[str]) -> Sequence[StoredResource]:
         """Those of these names, as far as there are any; for any thread."""
         return self._store.find_resources(self.kind.name, names)
 
-    async def list(self) -> Sequence[StoredResource]:
-        """All, by name."""
-        return await asyncio.to_thread(self.list_stored)
+    async def list(self, after: str, limit: int) -> Sequence[StoredResource]:
+        """The first of those behind a name, by name."""
+        return await asyncio.to_thread(self._store.resources, self.kind.name, after, limit)
 
     async def get(self, name: str) -> StoredResource:
         """Raises `NoSuchResourceError`."""

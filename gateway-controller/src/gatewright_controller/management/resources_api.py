@@ -21,7 +21,7 @@ from gatewright_controller.management.authors import TERMS, terms_of
 from gatewright_controller.management.bodies import MEDIA_TYPES, Bodies
 from gatewright_controller.management.callers import permit_of
 from gatewright_controller.management.json_answer import JsonAnswer
-from gatewright_controller.management.pages import NAME, NEWEST, PAGED, page_of
+from gatewright_controller.management.pages import NAME, NEWEST, PAGED, read_page
 from gatewright_controller.management.preconditions import ETAG, IF_MATCH, etag
 from gatewright_controller.management.queries import DRY_RUN, dry_run
 from gatewright_controller.management.resource_shapes import KindShapes, TriedStatus
@@ -54,13 +54,12 @@ class ResourceEndpoints:
     async def list(self, request: Request) -> Response:
         """By name."""
         asked, permit = ResourceFilter.of(request), permit_of(request)
-        fitting = [
-            stored
-            for stored in await self._resources.list()
-            if permit.covers_resource(stored.document)
-            and asked.fits(stored.name, stored.owner, stored.document["metadata"].get("labels", {}))
-        ]
-        page = page_of(request, fitting, lambda stored: stored.name)
+
+        def fits(stored: StoredResource) -> bool:
+            labels = stored.document["metadata"].get("labels", {})
+            return permit.covers_resource(stored.document) and asked.fits(stored.name, stored.owner, labels)
+
+        page = await read_page(request, self._resources.list, fits, lambda stored: stored.name)
         answer = await asyncio.to_thread(page.answer, self._kind.plural, self._resource)
         return JsonAnswer(answer, headers={"cache-control": "no-store"})
 

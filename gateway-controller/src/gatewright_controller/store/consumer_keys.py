@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection, delete, insert, select, update
 
@@ -14,7 +14,7 @@ MOST_KEYS = 32
 """Of a consumer."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ConsumerKey:
     """What is known of a key but its text. digest: SHA-256 of its text, hex. Times are RFC 3339, UTC; expires_at: ""
     for never."""
@@ -48,7 +48,7 @@ def insert_key(connection: Connection, key: ConsumerKey, revision: int) -> None:
     names = [known.name for known in read_keys(connection, key.consumer)]
     if key.name in names or len(names) >= MOST_KEYS:
         raise ConsumerKeyExistsError(key.consumer, key.name if key.name in names else "")
-    connection.execute(insert(consumer_keys).values(**vars(key)))
+    connection.execute(insert(consumer_keys).values(**asdict(key)))
     _note_change(connection, key.consumer, revision)
 
 

@@ -106,8 +106,8 @@ class Store(Protocol):
     def resource(self, kind: str, name: str) -> StoredResource | None:
         """Of another kind than these, if there is one."""
 
-    def resources(self, kind: str) -> Sequence[StoredResource]:
-        """All of the kind, by name."""
+    def resources(self, kind: str, after: str = "", limit: int | None = None) -> Sequence[StoredResource]:
+        """Those of the kind behind the name `after`, by name; limit: the first of them."""
 
     def find_resources(self, kind: str, names: Iterable[str]) -> Sequence[StoredResource]:
         """Those of these names, as far as there are any, by name."""

@@ -254,8 +254,10 @@ class SqlStore:
         with self._using() as connection:
             return read_resource(connection, kind, name)
 
-    def resources(self, kind: str) -> Sequence[StoredResource]:
-        of_kind = select(*RESOURCE).where(resources.c.kind == kind).order_by(resources.c.name)
+    def resources(self, kind: str, after: str = "", limit: int | None = None) -> Sequence[StoredResource]:
+        of_kind = select(*RESOURCE).where(resources.c.kind == kind).order_by(resources.c.name).limit(limit)
+        if after:
+            of_kind = of_kind.where(resources.c.name > after.partition("\0")[0])  # PostgreSQL has \0 in no text
         with self._using() as connection:
             return [decode_resource(kind, row) for row in connection.execute(of_kind)]
 
