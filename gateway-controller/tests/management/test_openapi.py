@@ -131,7 +131,7 @@ async def test_an_unknown_kind_is_refused_with_the_known_ones(client: httpx.Asyn
     assert refused.status_code == 404
     assert (
         refused.json()["detail"]
-        == "expected one of api, consumer, exchange-filter, gateway, plan, policy-definition or secret, got 'route'"
+        == "expected one of api, consumer, defaults, exchange-filter, gateway, plan, policy-definition or secret, got 'route'"
     )
 
 

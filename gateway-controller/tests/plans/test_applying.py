@@ -85,7 +85,7 @@ async def test_names_stand_once_and_kinds_are_known(plans: Plans, orders: JsonOb
         Invalid, match=r"twice\.yaml:.*expected each API once, got 'orders-v1', which orders-v1\.yaml has"
     ):
         await plans.plan([*sources(orders), ApiSource("twice.yaml", yaml.safe_dump(orders).encode())], Intent())
-    with pytest.raises(Invalid, match="expected 'Api', 'Gateway', 'Secret', 'Plan' or 'Consumer', got 'Route'"):
+    with pytest.raises(Invalid, match="expected 'Api', 'Gateway', 'Secret', 'Plan', 'Consumer' or 'Defaults', got 'Route'"):
         await plans.plan(sources({**orders, "kind": "Route"}), Intent())
 
 
