@@ -41,18 +41,20 @@ async function show(root, { name }, signal) {
     asYaml,
   );
   const load = async () => {
-    const [api, reports] = await Promise.all([get(path, { signal }), askNodes(signal, { notes: true })]);
-    return { api, note: upstreamNotes(reports).get(name) ?? "" };
+    const [api, effective, reports] = await Promise.all([
+      get(path, { signal }), get(`${path}/effective`, { signal }), askNodes(signal, { notes: true }),
+    ]);
+    return { api, effective, note: upstreamNotes(reports).get(name) ?? "" };
   };
-  await live(2, region, load, ({ api, note }) => {
+  await live(2, region, load, ({ api, effective, note }) => {
     if (revision !== api.status.revision) yaml().catch(() => {});
     revision = api.status.revision;
-    return described(api, note);
+    return described(api, effective, note);
   }, signal);
 }
 
-/** @param {any} api @param {string} note of its upstreams */
-function described({ metadata, spec, status }, note) {
+/** @param {any} api @param {any} effective with its Defaults @param {string} note of its upstreams */
+function described({ metadata, spec, status }, effective, note) {
   const hosts = spec.hosts?.length ? spec.hosts.join(", ") : "every host";
   return [
     el("div", null, stateOf(metadata.name, status, new Map(note ? [[metadata.name, note]] : []))),
@@ -68,7 +70,8 @@ function described({ metadata, spec, status }, note) {
     el("h2", null, "Nodes"),
     nodeStates(status.nodes),
     el("h2", null, "Operations"),
-    operations(metadata.name, spec, status.policies),
+    operations(metadata.name, effective.spec, effective.status.policies),
+    ...settingsTable(effective.status),
     el("h2", null, "Upstreams"),
     table("Upstreams", ["Pool", "Targets", "Settings"], Object.entries(spec.upstream).map(pool)),
   ];
@@ -86,13 +89,32 @@ export function nodeStates(nodes) {
   return table("Nodes", ["Node", "State", "Reason"], rows);
 }
 
-/** @param {string} name @param {any} spec @param {any[]} policies of the status */
+/**
+ * What Defaults or the API say of settings; nothing where neither does.
+ * @param {any} status of the effective API
+ */
+function settingsTable({ settings }) {
+  if (!settings.length) return [];
+  const rows = settings.map((/** @type {any} */ setting) => [
+    setting.name, el("code", null, plain(setting.value)), settingSource(setting),
+  ]);
+  return [el("h2", null, "Settings"), table("Settings", ["Setting", "Value", "From"], rows)];
+}
+
+/** @param {any} setting in the words of `gatewright explain --api` */
+function settingSource({ defaults, enforced, overruled }) {
+  const source = defaults ? `Defaults ${defaults}` : "the API";
+  const enforcing = enforced ? ", enforced" : "";
+  return source + enforcing + (overruled === undefined ? "" : `: the API's ${plain(overruled)} does not count`);
+}
+
+/** @param {string} name @param {any} spec with Defaults @param {any[]} policies of the effective API's status */
 function operations(name, spec, policies) {
-  const versions = new Map(policies.map((policy) => [policy.field, policy.version]));
+  const running = new Map(policies.map((policy) => [policy.field, policy]));
   /** @type {any[][]} */
   const rows = spec.operations.map((/** @type {any} */ operation, /** @type {number} */ index) => {
-    const inner = chain(`spec.operations[${index}].policies`, operation.policies, versions, "operation");
-    const all = [...chain("spec.policies", spec.policies, versions, "API"), ...inner];
+    const inner = chain(`spec.operations[${index}].policies`, operation.policies, running, "operation");
+    const all = [...chain("spec.policies", spec.policies, running, "API"), ...inner];
     return [
       [el("code", null, `${operation.method} ${operation.path}`), matches(operation)],
       all.length ? el("ol", { class: "chain" }, all.map((policy) => el("li", null, policy))) : el("span", { class: "quiet" }, "none"),
@@ -108,16 +130,16 @@ function operations(name, spec, policies) {
 /**
  * @param {string} field
  * @param {any[] | undefined} policies
- * @param {Map<string, string>} versions
+ * @param {Map<string, any>} running by field
  * @param {string} level
  */
-function chain(field, policies, versions, level) {
+function chain(field, policies, running, level) {
   return (policies ?? []).map((policy, index) => {
-    const version = versions.get(`${field}[${index}]`) ?? policy.version;
+    const { version = policy.version, defaults } = running.get(`${field}[${index}]`) ?? {};
     const requested = version === policy.version ? "" : `, requested as ${policy.version}`;
     return [
       el("a", { href: href(["policies", policy.name, version]) }, `${policy.name} ${version}`),
-      el("span", { class: "quiet" }, ` (${level}${requested}${settings(policy)})`),
+      el("span", { class: "quiet" }, ` (${defaults ? `Defaults ${defaults}` : level}${requested}${settings(policy)})`),
     ];
   });
 }
