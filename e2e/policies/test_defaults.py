@@ -8,8 +8,10 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+import yaml
 
 from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.kit.markdown import blocks, page
 from e2e.kit.policy_project import PolicyProject
 from e2e.kit.upstream import Upstream
 
@@ -31,15 +33,13 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         yield gateway
 
 
-def defaults(key: str, **spec: Json) -> Json:
-    accepted = {"hash": f"sha256:{hashlib.sha256(key.encode()).hexdigest()}", "owner": "partner"}
-    guard = attach("api-key-auth", {"keys": [accepted]})
-    return {
-        "apiVersion": "gatewright.dev/v1",
-        "kind": "Defaults",
-        "metadata": {"name": "payments"},
-        "spec": {"for": {"labels": {"team": "payments"}}, "policies": {"before": [guard]}, **spec},
-    }
+def defaults(key: str) -> Json:
+    """Those of the page, which want this key."""
+    (text,) = blocks(page("docs/how-to/defaults.md"), "yaml")
+    document: Json = yaml.safe_load(text)
+    (guard,) = document["spec"]["policies"]["before"]
+    guard["params"]["keys"][0]["hash"] = f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
+    return document
 
 
 def labelled(name: str, upstream: Upstream, **labels: str) -> Json:
@@ -78,6 +78,7 @@ def test_a_key_guards_all_apis_of_a_label(gateway: Gateway, upstream: Upstream) 
             check=True,
         )
         assert "Defaults payments: spec.policies.before[0]" in explained.stdout
+        assert "Defaults payments, enforced" in explained.stdout
         assert client.put("/v1/defaults/payments", json=defaults(SECOND)).status_code == 200
         eventually("both want the other key", lambda: statuses(gateway, SECOND) == [200, 200, 200])
         assert statuses(gateway, FIRST) == [401, 401, 200]
