@@ -104,9 +104,9 @@ def _own_mistakes(defaults: Defaults) -> Iterator[Mistake]:
             check_host(host)
         except HostSyntaxError as error:
             yield Mistake(f"spec.for.hosts[{index}]", str(error))
-    said = msgspec.to_builtins(spec)
+    fields = msgspec.to_builtins(spec)
     for index, name in enumerate(spec.enforced):
-        if name not in said:
+        if name not in fields:
             cure = "write it beside, or take its name out"
             expected = f"the name of a setting that spec has, such as {name}"
             yield Mistake.expecting(expected, f"{name}, which it has not", cure, field=f"spec.enforced[{index}]")
