@@ -8,7 +8,18 @@ import click
 
 from gatewright_cli.commands.options import A_PATH
 
-KINDS = ("api", "build", "exchange-filter", "gateway", "policy-definition", "secret")
+KINDS = (
+    "api",
+    "build",
+    "consumer",
+    "defaults",
+    "exchange-filter",
+    "gateway",
+    "namespace",
+    "plan",
+    "policy-definition",
+    "secret",
+)
 """Those of `schemas.SCHEMAS`, which costs an import of the controller."""
 
 
