@@ -73,7 +73,7 @@ def test_an_api_without_hosts_is_on_those_of_others_too(orders: JsonObject) -> N
 
 def test_a_bound_grant_gives_only_rights_that_concern_one_api() -> None:
     bound = Grant("publisher", Scope(names=["orders-*"]))
-    assert RIGHTS["publisher"] - bound.rights == {"defaults:read", "nodes:inspect"}
+    assert RIGHTS["publisher"] - bound.rights == {"defaults:read", "namespaces:read", "nodes:inspect"}
     assert Grant("publisher").rights == RIGHTS["publisher"]
     assert RIGHTS["viewer"] < RIGHTS["publisher"] < RIGHTS["admin"]
 

@@ -85,7 +85,8 @@ async def test_names_stand_once_and_kinds_are_known(plans: Plans, orders: JsonOb
         Invalid, match=r"twice\.yaml:.*expected each API once, got 'orders-v1', which orders-v1\.yaml has"
     ):
         await plans.plan([*sources(orders), ApiSource("twice.yaml", yaml.safe_dump(orders).encode())], Intent())
-    with pytest.raises(Invalid, match="expected 'Api', 'Gateway', 'Secret', 'Plan', 'Consumer' or 'Defaults', got 'Route'"):
+    known = "'Api', 'Gateway', 'Secret', 'Plan', 'Consumer', 'Defaults' or 'Namespace'"
+    with pytest.raises(Invalid, match=f"expected {known}, got 'Route'"):
         await plans.plan(sources({**orders, "kind": "Route"}), Intent())
 
 

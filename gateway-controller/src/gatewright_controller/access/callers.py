@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gatewright_documents.mistake import Mistake
 from gatewright_documents.values import JsonObject
 
-from gatewright_controller.access.roles import BOUND, RIGHTS, Right, Role
+from gatewright_controller.access.roles import BOUND, RIGHTS, WRITING, Right, Role
 from gatewright_controller.access.scopes import EVERY_API, Scope
 from gatewright_controller.model import Api
 from gatewright_controller.resource.node_labels import has_labels, labels_text
@@ -43,13 +43,13 @@ class Grant:
 
 @dataclass(frozen=True)
 class Permit:
-    """What one request may touch. apis: those in one of these scopes; None: all of them. gateway, defaults: whether the
-    Gateway, and Defaults, may be written."""
+    """What one request may touch. apis: those in one of these scopes; None: all of them. gateway: whether the Gateway
+    may be written. unwritable: kinds that may not."""
 
     actor: str = ""
     apis: Sequence[Scope] | None = None
     gateway: bool = True
-    defaults: bool = True
+    unwritable: frozenset[str] = frozenset()
 
     def covers(self, api: Api) -> bool:
         """Whether the API may be touched."""
@@ -83,8 +83,8 @@ class Permit:
 
     def refuse_write(self, kind: str) -> None:
         """Raises `NotPermittedError` where no resource of this kind may be written."""
-        if kind == "Defaults" and not self.defaults:
-            raise NotPermittedError(f"{self.actor} has not the right defaults:write, which what other APIs get needs")
+        if kind in self.unwritable:
+            raise NotPermittedError(f"{self.actor} has not the right {WRITING[kind]}, which {kind} needs")
 
     def refuse_gateway(self) -> None:
         """Raises `NotPermittedError` where the Gateway may not be written."""
@@ -143,9 +143,8 @@ class Caller:
         if not scopes:
             return None
         is_bound = not any(scope.is_every_api for scope in scopes)
-        return Permit(
-            self.actor, scopes if is_bound else None, "gateway:write" in self.rights, "defaults:write" in self.rights
-        )
+        unwritable = frozenset(kind for kind, needed in WRITING.items() if needed not in self.rights)
+        return Permit(self.actor, scopes if is_bound else None, "gateway:write" in self.rights, unwritable)
 
 
 STRANGER = Caller("stranger")

@@ -17,6 +17,8 @@ Right = Literal[
     "exchanges:read",
     "gateway:write",
     "logs:write",
+    "namespaces:read",
+    "namespaces:write",
     "nodes:connect",
     "nodes:inspect",
     "nodes:read",
@@ -29,10 +31,12 @@ Right = Literal[
     "tokens:write",
 ]
 """What a client has to be allowed to do. `consumers:write`: also to make keys. `defaults:write`: what APIs of all teams
-get. `exchanges:read`: what clients and upstreams have sent. `nodes:inspect`: what nodes report of themselves, of all
-APIs. `nodes:write`: to drain them. `secrets:read`: their names and keys, for no client gets a value.
-`secret-keys:write`: to encrypt all of them by another key. `nodes:connect`: to be a node, which is sent all APIs with
-their secrets."""
+get. `namespaces:write`: which places are whose. `exchanges:read`: what clients and upstreams have sent.
+`nodes:inspect`: what nodes report of themselves, of all APIs. `nodes:write`: to drain them. `secrets:read`: their names
+and keys, for no client gets a value. `secret-keys:write`: to encrypt all of them by another key. `nodes:connect`: to be
+a node, which is sent all APIs with their secrets."""
+WRITING: Mapping[str, Right] = {"Defaults": "defaults:write", "Namespace": "namespaces:write"}
+"""Kinds that a set of resources may have, and that take another right than APIs."""
 Role = Literal["admin", "publisher", "viewer", "node"]
 ROLES: tuple[Role, ...] = get_args(Role)
 PersonRole = Literal["admin", "publisher", "viewer"]
@@ -56,7 +60,16 @@ BOUND: frozenset[Right] = frozenset(
 """Rights of a grant that is bound to some APIs or nodes: those that concern one of them, or none."""
 
 _VIEWER: frozenset[Right] = frozenset(
-    ("apis:read", "caller:read", "consumers:read", "defaults:read", "nodes:read", "nodes:inspect", "secrets:read")
+    (
+        "apis:read",
+        "caller:read",
+        "consumers:read",
+        "defaults:read",
+        "namespaces:read",
+        "nodes:read",
+        "nodes:inspect",
+        "secrets:read",
+    )
 )
 RIGHTS: Mapping[Role, frozenset[Right]] = {
     "admin": frozenset(get_args(Right)),

@@ -23,6 +23,7 @@ from gatewright_controller.resource.conditions import Conditions
 from gatewright_controller.resource.definitions import DefinitionChanges, Definitions, definitions_of
 from gatewright_controller.resource.effective import Effective, effective
 from gatewright_controller.resource.known_defaults import KnownDefaults, changed_between, concern
+from gatewright_controller.resource.namespaces import Namespaces, refuse_foreign
 from gatewright_controller.resource.private_upstreams import PrivateUpstreams
 from gatewright_controller.resource.secret_keys import keys_by_secret, keys_of
 from gatewright_controller.resource.secrets import restored
@@ -104,6 +105,7 @@ class Controller:
         self._edge, self._configured_upstreams, self._conditions = edge, upstreams, conditions
         self.defaults: KnownDefaults = {}
         """What APIs get beside what they say."""
+        self.namespaces: Namespaces = {}
         self.gateway_names: Callable[[], GatewayNames | None] = lambda: None
         """What the Gateway names, for APIs that are written from now on; None where it is not known."""
         self._writing = asyncio.Lock()
@@ -348,6 +350,7 @@ class Controller:
         document = self._with_secrets(document, definitions)
         names, secrets = self.gateway_names(), self.secret_keys
         api = self._validated_alone(document, definitions, claims, names, secrets)
+        refuse_foreign(api, self.namespaces)
         self._refuse_with_defaults(api, definitions, secrets)
         return api
 
@@ -357,10 +360,12 @@ class Controller:
         names: GatewayNames | None,
         secrets: SecretKeys | None,
         defaults: KnownDefaults | None = None,
+        namespaces: Namespaces | None = None,
     ) -> Api:
         """The API that a document of a set says; whether others claim the same is looked at by the set's reader.
-        names, secrets, defaults: what there is with the set. Raises `Invalid`."""
+        names, secrets, defaults, namespaces: what there is with the set. Raises `Invalid`."""
         api = self._validated_alone(document, self.definitions, {}, names, secrets)
+        refuse_foreign(api, self.namespaces if namespaces is None else namespaces)
         self._refuse_with_defaults(api, self.definitions, secrets, defaults)
         return api
 

@@ -14,6 +14,7 @@ from gatewright_controller.kinds.consumer_kind import ConsumerKind, PlanKind
 from gatewright_controller.kinds.defaults_kind import DefaultsKind
 from gatewright_controller.kinds.keyring import Keyring
 from gatewright_controller.kinds.kind import Kind
+from gatewright_controller.kinds.namespace_kind import NamespaceKind
 from gatewright_controller.kinds.resources import Resources
 from gatewright_controller.kinds.secret_kind import SecretKind
 
@@ -25,13 +26,14 @@ __all__ = [
     "Keyring",
     "Kind",
     "Kinds",
+    "NamespaceKind",
     "PlanKind",
     "Resources",
     "SecretKind",
     "open_kinds",
 ]
 
-KINDS: tuple[type[Kind], ...] = (SecretKind, PlanKind, ConsumerKind, DefaultsKind)
+KINDS: tuple[type[Kind], ...] = (SecretKind, PlanKind, ConsumerKind, DefaultsKind, NamespaceKind)
 """All there are, in the order in which they take effect."""
 
 
@@ -65,7 +67,13 @@ def open_kinds(controller: Controller, keyring: Keyring) -> Kinds:
     """Those of a controller. keyring: for values that are kept encrypted."""
     secrets = SecretKind(keyring, controller.deployment)
     consumers = ConsumerKind(controller.deployment, controller.store)
-    kinds: tuple[Kind, ...] = (secrets, PlanKind(controller.deployment), consumers, DefaultsKind(controller))
+    kinds: tuple[Kind, ...] = (
+        secrets,
+        PlanKind(controller.deployment),
+        consumers,
+        DefaultsKind(controller),
+        NamespaceKind(controller),
+    )
     return Kinds(
         secrets, ConsumerKeys(consumers, controller), {kind.name: Resources(kind, controller) for kind in kinds}
     )

@@ -68,7 +68,7 @@ class DefaultsKind(Kind):
         name = defaults.metadata.name
         everywhere = msgspec.structs.replace(defaults, spec=msgspec.structs.replace(defaults.spec, selection=UNSET))
         try:
-            self._controller.validate_alone(PROBE, None, None, {name: everywhere})
+            self._controller.validate_alone(PROBE, None, None, {name: everywhere}, {})
         except Invalid as invalid:
             start = f"Defaults {name}: "
             mistakes = [replace(mistake, field=mistake.field.removeprefix(start)) for mistake in invalid.mistakes]

@@ -36,6 +36,7 @@ from gatewright_controller.model.gateway import (
 from gatewright_controller.model.log_export import LogExport
 from gatewright_controller.model.matches import HeaderMatch, QueryMatch
 from gatewright_controller.model.metrics import Metrics
+from gatewright_controller.model.namespace import Namespace, NamespaceSpec, namespace_from_document
 from gatewright_controller.model.policies import OnError, OnErrorByClass, PolicyAttachment
 from gatewright_controller.model.recording import Recording
 from gatewright_controller.model.redaction import Redaction, RedactionDefaults
@@ -112,6 +113,8 @@ __all__ = [
     "Method",
     "Metrics",
     "Mirror",
+    "Namespace",
+    "NamespaceSpec",
     "OnError",
     "OnErrorByClass",
     "Operation",
@@ -149,6 +152,7 @@ __all__ = [
     "gateway_from_document",
     "gateway_to_document",
     "milliseconds",
+    "namespace_from_document",
     "to_document",
     "without_written_defaults",
 ]

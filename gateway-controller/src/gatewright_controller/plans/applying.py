@@ -41,9 +41,11 @@ from gatewright_controller.plans.wanted import (
     wanted_apis,
 )
 from gatewright_controller.resource.known_defaults import KnownDefaults, with_documents
+from gatewright_controller.resource.namespaces import Namespaces, namespaces_with
 from gatewright_controller.resource.secret_keys import keys_of
 from gatewright_controller.store import (
     DEFAULTS,
+    NAMESPACE,
     SECRET,
     UNKNOWN,
     Author,
@@ -223,6 +225,10 @@ class Plans:
         steps = {step.name: step.kept for step in plan.changing if step.kind == DEFAULTS}
         return with_documents(self._controller.defaults, steps)
 
+    def _namespaces_after(self, plan: ResourcePlan) -> Namespaces:
+        steps = {step.name: step.kept for step in plan.changing if step.kind == NAMESPACE}
+        return namespaces_with(self._controller.namespaces, steps)
+
     def _prepared(self, documents: Documents, intent: Intent, permit: Permit, *, shows: bool) -> Prepared:
         """shows: whether the plan is to be described, for which all APIs must be known."""
         store = self._controller.store
@@ -237,6 +243,7 @@ class Plans:
             names=self._names_after(gateway),
             secrets=secrets,
             defaults=defaults,
+            namespaces=self._namespaces_after(resources),
         )
         plan = plan_apis(
             stored.values(), wanted_apis(documents, stored, self._controller.definitions, validate), intent
@@ -291,7 +298,7 @@ class Plans:
         changes: dict[str, dict[str, JsonObject | None]] = {}
         for step in plan.changing:
             changes.setdefault(step.kind, {})[step.name] = step.kept
-            if step.stored and step.kind != DEFAULTS:
+            if step.kind != DEFAULTS:
                 yield from self._kinds[step.kind].kind.unfit(step.name, step.kept, apis)
         for kind in changes:
             yield from self._kinds[kind].kind.refused(changes)

@@ -8,7 +8,7 @@ from gatewright_documents.definition_schema import definition_schema
 from gatewright_documents.editor_schema import editor_schema
 from gatewright_documents.values import JsonObject, JsonValue
 
-from gatewright_controller.model import Api, Consumer, ConsumerPlan, Defaults, Gateway, Secret
+from gatewright_controller.model import Api, Consumer, ConsumerPlan, Defaults, Gateway, Namespace, Secret
 from gatewright_controller.resource.definitions import Definition, Definitions
 from gatewright_controller.resource.exchange_filter import ExchangeFilter
 
@@ -39,6 +39,11 @@ def defaults_schema() -> JsonObject:
     return editor_schema(Defaults, "Gatewright Defaults")
 
 
+def namespace_schema() -> JsonObject:
+    """A Namespace: contexts and hosts of a team."""
+    return editor_schema(Namespace, "Gatewright Namespace")
+
+
 def secret_schema() -> JsonObject:
     """A Secret: values that are kept and never shown."""
     return editor_schema(Secret, "Gatewright Secret")
@@ -65,6 +70,7 @@ SCHEMAS: dict[str, Callable[[], JsonObject]] = {
     "defaults": defaults_schema,
     "exchange-filter": exchange_filter_schema,
     "gateway": gateway_schema,
+    "namespace": namespace_schema,
     "plan": plan_schema,
     "policy-definition": definition_schema,
     "secret": secret_schema,

@@ -16,7 +16,8 @@ from gatewright_controller.resource.versions import Versions
 from gatewright_controller.store.authors import NO_OWNER, Author, Terms
 from gatewright_controller.store.errors import OtherOwnerError, OtherRevisionError
 
-API, GATEWAY, TOKEN, SECRET, DEFAULTS = "Api", "Gateway", "Token", "Secret", "Defaults"
+API, GATEWAY, TOKEN = "Api", "Gateway", "Token"
+SECRET, DEFAULTS, NAMESPACE = "Secret", "Defaults", "Namespace"
 CONSUMER, PLAN, CONSUMER_KEY = "Consumer", "Plan", "ConsumerKey"
 """Kinds of resources."""
 THE_GATEWAY = "gateway"

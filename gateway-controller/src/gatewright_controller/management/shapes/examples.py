@@ -45,6 +45,12 @@ DEFAULTS: JsonObject = {
     "metadata": {"name": "payments"},
     "spec": {"for": {"labels": {"team": "payments"}}, "requestTimeout": "10s", "enforced": ["requestTimeout"]},
 }
+NAMESPACE: JsonObject = {
+    "apiVersion": "gatewright.dev/v1",
+    "kind": "Namespace",
+    "metadata": {"name": "payments"},
+    "spec": {"labels": {"team": "payments"}, "contexts": ["/payments"], "hosts": ["pay.example"]},
+}
 SOURCE: JsonObject = {"file": "orders.yaml", "text": "apiVersion: gatewright.dev/v1\nkind: Api\n…\n"}
 EXAMPLES: dict[str, JsonObject] = {
     "Api": API,
@@ -53,6 +59,7 @@ EXAMPLES: dict[str, JsonObject] = {
     "Gateway": GATEWAY,
     "ConsumerPlan": PLAN,
     "LogLevel": {"level": "debug"},
+    "Namespace": NAMESPACE,
     "ResourceSet": {"sources": [SOURCE], "owner": "team-a", "prune": True},
     "Secret": SECRET,
     "ReviewedSet": {"sources": [SOURCE], "owner": "team-a", "prune": True, "digest": "2c26b46b68ff", "revision": 17},

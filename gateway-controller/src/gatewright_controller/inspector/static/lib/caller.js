@@ -18,6 +18,8 @@ const PURPOSES = {
   "exchanges:read": "Reading what clients and upstreams have sent",
   "gateway:write": "Writing what nodes listen on",
   "logs:write": "Changing log levels",
+  "namespaces:read": "Seeing which contexts and hosts are whose",
+  "namespaces:write": "Writing which contexts and hosts are whose",
   "nodes:connect": "Being a node, which gets all APIs with their secrets",
   "nodes:inspect": "Seeing what nodes report",
   "nodes:read": "Reading what nodes listen on",
