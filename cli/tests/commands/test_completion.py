@@ -65,8 +65,17 @@ def complete(environment: dict[str, str], *words: str) -> list[str]:
 
 def test_bash_completes_commands_kinds_names_options_and_contexts(environment: dict[str, str]) -> None:
     assert complete(environment, "comp") == ["completion"]
-    assert complete(environment, "get", "") == ["apis", "files", "gateway", "secrets", "defaults", "nodes", "policies"]
-    assert complete(environment, "delete", "") == ["apis", "gateway", "secrets", "defaults"]
+    assert complete(environment, "get", "") == [
+        "apis",
+        "files",
+        "gateway",
+        "secrets",
+        "defaults",
+        "namespaces",
+        "nodes",
+        "policies",
+    ]
+    assert complete(environment, "delete", "") == ["apis", "gateway", "secrets", "defaults", "namespaces"]
     assert complete(environment, "get", "apis", "") == ["orders", "orders-v2", "users"]
     assert complete(environment, "get", "apis", "--output", "json", "ord") == ["orders", "orders-v2"]
     assert complete(environment, "delete", "api", "orders", "o") == ["orders-v2"]

@@ -33,8 +33,8 @@ def delete(
     wait: bool,
     timeout: float,
 ) -> None:
-    """Delete APIs, Secrets or Defaults by their names, or the Gateway that was written to the controller. The
-    controller is named on stderr. A Secret that an API names is not deleted.
+    """Delete APIs, Secrets, Defaults or Namespaces by their names, or the Gateway that was written to the
+    controller. The controller is named on stderr. A Secret that an API names is not deleted.
 
     Without its Gateway, the controller's nodes listen again on what they were started with.
 

@@ -40,6 +40,12 @@ spec:
   accessLog: errors
   enforced: [requestTimeout]
 """
+NAMESPACE = """\
+apiVersion: gatewright.dev/v1
+kind: Namespace
+metadata: {name: shop}
+spec: {labels: {team: shop}, contexts: [/orders]}
+"""
 
 
 @pytest.fixture
@@ -82,6 +88,12 @@ def test_defaults_from_their_apply_to_their_end(invoke: Invoke, tmp_path: Path) 
     assert json.loads(invoke("explain", "--api", "orders", "--json")[1])["spec"]["requestTimeout"] == "10s"
     assert invoke("explain", "--api", "none")[0] == ExitStatus.NOT_FOUND
     assert invoke("explain", "--api", "orders", "--last")[0] == 2
+    (tmp_path / "namespace.yaml").write_text(NAMESPACE)
+    assert "Namespace shop created" in invoke("apply", "-f", str(tmp_path), "--no-wait")[1]
+    assert rows(invoke("get", "namespaces")[1])[1][:3] == ["shop", "team=shop", "/orders"]
+    (tmp_path / "api.yaml").write_text(API.replace("team: shop", "team: other"))
+    refused = invoke("apply", "-f", str(tmp_path), "--no-wait")[2]
+    assert "api.yaml:6: spec.context: expected the labels team=shop, which the Namespace shop wants" in refused
     assert "created" in invoke("history", "defaults/shop")[1]
     assert invoke("get", "defaults", "shop", "-o", "yaml")[1].startswith("apiVersion: gatewright.dev/v1\nkind: Def")
     assert invoke("delete", "defaults", "shop")[1] == "shop deleted\n"

@@ -37,7 +37,8 @@ def test_a_reference_names_a_resource_and_a_revision(text: str, path: str, revis
 @pytest.mark.parametrize("text", ["", "@3", "orders@", "orders@x", "orders@3@4", "policy/x", "gateway/other", "a/b/c"])
 def test_another_reference_is_refused_with_the_form(text: str) -> None:
     with pytest.raises(
-        PreflightError, match=r"expected NAME or NAME@REVISION of an API, secret/NAME, defaults/NAME or gateway/gateway"
+        PreflightError,
+        match=r"of an API, secret/NAME, defaults/NAME, namespace/NAME or gateway/gateway",
     ):
         Reference.parse(text)
 

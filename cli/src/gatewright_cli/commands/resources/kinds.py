@@ -85,13 +85,16 @@ def _policies(api: Resource) -> str:
 
 
 def _labels(api: Resource) -> str:
-    return ",".join(f"{key}={value}" for key, value in sorted(api["metadata"].get("labels", {}).items()))
+    return _labels_text(api["metadata"].get("labels", {}))
+
+
+def _labels_text(labels: dict[str, str]) -> str:
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
 
 
 def _selected_labels(defaults: Resource) -> str:
     """Of the APIs that they are for; `*` for any."""
-    labels = defaults["spec"].get("for", {}).get("labels", {})
-    return ",".join(f"{key}={value}" for key, value in sorted(labels.items())) or "*"
+    return _labels_text(defaults["spec"].get("for", {}).get("labels", {})) or "*"
 
 
 def _added_policies(defaults: Resource) -> str:
@@ -101,7 +104,7 @@ def _added_policies(defaults: Resource) -> str:
 
 def labels_of_node(node: Resource) -> str:
     """`tier=edge,zone=eu`; "" for none."""
-    return ",".join(f"{key}={value}" for key, value in sorted(node.get("labels", {}).items()))
+    return _labels_text(node.get("labels", {}))
 
 
 def drain_text(drain: Resource) -> str:
@@ -297,7 +300,25 @@ DEFAULTS = Kind(
     filters=("label", "owner"),
     is_written=True,
 )
-KINDS = (API, CONSUMER, DEFAULTS, FILE, GATEWAY, PLAN, SECRET, NODE, POLICY)
+NAMESPACE = Kind(
+    "namespace",
+    "namespaces",
+    "/v1/namespaces",
+    (
+        Column("NAME", _api_name),
+        Column("LABELS", lambda namespace: _labels_text(namespace["spec"]["labels"])),
+        Column("CONTEXTS", lambda namespace: ",".join(namespace["spec"].get("contexts", ()))),
+        Column("HOSTS", lambda namespace: ",".join(namespace["spec"].get("hosts", ()))),
+        Column("OWNER", _status("owner"), wide=True),
+        Column("REVISION", _status("revision"), wide=True),
+        Column("UPDATED", _status("updatedAt")),
+    ),
+    _api_name,
+    document=_written,
+    filters=("label", "owner"),
+    is_written=True,
+)
+KINDS = (API, CONSUMER, DEFAULTS, FILE, GATEWAY, NAMESPACE, PLAN, SECRET, NODE, POLICY)
 
 
 class KindType(click.ParamType[Kind]):
