@@ -84,3 +84,13 @@ def test_a_key_guards_all_apis_of_a_label(gateway: Gateway, upstream: Upstream) 
         assert statuses(gateway, FIRST) == [401, 401, 200]
         assert client.delete("/v1/defaults/payments").status_code == 204
         eventually("no key is wanted", lambda: statuses(gateway) == [200, 200, 200])
+
+
+def test_no_other_team_publishes_in_a_namespace(gateway: Gateway, upstream: Upstream) -> None:
+    (text,) = blocks(page("docs/how-to/namespaces.md"), "yaml")
+    with gateway.controller() as client:
+        assert client.put("/v1/namespaces/payments", json=yaml.safe_load(text)).status_code == 201
+        refused = client.post("/v1/apis", json=labelled("payments", upstream, team="other"))
+        assert (refused.status_code, "the Namespace payments wants" in refused.text) == (422, True)
+        gateway.deploy(labelled("payments", upstream, team="payments"))
+    assert httpx.get(f"{gateway.url}/payments/x").status_code == 200

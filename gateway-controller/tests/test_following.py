@@ -229,6 +229,25 @@ async def test_the_defaults_that_one_has_written_reach_the_others_apis_together(
     assert there.at_the_node() == here.at_the_node() == before
 
 
+async def test_a_namespace_that_one_has_written_is_asked_by_the_other(
+    sides: tuple[Side, Side], orders: JsonObject
+) -> None:
+    here, there = sides
+    namespace = {
+        "apiVersion": "gatewright.dev/v1",
+        "kind": "Namespace",
+        "metadata": {"name": "payments"},
+        "spec": {"labels": {"team": "payments"}, "contexts": ["/payments"]},
+    }
+    await here.kinds["Namespace"].put(namespace)
+    await there.until(lambda: there.store.revision <= there.controller.deployment.revision)
+    with pytest.raises(Invalid, match="the Namespace payments wants"):
+        await there.controller.create(named(orders, "a", "/payments"))
+    await here.kinds["Namespace"].delete("payments")
+    await there.until(lambda: there.store.revision <= there.controller.deployment.revision)
+    await there.controller.create(named(orders, "a", "/payments"))
+
+
 async def _receive(side: Side, sent: list[node_pb2.ApiBundle]) -> None:
     """As a node does: all that is sent, as soon as it is."""
     while True:
