@@ -85,6 +85,10 @@ async def test_the_longer_context_and_the_narrower_host_count(client: httpx.Asyn
     assert (await client.put("/v1/apis/api", json=at(orders, "/x", None, "a.pay.example"))).status_code == 422
     (mistake,) = fields(await put(client, namespace("other", SHOP, contexts=["/x", "/payments"])))
     assert mistake.startswith("spec.contexts[1]: expected what no other Namespace has, got /payments, which the Name")
+    await put(client, namespace(contexts=["/pay"]))
+    assert (await put(client, namespace("other", SHOP, contexts=["/x", "/payments"]))).status_code == 201
+    back = await client.post("/v1/namespaces/payments/rollback", json={"revision": -1})
+    assert fields(back)[0].startswith("spec.contexts[0]: expected what no other Namespace has, got /payments")
 
 
 async def test_one_over_apis_of_another_team_is_refused_and_names_them(

@@ -106,6 +106,7 @@ class Controller:
         self.defaults: KnownDefaults = {}
         """What APIs get beside what they say."""
         self.namespaces: Namespaces = {}
+        """Whose some contexts and hosts are."""
         self.gateway_names: Callable[[], GatewayNames | None] = lambda: None
         """What the Gateway names, for APIs that are written from now on; None where it is not known."""
         self._writing = asyncio.Lock()

@@ -57,26 +57,29 @@ class DefaultsKind(Kind):
     def keep(self, document: JsonObject, stored: JsonObject | None) -> JsonObject:
         """An API that says nothing else could run with it; what is there already is not looked at again."""
         kept = super().keep(document, stored)
-        if kept != stored:
-            self._refuse_wrong(defaults_from_document(kept))
+        if kept != stored and (mistakes := self._wrong(defaults_from_document(kept))):
+            raise Invalid(mistakes)
         return kept
 
-    def _refuse_wrong(self, defaults: Defaults) -> None:
-        """Raises `Invalid`, with the fields of the Defaults."""
+    def _wrong(self, defaults: Defaults) -> list[Mistake]:
+        """What keeps any API from running with them, by the fields of the Defaults."""
         if mistakes := list(_secret_mistakes(defaults, self._controller.definitions)):
-            raise Invalid(mistakes)
+            return mistakes
         name = defaults.metadata.name
         everywhere = msgspec.structs.replace(defaults, spec=msgspec.structs.replace(defaults.spec, selection=UNSET))
         try:
             self._controller.validate_alone(PROBE, None, None, {name: everywhere}, {})
         except Invalid as invalid:
             start = f"Defaults {name}: "
-            mistakes = [replace(mistake, field=mistake.field.removeprefix(start)) for mistake in invalid.mistakes]
-            raise Invalid(mistakes) from None
+            return [replace(mistake, field=mistake.field.removeprefix(start)) for mistake in invalid.mistakes]
+        return []
 
     def unfit(self, name: str, after: JsonObject | None, apis: Iterable[Api]) -> Iterator[Mistake]:
-        """Of all APIs that they concern."""
+        """Of all APIs that they concern; what a rollback brings back may be wrong for any."""
         del apis
+        if after and (mistakes := self._wrong(defaults_from_document(after))):
+            yield from mistakes
+            return
         controller = self._controller
         yield from controller.mistakes_with(self._with({name: after}), controller.store.list(), controller.secret_keys)
 

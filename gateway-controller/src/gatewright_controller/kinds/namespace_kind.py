@@ -52,7 +52,9 @@ class NamespaceKind(Kind):
         return EVERY_API
 
     def unfit(self, name: str, after: JsonObject | None, apis: Iterable[Api]) -> Iterator[Mistake]:
-        """APIs that other teams have there."""
+        """APIs that other teams have there, and other Namespaces."""
+        if after:
+            yield from shared_places(namespace_from_document(after), self._controller.namespaces)
         namespaces = namespaces_with(self._controller.namespaces, {name: after})
         for api in apis:
             for mistake in foreign_mistakes(api, namespaces):
