@@ -67,6 +67,40 @@ def test_apis_are_found_by_name_and_by_state(page: Page) -> None:
     assert names(page) == ["broken", "broken-late"]
 
 
+def test_an_api_shows_what_it_gets_by_defaults(
+    page: Page, gateway: Gateway, upstream: Upstream, added_names: list[str]
+) -> None:
+    added_names.append("guarded")
+    document = api("guarded", upstream.url)
+    document["metadata"]["labels"] = {"inspected": "defaults"}
+    document["spec"]["requestTimeout"] = "30s"
+    gateway.deploy(document)
+    defaults: Json = {
+        "apiVersion": "gatewright.dev/v1",
+        "kind": "Defaults",
+        "metadata": {"name": "inspected"},
+        "spec": {
+            "for": {"labels": {"inspected": "defaults"}},
+            "policies": {"before": [attach("add-headers", {"requestHeaders": [{"name": "x-default", "value": "1"}]})]},
+            "requestTimeout": "10s",
+            "enforced": ["requestTimeout"],
+        },
+    }
+    show(page, "#/apis/guarded")
+    with gateway.controller() as client:
+        try:
+            written = client.put("/v1/defaults/inspected", json=defaults)
+            assert written.status_code == 201, written.text
+            operations = page.get_by_role("region", name="Operations of guarded")
+            expect(operations.get_by_text("(Defaults inspected, requested as v1)").first).to_be_visible()
+            settings = page.get_by_role("region", name="Settings")
+            expect(settings.get_by_text("Defaults inspected, enforced: the API's 30s does not count")).to_be_visible()
+            axe(page)
+        finally:
+            client.delete("/v1/defaults/inspected")
+    expect(page.get_by_role("region", name="Settings").get_by_text("the API", exact=True)).to_be_visible()
+
+
 def test_the_list_follows_changes_and_keeps_the_focus(
     page: Page, gateway: Gateway, upstream: Upstream, added_names: list[str]
 ) -> None:

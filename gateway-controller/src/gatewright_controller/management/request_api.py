@@ -46,6 +46,7 @@ from gatewright_controller.management.request_sending import (
 from gatewright_controller.management.rows import Answer, Body, Part, Row
 from gatewright_controller.management.shapes.requests import GatewayAnswer, ReceivedBody
 from gatewright_controller.nodes.watching import Watching
+from gatewright_controller.resource.paths import is_below
 from gatewright_controller.store import StoredApi
 
 log = logging.getLogger(__name__)
@@ -139,8 +140,8 @@ class RequestEndpoints:
             recorded = await stack.enter_async_context(listening)
             answer = await connection.exchange(request, wanted.seconds)
             path = request.path.partition("?")[0]
-            apis = [self._with_defaults(stored) for stored in await self._controller.list()]
-            expected = may_run_policies(apis, request.method, path)
+            apis = [stored for stored in await self._controller.list() if is_below(path, stored.context)]
+            expected = may_run_policies(map(self._with_defaults, apis), request.method, path)
             return answer, await recorded.found(expected=expected)
 
 
