@@ -57,12 +57,13 @@ def test_the_shown_commands_work(
     assert shell.run(wait) == "orders-v1 deployed\n"
 
     shown = shown_commands("See what a controller has")
-    table, document, elsewhere, policies, nodes, rejected, labelled, owned, saved, again = shown
+    table, document, elsewhere, policies, nodes, files, rejected, labelled, owned, saved, again = shown
     assert re.search(r"^orders-v1 .* deployed$", shell.run(table), re.MULTILINE)
     assert yaml.safe_load(shell.run(document))["metadata"] == orders["metadata"]
     assert shell.run(elsewhere).splitlines()[1:] == []
     assert shell.run(policies).startswith("NAME ")
     assert len(yaml.safe_load(shell.run(nodes))) == 1
+    assert shell.run(files).split() == ["NAME", "API", "STATE", "WINNER", "REASON"]
     assert [len(shell.run(command).splitlines()) for command in (rejected, labelled, owned)] == [1, 2, 1]
     assert shell.run(saved) == ""
     assert set(re.findall(r"\w+$", shell.run(again), re.MULTILINE)) == {"unchanged"}

@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -260,8 +261,8 @@ def test_the_series_of_a_deleted_api_disappear(own_gateway: Gateway, upstream: U
 
 @pytest.fixture(scope="module")
 def listing_gateway(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A gateway with few series, listeners with TLS (one of them with a damaged certificate), and an access log of the
-    clients' identities."""
+    """A gateway with few series, listeners with TLS (one of them with a damaged certificate), an access log of the
+    clients' identities, and an export of its state."""
     folder = tmp_path_factory.mktemp("listing")
     signer = authority(folder)
     (chain, key), (damaged, its_key) = signer.issue("web", "127.0.0.1"), signer.issue("damaged", "127.0.0.1")
@@ -279,7 +280,10 @@ def listing_gateway(build: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     }
     file = write(folder / "gateway.yaml", {"name": "http"}, https, closed, **spec)
     options = ("--gateway", str(file), "--py.hung-seconds", "1", "--py.workers", "64", "--pe.quarantine-deaths", "1")
-    with running(build, folder / "state", *options) as gateway:
+    state_key = folder / "state-key.pem"
+    subprocess.run(["gatewright", "state", "key", "-o", str(state_key)], check=True, capture_output=True)
+    export = "--state-key", str(state_key), "--state-export", str(folder / "exported")
+    with running(build, folder / "state", *options, *export) as gateway:
         yield gateway
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import ClassVar
 
@@ -67,6 +67,10 @@ class NamespaceKind(Kind):
         else:
             yield f"APIs in {name} are written with its labels only; nothing changes for requests"
 
+    @property
+    def adopted(self) -> Collection[str]:
+        return self._controller.namespaces.keys()
+
     def adopt(self, stored: StoredResource, revision: int) -> None:
         self._adopt(stored.name, stored.document, revision)
 
@@ -75,7 +79,7 @@ class NamespaceKind(Kind):
 
     def _adopt(self, name: str, document: JsonObject | None, revision: int) -> None:
         self._controller.namespaces = namespaces_with(self._controller.namespaces, {name: document})
-        self._controller.deployment.reach(revision)
+        self._controller.deployment.advance(revision)
 
 
 def _own_mistakes(namespace: Namespace) -> Iterator[Mistake]:
