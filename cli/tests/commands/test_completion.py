@@ -67,15 +67,25 @@ def test_bash_completes_commands_kinds_names_options_and_contexts(environment: d
     assert complete(environment, "comp") == ["completion"]
     assert complete(environment, "get", "") == [
         "apis",
+        "consumers",
+        "defaults",
         "files",
         "gateway",
-        "secrets",
-        "defaults",
         "namespaces",
+        "plans",
+        "secrets",
         "nodes",
         "policies",
     ]
-    assert complete(environment, "delete", "") == ["apis", "gateway", "secrets", "defaults", "namespaces"]
+    assert complete(environment, "delete", "") == [
+        "apis",
+        "consumers",
+        "defaults",
+        "gateway",
+        "namespaces",
+        "plans",
+        "secrets",
+    ]
     assert complete(environment, "get", "apis", "") == ["orders", "orders-v2", "users"]
     assert complete(environment, "get", "apis", "--output", "json", "ord") == ["orders", "orders-v2"]
     assert complete(environment, "delete", "api", "orders", "o") == ["orders-v2"]

@@ -50,7 +50,7 @@ async def key_of(client: httpx.AsyncClient, name: str = "ci", path: str = ACME, 
 
 
 def applied(*documents: JsonObject, **intent: object) -> JsonObject:
-    sources = [{"file": f"{each['metadata']['name']}.json", "text": json.dumps(each)} for each in documents]
+    sources = [{"file": f"{document['metadata']['name']}.json", "text": json.dumps(document)} for document in documents]
     return {"sources": sources, **intent}
 
 
@@ -74,7 +74,7 @@ class AtNode:
     def receive(self) -> AtNode:
         while change := self._deployment.next_consumers(self.node):
             self.sent.append(change)
-            for encoded in (*change.consumers, *(one for shard in change.shards for one in shard.consumers)):
+            for encoded in (*change.consumers, *(consumer for shard in change.shards for consumer in shard.consumers)):
                 found = node_pb2.Consumer.FromString(encoded)
                 self.consumers[found.name] = found
             for name in change.removed:
@@ -127,9 +127,9 @@ async def test_nodes_get_keys_and_changes_as_a_delta(client: httpx.AsyncClient, 
     node = AtNode(controller).receive()
     await put(client, plan())
     await put(client, consumer(plan="gold", jwt=[{"issuer": "https://id", "subject": "7"}]))
-    one = await key_of(client, "one")
+    first = await key_of(client, "one")
     node.receive()
-    assert node.digests("acme") == {digest(one)}
+    assert node.digests("acme") == {digest(first)}
     assert (node.consumers["acme"].plan, dict(node.consumers["acme"].labels)) == ("gold", {"team": "a"})
     assert node.consumers["acme"].claims[0].subject == "7"
     assert json.loads(node.plans["gold"].limits) == [{"requests": 5, "per": "1m"}]
@@ -139,7 +139,7 @@ async def test_nodes_get_keys_and_changes_as_a_delta(client: httpx.AsyncClient, 
     node.receive()
     assert [(len(change.shards), len(change.consumers), change.plans) for change in node.sent] == [(0, 1, b"")]
     await put(client, consumer(team="b", plan="gold"))
-    assert node.receive().digests("acme") == {digest(one), digest(two)}
+    assert node.receive().digests("acme") == {digest(first), digest(two)}
     await client.delete(f"{ACME}/keys/one")
     assert node.receive().digests("acme") == {digest(two)}
     await client.delete(ACME)

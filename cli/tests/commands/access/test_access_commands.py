@@ -72,8 +72,8 @@ def test_a_token_from_its_creation_to_its_end(
     assert (status, out) == (0, (
         f"token:ci at {controller.url}\n"
         f"role    publisher, for {apis}\n"
-        "rights  apis:read, apis:write, caller:read, exchanges:read, nodes:read, requests:send, "
-        "secrets:read, secrets:write\n"
+        "rights  apis:read, apis:write, caller:read, consumers:read, consumers:write, "
+        "exchanges:read, nodes:read, requests:send, secrets:read, secrets:write\n"
     ))  # fmt: skip
     monkeypatch.setenv("GATEWRIGHT_CONTROLLER_TOKEN", CONTROLLERS_TOKEN)
     status, out, err = invoke("token", "delete", "nil", "ci", "--reason", "it has leaked")

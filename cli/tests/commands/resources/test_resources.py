@@ -194,8 +194,11 @@ def test_a_wait_that_runs_out_names_the_reason(invoke: Invoke) -> None:
 
 
 @pytest.mark.parametrize(("arguments", "expected"), [
-    (("get", "routes"), "expected api, file, gateway, secret, defaults, namespace, node, policy, got 'routes'"),
-    (("delete", "node", "a"), "expected api, gateway, secret, defaults, namespace, got 'node'"),
+    (
+        ("get", "routes"),
+        "expected api, consumer, defaults, file, gateway, namespace, plan, secret, node, policy, got 'routes'",
+    ),
+    (("delete", "node", "a"), "expected api, consumer, defaults, gateway, namespace, plan, secret, got 'node'"),
     (("delete", "apis"), "expected NAME of at least one api, got none"),
     (("get", "gateway", "x"), "expected no NAME, since a controller has one gateway, got 'x'"),
     (("wait", "gateway", "x", "--for", "deleted"), "expected no NAME"),

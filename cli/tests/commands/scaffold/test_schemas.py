@@ -386,7 +386,7 @@ def test_the_runs_own_folder_stays_its_users_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ((), "expected one of api, build, defaults, exchange-filter, gateway"),
+        ((), "expected one of api, build, consumer, defaults, exchange-filter, gateway"),
         (("api", "--write"), "got both"),
         (("apis",), "'apis' is not one of"),
         (("api", "--build", "none"), "expected a folder of policy definitions; `gatewright build` writes one"),
