@@ -210,6 +210,8 @@ async def test_a_plan_says_which_apis_change_and_apply_does_it_at_once(
     assert "guard" not in plan["changes"][1]["diff"]
     applied = await client.post("/v1/apply", json={**wanted, "digest": plan["digest"]})
     assert applied.status_code == 200, applied.text
+    outcomes = [(outcome["kind"], outcome["name"], outcome["state"]) for outcome in applied.json()["resources"]]
+    assert outcomes == [("Defaults", "payments", "stored"), ("Api", "b", "pending"), ("Api", "a", "pending")]
     assert at_node.update() == {"a", "b"}
     assert [at_node.policies(name) for name in "ab"] == [["guard", "log-message"], ["guard"]]
     assert (await client.post("/v1/plan", json=wanted)).json()["changes"] == []

@@ -191,14 +191,14 @@ class Controller:
             except Invalid as invalid:
                 yield from (replace(found, field=f"API {stored.name}: {found.field}") for found in invalid.mistakes)
 
-    def offers_with(self, defaults: KnownDefaults, without: Collection[str] = ()) -> list[Callable[[], None]]:
-        """`offer_of` the APIs that other Defaults concern. without: names of those that are handed out otherwise."""
+    def offers_with(self, defaults: KnownDefaults, without: Collection[str] = ()) -> dict[str, Callable[[], None]]:
+        """`offer_of` the APIs that other Defaults concern, by name. without: those that are handed out otherwise."""
         changed = changed_between(self.defaults, defaults)
-        return [
-            self.offer_of(stored, defaults)
+        return {
+            stored.name: self.offer_of(stored, defaults)
             for stored in (self.store.list() if changed else ())
             if stored.name not in without and concern(changed, stored.api)
-        ]
+        }
 
     def adopt_defaults(self, defaults: KnownDefaults, revision: int) -> None:
         """APIs are translated with these from now on. revision: of the store."""

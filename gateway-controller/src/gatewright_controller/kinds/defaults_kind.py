@@ -84,7 +84,7 @@ class DefaultsKind(Kind):
         yield from controller.mistakes_with(self._with({name: after}), controller.store.list(), controller.secret_keys)
 
     def handing_out(self, documents: Kept) -> Sequence[Callable[[], None]]:
-        return self._controller.offers_with(self._with(documents))
+        return list(self._controller.offers_with(self._with(documents)).values())
 
     @property
     def adopted(self) -> Collection[str]:

@@ -68,6 +68,7 @@ class PlanEndpoints:
         """What has become of each resource after at most so many seconds."""
         served = {change.name for change in done.changes if change.kind == "Api" and change.action != "delete"}
         served |= {name for kind, name in done.unchanged if kind == "Api"}
+        served |= set(done.concerned)
         gone = {gone for change in done.changes if (gone := _gone(change))}
         await asyncio.gather(
             self._deployment.wait_until_all_converged(seconds, served),
@@ -75,7 +76,9 @@ class PlanEndpoints:
             self._wait_for_gateway(done, seconds),
         )
         changed = (outcome for change in done.changes for outcome in self._outcomes_of(change))
-        return [*changed, *(self._outcome(kind, name) for kind, name in done.unchanged)]
+        unchanged = (self._outcome(kind, name) for kind, name in done.unchanged)
+        others = set(done.concerned) - {name for kind, name in done.unchanged if kind == "Api"}
+        return [*changed, *unchanged, *map(self._api, sorted(others))]
 
     def _outcome(self, kind: str, name: str) -> shapes.Outcome:
         match kind:

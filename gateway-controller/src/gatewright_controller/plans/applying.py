@@ -217,8 +217,8 @@ class Plans:
             _refuse_moved(shown, reviewed, named)
         if prepared.is_empty:
             return shown
-        revision = await self._written(prepared, terms)
-        return ShownPlan(shown.changes, shown.unchanged, revision, shown.digest)
+        revision, concerned = await self._written(prepared, terms)
+        return ShownPlan(shown.changes, shown.unchanged, revision, shown.digest, concerned)
 
     def _defaults_after(self, plan: ResourcePlan) -> KnownDefaults:
         """Those that there are once the set is applied."""
@@ -396,8 +396,9 @@ class Plans:
             yield Change(gateway.action, "Gateway", NAME, "", revision, gateway_diff(now, after), sentences)
         yield from described(prepared.plan, self._controller.definitions, effects)
 
-    async def _written(self, prepared: Prepared, terms: Terms) -> int:
-        """Stores all of it and hands it to the nodes in one go. The revision."""
+    async def _written(self, prepared: Prepared, terms: Terms) -> tuple[int, tuple[str, ...]]:
+        """Stores all of it and hands it to the nodes in one go. The revision, and names of APIs that the plan does not
+        change and that have other Defaults."""
         gateway = prepared.gateway
         if gateway.action and (document := self._gateway_after(gateway)):
             await self._gateways.prepare(document)
@@ -409,9 +410,9 @@ class Plans:
         for step in prepared.resources.changing:
             self._kinds[step.kind].adopt(step.name, kept.get(step.key), written.revision)
         _hand_out(prepared, self._controller, written.revision)
-        for offer in offers:
+        for offer in offers.values():
             offer()
-        return written.revision
+        return written.revision, tuple(offers)
 
 
 def _batch(prepared: Prepared) -> Batch:

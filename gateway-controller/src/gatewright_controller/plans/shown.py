@@ -43,6 +43,8 @@ class ShownPlan:
     """Kind and name."""
     revision: int
     digest: str = ""
+    concerned: tuple[str, ...] = ()
+    """Of what was done: names of APIs that it did not write and that have other Defaults."""
 
 
 def digest_of(changes: Sequence[Change], sources: Sequence[ApiSource], intent: Intent, keyed: Mapping[str, str]) -> str:
