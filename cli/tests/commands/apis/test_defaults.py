@@ -69,7 +69,10 @@ def test_defaults_from_their_apply_to_their_end(invoke: Invoke, tmp_path: Path) 
     planned = invoke("plan", "-f", str(tmp_path))[1]
     assert "add Defaults shop" in planned
     assert "orders: " in planned
-    assert "Defaults shop created" in invoke("apply", "-f", str(tmp_path), "--no-wait")[1]
+    assert invoke("apply", "-f", str(tmp_path / "defaults.yaml"), "--no-wait")[1].splitlines() == [
+        "Defaults shop created",
+        "orders has other Defaults",
+    ]
     listed = rows(invoke("get", "defaults")[1])
     assert listed[0] == ["NAME", "LABELS", "HOSTS", "POLICIES", "ENFORCED", "UPDATED"]
     assert listed[1][:4] == ["shop", "team=shop", "count:v1", "requestTimeout"]

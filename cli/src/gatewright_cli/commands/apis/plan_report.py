@@ -53,8 +53,12 @@ def report_applied(applied: Applied, say: Say, *, waited: bool) -> None:
     """A line for each resource, by name: what was done, and after a wait its state."""
     outcomes = {label(outcome.kind, outcome.name): outcome for outcome in applied.resources}
     for name, verb, _ in _by_name(applied.changes, applied.unchanged):
-        outcome = outcomes.get(name)
+        outcome = outcomes.pop(name, None)
         say(f"{name} {verb}{_state(outcome) if waited and outcome else ''}")
+    renamed = {label(change.kind, change.before) for change in applied.changes if change.before}
+    for name, outcome in outcomes.items():
+        if name not in renamed:
+            say(f"{name} has other Defaults{_state(outcome) if waited else ''}")
 
 
 def _state(outcome: Outcome) -> str:
