@@ -39,7 +39,7 @@ class Writer:
         self.refused = self.written = 0
 
     async def step(self) -> None:
-        choices = (self._write_api, self._put_defaults, self._put_namespace, self._apply, self._delete)
+        choices = (self._write_api, self._put_defaults, self._put_namespace, self._apply, self._apply, self._delete)
         try:
             await self.dice.choice(choices)()
             self.written += 1
@@ -56,9 +56,10 @@ class Writer:
         return document
 
     def _some_policies(self) -> list[JsonObject]:
-        found = self.dice.sample(POLICIES, self.dice.randint(0, 2))
-        slow = {"timeout": "31s"} if self.dice.random() < 0.15 else {}  # two of them are too long for a chain
-        return [{**policy, **slow} for policy in found]
+        found = [dict(policy) for policy in self.dice.sample(POLICIES, self.dice.randint(0, 2))]
+        if found and self.dice.random() < 0.4:
+            found[0]["timeout"] = "31s"  # two of them are too long for a chain
+        return found
 
     def _defaults(self) -> JsonObject:
         spec: JsonObject = {"policies": {self.dice.choice(["before", "after"]): self._some_policies()}}
@@ -86,7 +87,8 @@ class Writer:
         await self._kinds["Namespace"].put(self._namespace())
 
     async def _apply(self) -> None:
-        documents = [self._api(), self._defaults(), self._namespace()][: self.dice.randint(1, 3)]
+        made = self._api(), self._defaults(), self._defaults(), self._namespace()
+        documents = {found["kind"]: found for found in self.dice.sample(made, self.dice.randint(1, 2))}.values()
         sources = [ApiSource(f"{number}.json", json.dumps(found).encode()) for number, found in enumerate(documents)]
         await self._plans.apply(sources, Intent("team", prune=self.dice.random() < 0.5, take_over=True))
 
