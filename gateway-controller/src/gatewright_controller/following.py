@@ -18,6 +18,8 @@ from gatewright_controller.resource.claims import Claim, claims_of
 from gatewright_controller.store import API, Changes, NoSuchRevisionError, StorageError, StoredApi, context_of
 
 log = logging.getLogger(__name__)
+Step = Callable[[], None]
+TRIES = 5
 RETRY_SECONDS, JITTER = 0.5, 0.25
 """After the database did not answer; a share of itself longer at most."""
 
@@ -69,19 +71,40 @@ class Following:
             if is_behind := newest < known:
                 reason = "the database lacks writes that this controller has seen: nodes are handed what it has"
                 log.error(reason, extra={"seen": known, "newest": newest})
-            changes = await asyncio.to_thread(self._store.changes_since, 0 if is_behind else self._seen)
+            changes, adopting, offers = await self._read(is_behind)
             if changes.gateway or is_behind:
                 await self._gateways.read_again()
-            others = changes.others.union(self._kinds.adopted) if is_behind else changes.others
-            for resources in self._kinds:  # before the APIs that name them
-                names = sorted(name for kind, name in others if kind == resources.kind.name)
-                if names:
-                    await resources.read_again(names, changes.revision)
-            for step in await asyncio.to_thread(self._all_steps if is_behind else self._steps, changes):
+            for adopt in adopting:  # before the APIs that name them
+                adopt()
+            steps = await asyncio.to_thread(self._all_steps if is_behind else self._steps, changes)
+            for step in (*offers, *steps):  # together: no API is without both what it had and what it gets
                 step()
+            deployment.advance(changes.revision)
             if is_behind:
                 deployment.revision = changes.revision
             self._seen = changes.revision
+
+    async def _read(self, is_behind: bool) -> tuple[Changes, list[Step], list[Step]]:
+        """What was written, what adopts the kinds beside APIs, and what hands out the APIs that get something else with
+        them. It is read again where something was written meanwhile: an API of later is not put beside Defaults of
+        before."""
+        for _ in range(TRIES):
+            changes = await asyncio.to_thread(self._store.changes_since, 0 if is_behind else self._seen)
+            read = await asyncio.to_thread(self._of_kinds, changes, is_behind)
+            if await self._newest() == changes.revision:
+                break
+        return changes, *read
+
+    def _of_kinds(self, changes: Changes, is_behind: bool) -> tuple[list[Step], list[Step]]:
+        others = {**dict.fromkeys(self._kinds.adopted), **changes.others} if is_behind else changes.others
+        adopting, offers = list[Step](), list[Step]()
+        for resources in self._kinds:
+            written = {name: stored for (kind, name), stored in others.items() if kind == resources.kind.name}
+            if written:
+                first, then = resources.followed(written)
+                adopting += first
+                offers += then
+        return adopting, offers
 
     async def _newest(self) -> int:
         return await asyncio.to_thread(lambda: self._store.revision)

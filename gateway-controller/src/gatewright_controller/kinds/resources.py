@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -66,21 +66,18 @@ class Resources:
             yield from found
             found = self._store.resources(self.kind.name, found[-1].name, AT_ONCE)
 
-    async def read_again(self, names: Collection[str], revision: int) -> None:
-        """What another controller has written of these names is handed to the nodes."""
-
-        def read() -> Sequence[Callable[[], None]]:
-            adopting = {name: self.kind.reread(name) for name in names}
-            found = {name: self._store.resource(self.kind.name, name) for name in names}
-            documents = {name: stored.document if stored else None for name, stored in found.items()}
-            known = (
-                partial(adopting[name], stored, revision) if stored else partial(self.kind.forget, name, revision)
-                for name, stored in found.items()
-            )
-            return [*known, *self.kind.handing_out(documents)]
-
-        for step in await asyncio.to_thread(read):
-            step()
+    def followed(
+        self, written: Mapping[str, StoredResource | None]
+    ) -> tuple[Sequence[Callable[[], None]], Sequence[Callable[[], None]]]:
+        """What adopts that which another controller has written, by name, and what then hands out the APIs that get
+        something else with it. For any thread; what it returns is for the event loop. The revision is reached with the
+        APIs."""
+        adopting = [
+            partial(self.kind.reread(name), stored, 0) if stored else partial(self.kind.forget, name, 0)
+            for name, stored in written.items()
+        ]
+        documents = {name: stored.document if stored else None for name, stored in written.items()}
+        return adopting, self.kind.handing_out(documents)
 
     def adopt(self, name: str, stored: StoredResource | None, revision: int) -> None:
         """What is stored of this name from now on."""

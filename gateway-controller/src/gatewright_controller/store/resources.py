@@ -138,13 +138,14 @@ class Batch:
 @dataclass(frozen=True)
 class Changes:
     """What was written after a revision. written: APIs as they are now. removed: names of those that are gone.
-    gateway: whether the Gateway is among it. others: kinds and names of all else. revision: of the newest write."""
+    gateway: whether the Gateway is among it. others: all else, by kind and name; None: it is gone. revision: of the
+    newest write."""
 
     revision: int
     written: Sequence[StoredApi] = ()
     removed: Sequence[str] = ()
     gateway: bool = False
-    others: frozenset[tuple[str, str]] = frozenset()
+    others: Mapping[tuple[str, str], StoredResource | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

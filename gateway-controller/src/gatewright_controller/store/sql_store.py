@@ -67,6 +67,7 @@ from gatewright_controller.store.transaction import (
 )
 from gatewright_controller.times import timestamp, utc_now
 
+SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
 NEXT_REVISION = update(revision).values(value=revision.c.value + 1).returning(revision.c.value)
 
 
@@ -110,6 +111,8 @@ class SqlStore:
 
     def changes_since(self, revision: int) -> Changes:
         with self._using() as connection:
+            if self.is_shared:
+                connection.exec_driver_sql(SNAPSHOT)
             return changes_since(connection, revision)
 
     @property
