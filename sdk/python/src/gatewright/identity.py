@@ -12,7 +12,7 @@ KEY = "identity"
 """The key of `ctx.metadata` that holds the identity for all policies, Go and Python, and for recordings."""
 
 _EMPTY: tuple[tuple[str, Any], ...] = (
-    ("subject", ""), ("issuer", ""), ("scopes", []), ("claims", {}), ("method", ""),
+    ("subject", ""), ("issuer", ""), ("scopes", []), ("claims", {}), ("method", ""), ("consumer", ""), ("plan", ""),
 )  # fmt: skip
 
 
@@ -35,6 +35,10 @@ class Identity:
     """Further claims, as JSON values; read-only when they are read."""
     method: str = ""
     """How the sender was authenticated: `jwt`, `api-key`, `mtls`, …"""
+    consumer: str = ""
+    """The controller's Consumer that the sender is; "": none. The policies api-key-auth and consumer set it."""
+    plan: str = ""
+    """The consumer's Plan; "": none."""
 
     def has_scopes(self, *wanted: str) -> bool:
         """Whether the identity has all of these scopes."""
@@ -50,8 +54,8 @@ def identity_of(metadata: Mapping[str, Any]) -> Identity | None:
         return None
     if "subject" not in value:
         return None
-    subject, issuer, scopes, claims, method = (value.get(name, empty) for name, empty in _EMPTY)
-    return Identity(subject, issuer, tuple(map(str, scopes)), claims, method)
+    subject, issuer, scopes, claims, method, consumer, plan = (value.get(name, empty) for name, empty in _EMPTY)
+    return Identity(subject, issuer, tuple(map(str, scopes)), claims, method, consumer, plan)
 
 
 def as_metadata(identity: Identity) -> dict[str, Any]:
@@ -65,6 +69,8 @@ def as_metadata(identity: Identity) -> dict[str, Any]:
         "issuer": identity.issuer,
         "scopes": list(identity.scopes),
         "claims": dict(identity.claims),
+        "consumer": identity.consumer,
+        "plan": identity.plan,
         "method": identity.method,
     }
     return {name: value for name, value in members.items() if value or name == "subject"}
