@@ -158,6 +158,10 @@ async def test_the_values_of_a_secret_that_one_has_written_are_sent_by_the_other
     assert sent == [{"key": "second"}]
 
 
+def consumer(name: str) -> JsonObject:
+    return {"apiVersion": "gatewright.dev/v1", "kind": "Consumer", "metadata": {"name": name}, "spec": {}}
+
+
 def secret(value: str) -> JsonObject:
     return {
         "apiVersion": "gatewright.dev/v1",
@@ -182,9 +186,7 @@ async def test_keys_of_a_consumer_that_one_has_made_are_sent_by_the_other(sides:
         return keys
 
     await sent()
-    metadata = {"name": "acme"}
-    document = {"apiVersion": "gatewright.dev/v1", "kind": "Consumer", "metadata": metadata, "spec": {}}
-    await here.kinds["Consumer"].put(document)
+    await here.kinds["Consumer"].put(consumer("acme"))
     assert await sent() == [[]]
     text, key = await here.kinds.consumer_keys.create("acme", "ci", "", ANY_TERMS)
     assert key.digest == hashlib.sha256(text.encode()).hexdigest()
@@ -316,7 +318,10 @@ async def test_writes_that_a_promoted_standby_lacks_are_taken_back(
     """Their numbers are given to others: `a` is at nodes as a write left it that the database does not have."""
     here, there = sides
     await here.controller.create(named(orders, "a"))
+    await here.kinds["Consumer"].put(consumer("acme"))
     kept = there.store.revision
+    await here.kinds.consumer_keys.create("acme", "lost", "", ANY_TERMS)
+    await here.kinds["Consumer"].put(consumer("lost"))
     await here.controller.replace(named(orders, "a", "/changed"))
     await here.controller.create(named(orders, "lost"))
     await here.kinds["Secret"].put(secret("lost"))
@@ -327,6 +332,8 @@ async def test_writes_that_a_promoted_standby_lacks_are_taken_back(
         connection.execute("UPDATE resources SET document = replace(document, '/changed', '/a') WHERE name = 'a'")
         connection.execute("DELETE FROM resources WHERE name IN ('lost', 'pay')")
         connection.execute("DELETE FROM claims")
+        connection.execute("DELETE FROM consumer_keys")
+        connection.execute("DELETE FROM consumer_key_changes")
         connection.execute("DELETE FROM history WHERE revision > %s", (kept,))
         connection.execute("UPDATE revision SET value = %s", (kept,))
         connection.execute("NOTIFY gatewright_written")
@@ -338,6 +345,10 @@ async def test_writes_that_a_promoted_standby_lacks_are_taken_back(
         fresh.load()
         restarted = Side(fresh, side.gateways, side.kinds, side.following, connect(fresh))
         assert side.at_the_node() == restarted.at_the_node()
+        consumers = side.controller.deployment.consumers
+        assert set(consumers.names) == {"acme"}
+        assert (acme := consumers.get("acme"))
+        assert not acme.keys
     assert sum("lacks writes" in record.message for record in caplog.records) == len(sides)
     await here.controller.create(named(orders, "new"))
     await there.until(lambda: "new" in there.controller.deployment.apis)

@@ -96,12 +96,11 @@ class Following:
         return changes, *read
 
     def _of_kinds(self, changes: Changes, is_behind: bool) -> tuple[list[Step], list[Step]]:
-        others = {**dict.fromkeys(self._kinds.adopted), **changes.others} if is_behind else changes.others
         adopting, offers = list[Step](), list[Step]()
         for resources in self._kinds:
-            written = {name: stored for (kind, name), stored in others.items() if kind == resources.kind.name}
-            if written:
-                first, then = resources.followed(written)
+            written = {name: stored for (kind, name), stored in changes.others.items() if kind == resources.kind.name}
+            if is_behind or written:
+                first, then = resources.followed_whole() if is_behind else resources.followed(written)
                 adopting += first
                 offers += then
         return adopting, offers

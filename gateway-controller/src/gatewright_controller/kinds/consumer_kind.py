@@ -91,12 +91,28 @@ class ConsumerKind(Kind):
         return self._index.names
 
     def load_all(self, stored: Iterable[StoredResource], revision: int) -> None:
+        for consumer in self._encoded(stored):
+            self._index.put(consumer)
+        self._deployment.advance(revision)
+
+    def reread_all(self, stored: Sequence[StoredResource]) -> Sequence[Callable[[], None]]:
+        wanted = {consumer.name: consumer for consumer in self._encoded(stored)}
+
+        def adopt() -> None:
+            for name in set(self._index.names) - wanted.keys():
+                self._deployment.remove_consumer(name, 0)
+            for name, consumer in wanted.items():
+                if self._index.get(name) != consumer:
+                    self._deployment.set_consumer(consumer, 0)
+
+        return [adopt]
+
+    def _encoded(self, stored: Iterable[StoredResource]) -> Iterator[node_pb2.Consumer]:
         keys: dict[str, list[ConsumerKey]] = {}
         for key in self._store.consumer_keys():
             keys.setdefault(key.consumer, []).append(key)
         for consumer in stored:
-            self._index.put(encoded(consumer.document, keys.get(consumer.name, ())))
-        self._deployment.advance(revision)
+            yield encoded(consumer.document, keys.get(consumer.name, ()))
 
     def reread(self, name: str) -> Callable[[StoredResource, int], None]:
         keys = self._store.consumer_keys(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import msgspec
@@ -117,6 +118,14 @@ class Kind(ABC):
         thread."""
         del name
         return self.adopt
+
+    def reread_all(self, stored: Sequence[StoredResource]) -> Sequence[Callable[[], None]]:
+        """What is to be called for all there are, of which nodes may have heard more or something else."""
+        gone = set(self.adopted) - {resource.name for resource in stored}
+        return [
+            *(partial(self.adopt, resource, 0) for resource in stored),
+            *(partial(self.forget, name, 0) for name in gone),
+        ]
 
     def handing_out(self, documents: Kept) -> Sequence[Callable[[], None]]:
         """What hands out the APIs that get something else with these documents, once they are adopted; None: what goes.

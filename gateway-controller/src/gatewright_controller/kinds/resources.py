@@ -79,6 +79,12 @@ class Resources:
         documents = {name: stored.document if stored else None for name, stored in written.items()}
         return adopting, self.kind.handing_out(documents)
 
+    def followed_whole(self) -> tuple[Sequence[Callable[[], None]], Sequence[Callable[[], None]]]:
+        """As `followed`, of all there are: for a database that has gone back behind what nodes have."""
+        all_stored = self.list_stored()
+        documents = {**dict.fromkeys(self.kind.adopted), **{stored.name: stored.document for stored in all_stored}}
+        return self.kind.reread_all(all_stored), self.kind.handing_out(documents)
+
     def adopt(self, name: str, stored: StoredResource | None, revision: int) -> None:
         """What is stored of this name from now on."""
         if stored:
