@@ -90,3 +90,22 @@ func TestANodeThatKeepsItsGatewayGetsNone(t *testing.T) {
 		}
 	}
 }
+
+func TestConsumersAreTakenAtOnceWhateverIsBeingApplied(t *testing.T) {
+	path := controllertest.SocketPath(t)
+	c, _ := controllertest.Start(t, path)
+	taken := make(chan *nodev1.ConsumerChange, 1)
+	client := run(t, path, func(client *controller.Client) {
+		client.Consumers = func(change *nodev1.ConsumerChange) { taken <- change }
+	})
+	stream := c.Accept(t)
+	stream.ReceiveHello()
+	stream.Send(removal(1, "a")) // waits in the inbox, as behind an update that Envoy does not acknowledge
+	stream.SendConsumers(&nodev1.ConsumerChange{Removed: []string{"acme"}})
+	if change := await.Receive(t, taken, "consumers"); len(change.GetRemoved()) != 1 {
+		t.Errorf("expected the change of the controller, got %v", change)
+	}
+	if update := client.Inbox.Drain(); update.GetRevision() != 1 {
+		t.Errorf("expected the update to wait still, got %v", update)
+	}
+}

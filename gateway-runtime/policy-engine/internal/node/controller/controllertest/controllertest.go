@@ -91,6 +91,12 @@ func (s *Stream) SendDrain(drain *nodev1.Drain) {
 	s.send(&nodev1.ControllerMessage{Message: &nodev1.ControllerMessage_Drain{Drain: drain}})
 }
 
+// SendConsumers sends consumers.
+func (s *Stream) SendConsumers(change *nodev1.ConsumerChange) {
+	s.t.Helper()
+	s.send(&nodev1.ControllerMessage{Message: &nodev1.ControllerMessage_Consumers{Consumers: change}})
+}
+
 func (s *Stream) send(message *nodev1.ControllerMessage) {
 	s.t.Helper()
 	if err := s.stream.Send(message); err != nil {
