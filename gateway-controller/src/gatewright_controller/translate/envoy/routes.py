@@ -30,8 +30,9 @@ from gatewright_controller.translate.envoy.common import (
 from gatewright_controller.translate.envoy.matches import method_match
 from gatewright_controller.translate.envoy.upstream_paths import UpstreamPaths
 
-HOST_SELECTIONS = 5
-"""How often another target is looked for than those that have failed, before one of these is asked again."""
+HOST_SELECTIONS = 20
+"""How often another target is looked for than those that have failed, before one of these is asked again. Envoy draws
+at random among targets with as few requests: of two, one in a million retries meets the same one."""
 
 
 def narrowed(match: EnvoyMessage, *, millionths: int | None = None, websocket: bool = False) -> EnvoyMessage:
