@@ -18,7 +18,8 @@ from e2e.kit.places import ROOT
 PAGE = "docs/tutorial/two-teams.md"
 RUN = re.compile(r"^gatewright (run|join) .*--run-dir (\w+) .*$", re.MULTILINE)
 STARTED = (
-    r"\g<0> --controller-port 9090 > \2.log 2>&1 & echo $! > \2.pid" + "\n"
+    r": > \2.log" + "\n"  # the log of an earlier start says that it was ready
+    r"\g<0> --controller-port 9090 >> \2.log 2>&1 & echo $! > \2.pid" + "\n"
     r"until grep -q '^ready' \2.log; do sleep 0.1; kill -0 $(cat \2.pid); done"
 )
 STOP = "kill $(cat {0}.pid); while kill -0 $(cat {0}.pid) 2> /dev/null; do sleep 0.1; done"
