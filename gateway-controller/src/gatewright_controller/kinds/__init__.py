@@ -52,11 +52,6 @@ class Kinds:
     def __iter__(self) -> Iterator[Resources]:
         return iter(self._resources.values())
 
-    @property
-    def adopted(self) -> Iterator[tuple[str, str]]:
-        """Kinds and names of the resources that nodes have heard of."""
-        return ((resources.kind.name, name) for resources in self for name in resources.kind.adopted)
-
     def load(self) -> None:
         """Hands what is stored to the nodes."""
         for resources in self:

@@ -221,102 +221,84 @@ FILE = Kind(
     lambda document: str(document["file"]),
     matches=lambda document, name: name in (document["file"], document["file"].partition(":")[0], document["api"]),
 )
-SECRET = Kind(
+WRITTEN = (
+    Column("OWNER", _status("owner"), wide=True),
+    Column("REVISION", _status("revision"), wide=True),
+    Column("UPDATED", _status("updatedAt")),
+)
+"""Of who wrote a resource, and when."""
+
+
+def _written_kind(name: str, plural: str, columns: tuple[Column, ...]) -> Kind:
+    """A kind whose resources are written as documents with a name and labels. columns: behind the name."""
+    return Kind(
+        name,
+        plural,
+        f"/v1/{plural}",
+        (Column("NAME", _api_name), *columns),
+        _api_name,
+        document=_written,
+        filters=("label", "owner"),
+        is_written=True,
+    )
+
+
+SECRET = _written_kind(
     "secret",
     "secrets",
-    "/v1/secrets",
     (
-        Column("NAME", _api_name),
         Column("KEYS", lambda secret: ",".join(sorted(secret["spec"]["values"]))),
         Column("LABELS", _labels, wide=True),
-        Column("OWNER", _status("owner"), wide=True),
-        Column("REVISION", _status("revision"), wide=True),
-        Column("UPDATED", _status("updatedAt")),
+        *WRITTEN,
         Column("USED BY", lambda secret: ",".join(secret["status"]["usedBy"])),
         Column("STATE", _status("state")),
         Column("REASON", _status("reason")),
     ),
-    _api_name,
-    document=_written,
-    filters=("label", "owner"),
-    is_written=True,
 )
-CONSUMER = Kind(
+CONSUMER = _written_kind(
     "consumer",
     "consumers",
-    "/v1/consumers",
     (
-        Column("NAME", _api_name),
         Column("PLAN", lambda consumer: consumer.get("spec", {}).get("plan", "")),
         Column("LABELS", _labels, wide=True),
-        Column("OWNER", _status("owner"), wide=True),
-        Column("REVISION", _status("revision"), wide=True),
-        Column("UPDATED", _status("updatedAt")),
+        *WRITTEN,
         Column("KEYS", _status("keys")),
     ),
-    _api_name,
-    document=_written,
-    filters=("label", "owner"),
-    is_written=True,
 )
-PLAN = Kind(
+PLAN = _written_kind(
     "plan",
     "plans",
-    "/v1/plans",
     (
-        Column("NAME", _api_name),
         Column(
             "LIMITS", lambda plan: ",".join(f"{limit['requests']}/{limit['per']}" for limit in _part(plan, "limits"))
         ),
         Column(
             "QUOTAS", lambda plan: ",".join(f"{quota['requests']}/{quota['period']}" for quota in _part(plan, "quotas"))
         ),
-        Column("OWNER", _status("owner"), wide=True),
-        Column("REVISION", _status("revision"), wide=True),
-        Column("UPDATED", _status("updatedAt")),
+        *WRITTEN,
         Column("CONSUMERS", _status("consumers")),
     ),
-    _api_name,
-    document=_written,
-    filters=("label", "owner"),
-    is_written=True,
 )
-DEFAULTS = Kind(
+DEFAULTS = _written_kind(
     "defaults",
     "defaults",
-    "/v1/defaults",
     (
-        Column("NAME", _api_name),
         Column("LABELS", _selected_labels),
         Column("HOSTS", lambda defaults: ",".join(defaults["spec"].get("for", {}).get("hosts", ()))),
         Column("POLICIES", _added_policies),
         Column("ENFORCED", lambda defaults: ",".join(defaults["spec"].get("enforced", ()))),
-        Column("OWNER", _status("owner"), wide=True),
-        Column("REVISION", _status("revision"), wide=True),
-        Column("UPDATED", _status("updatedAt")),
+        *WRITTEN,
     ),
-    _api_name,
-    document=_written,
-    filters=("label", "owner"),
-    is_written=True,
 )
-NAMESPACE = Kind(
+NAMESPACE = _written_kind(
     "namespace",
     "namespaces",
-    "/v1/namespaces",
     (
-        Column("NAME", _api_name),
         Column("LABELS", lambda namespace: _labels_text(namespace["spec"]["labels"])),
         Column("CONTEXTS", lambda namespace: ",".join(namespace["spec"].get("contexts", ()))),
         Column("HOSTS", lambda namespace: ",".join(namespace["spec"].get("hosts", ()))),
-        Column("OWNER", _status("owner"), wide=True),
-        Column("REVISION", _status("revision"), wide=True),
-        Column("UPDATED", _status("updatedAt")),
+        *WRITTEN,
     ),
-    _api_name,
-    document=_written,
-    filters=("label", "owner"),
-    is_written=True,
 )
 KINDS = (API, CONSUMER, DEFAULTS, FILE, GATEWAY, NAMESPACE, PLAN, SECRET, NODE, POLICY)
 
