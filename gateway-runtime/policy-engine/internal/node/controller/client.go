@@ -5,7 +5,6 @@ package controller
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"math"
@@ -149,7 +148,7 @@ func (c *Client) syncStream(ctx context.Context, client nodev1.NodeServiceClient
 		c.Outbox.AddReport(report)
 	}
 	if err := stream.Send(&nodev1.NodeMessage{Message: &nodev1.NodeMessage_Hello{Hello: c.Hello()}}); err != nil {
-		return false, errors.Join(err, endError(stream))
+		return false, endError(err, stream)
 	}
 	sender := make(chan struct{})
 	go func() {
@@ -211,11 +210,13 @@ func (c *Client) sendOutbox(ctx context.Context, stream nodev1.NodeService_SyncC
 	}
 }
 
-// endError returns the error of a stream that can no longer be sent on.
-func endError(stream nodev1.NodeService_SyncClient) error {
-	_, err := stream.Recv()
-	if errors.Is(err, io.EOF) {
-		return fmt.Errorf("the controller ended the stream")
+// endError returns why a stream has ended that could not be sent on: an EOF of sending says that the stream has the reason.
+func endError(err error, stream nodev1.NodeService_SyncClient) error {
+	if !errors.Is(err, io.EOF) {
+		return err
+	}
+	if _, err = stream.Recv(); errors.Is(err, io.EOF) {
+		return errors.New("the controller ended the stream")
 	}
 	return err
 }
