@@ -1,7 +1,9 @@
 """Which event loop runs the coroutines of an instance, and the counts of loops that have ended."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from gatewright.policy import PolicyMetadata
@@ -68,6 +70,32 @@ def test_a_loop_that_has_ended_already_can_be_stopped_again(loops: Loops) -> Non
     loops.of(own).stop(10)
     assert loops.of(own).loop.is_closed()
     loops.stop(10)
+
+
+def test_tasks_end_with_their_loop_at_the_latest(loops: Loops) -> None:
+    """A task that takes its time when it is cancelled, and a loop that is stopped before it has ended."""
+    instance, begun, cancelled, tasks = instance_of(), threading.Event(), threading.Event(), list[asyncio.Task[None]]()
+    loop = loops.shared.loop
+
+    async def linger() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+            await asyncio.Event().wait()
+
+    def start() -> None:
+        tasks.append(loop.create_task(linger()))
+        instance.tasks.update(tasks)
+
+    loop.call_soon_threadsafe(start)
+    assert begun.wait(10)
+    with ThreadPoolExecutor() as threads:
+        ended = threads.submit(loops.shared.end_tasks, instance, 60)
+        assert cancelled.wait(10)
+        loops.stop(10)
+        assert ended.result(10)
 
 
 def test_only_policies_that_share_the_loop_delay_each_other(loops: Loops) -> None:

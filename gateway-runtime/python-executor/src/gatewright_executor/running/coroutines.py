@@ -108,7 +108,8 @@ class Coroutines:
             self._thread.join(seconds)
 
     def end_tasks(self, instance: Instance, seconds: float) -> bool:
-        """Cancels the tasks that a policy has created for an instance, and waits for them. False: some do not end."""
+        """Cancels the tasks that a policy has created for an instance, and waits for them. False: some do not end in
+        `seconds`. Where the loop ends meanwhile, all tasks have ended."""
         if self._loop is None:
             return True
         ended: Future[bool] = Future()
@@ -295,7 +296,7 @@ def _task(loop: asyncio.AbstractEventLoop, coroutine: Any, **more: Any) -> async
 
 def _start_cancelling(instance: Instance, seconds: float, ended: Future[bool]) -> None:
     cancelling = asyncio.get_running_loop().create_task(_cancel_tasks(instance, seconds))
-    cancelling.add_done_callback(lambda _: ended.set_result(not cancelling.cancelled() and cancelling.result()))
+    cancelling.add_done_callback(lambda _: ended.set_result(cancelling.cancelled() or cancelling.result()))
 
 
 async def _cancel_tasks(instance: Instance, seconds: float) -> bool:
