@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import PIPE, Popen
 
 import pytest
 from gatewright_cli.node.listeners.ports import free_port, obstacle
@@ -47,6 +49,17 @@ def test_an_address_of_another_machine() -> None:
 def test_a_free_port_is_one_that_no_outgoing_connection_gets() -> None:
     first_of_clients = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     assert all(20_000 <= free_port("127.0.0.1") < first_of_clients for _ in range(20))
+
+
+def test_a_free_port_is_given_to_one_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though nothing listens at it yet."""
+    program = "from gatewright_cli.node.listeners.ports import free_port; print(free_port('127.0.0.1')); input()"
+    with Popen([sys.executable, "-u", "-c", program], stdin=PIPE, stdout=PIPE, text=True) as other:
+        assert other.stdout is not None
+        given = {int(other.stdout.readline()), free_port("127.0.0.1")}
+        monkeypatch.setattr("random.sample", lambda *_: given)
+        assert free_port("127.0.0.1") not in given
+        other.communicate("\n")
 
 
 def test_without_a_free_port_below_those_of_clients_it_is_any(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,8 @@ def obstacle(host: str, port: int, *, udp: bool = False) -> str | None:
 
 
 def free_port(host: str) -> int:
-    """A port that was free a moment ago; 0 if `host` is no address of this machine.
+    """A port that was free a moment ago, and that no process has been given by this; 0 if `host` is no address of this
+    machine.
 
     It is below those that the system gives to outgoing connections, one of which might take it before the listener
     opens. If there is none below, any free one.
@@ -68,8 +69,26 @@ def free_port(host: str) -> int:
                 probe.bind((host, port))
             except OSError:
                 continue
-            return int(probe.getsockname()[1])
+            if _claim(free := int(probe.getsockname()[1])):
+                return free
     return 0
+
+
+def _claim(port: int) -> bool:
+    """Whether the port becomes this process's, until it ends: it takes seconds until a listener opens, and meanwhile
+    another gateway that starts must choose another port. An abstract socket is in the same network namespace as ports,
+    and ends with its process."""
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        claim.bind(f"\0gatewright-port-{port}")
+    except OSError:
+        claim.close()
+        return False
+    _claims.append(claim)
+    return True
+
+
+_claims: list[socket.socket] = []
 
 
 def _first_of_clients() -> int:
