@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,14 +19,6 @@ pytest.register_assert_rewrite("e2e.edge.passing", "e2e.kit.conversation")
 def pytest_addoption(parser: pytest.Parser) -> None:
     with contextlib.suppress(ValueError):  # another component's tests have it too
         parser.addoption("--update", action="store_true", help="rewrite pages with what came of what they say")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_ssl_context() -> Iterator[None]:
-    """httpx.get reads all root certificates for each request: 30 ms of CPU, where plain HTTP takes one."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ssl, "create_default_context", functools.cache(ssl.create_default_context))
-        yield
 
 
 @pytest.fixture(scope="session")

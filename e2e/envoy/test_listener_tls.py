@@ -71,7 +71,7 @@ def https(name: str, port: int, hosts: list[str] | None = None, **tls: object) -
 
 
 def client(trusted: Authority, certificate: tuple[Path, Path] | None = None, *alpn: str) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # of its own: create_default_context shares one among tests
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(trusted.file)
     context.set_alpn_protocols(list(alpn) or ["http/1.1"])
     if certificate:
