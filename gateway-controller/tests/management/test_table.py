@@ -87,6 +87,16 @@ async def test_a_method_that_a_path_has_not_is_refused_with_those_that_it_has(cl
     assert sorted(refused.headers["allow"].split(", ")) == ["DELETE", "GET", "HEAD", "PUT"]
 
 
+@pytest.mark.parametrize("path", sorted({row.path for row in ROWS}))
+async def test_a_path_has_its_own_methods_alone(path: str, client: httpx.AsyncClient) -> None:
+    """Whatever other paths fit it, such as `/v1/nodes/{id}`, whose id may have slashes."""
+    own = {row.method for row in ROWS if row.path == path}
+    for method in {"GET", "PUT", "POST", "DELETE", "PATCH"} - own:
+        refused = await client.request(method, re.sub(r"\{.*?\}", "x", path))
+        allowed = own | ({"HEAD"} if "GET" in own else set())
+        assert (refused.status_code, set(refused.headers["allow"].split(", "))) == (405, allowed), method
+
+
 async def test_an_unknown_parameter_is_refused_with_the_known_ones(client: httpx.AsyncClient) -> None:
     refused = await client.put("/v1/apis/orders-v1", params={"dryrun": "true"})
     assert refused.status_code == 400

@@ -10,7 +10,8 @@ from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route, compile_path
+from starlette.routing import Match, Route, compile_path
+from starlette.types import Scope
 
 from gatewright_controller.local.metrics import ROUTE
 from gatewright_controller.management import (
@@ -61,7 +62,7 @@ PARTS = (
     process_api.PART,
 )
 ROWS = tuple(row for part in PARTS for row in part.rows)
-"""Where two paths fit a request, the first one is meant."""
+"""Where two paths fit a request, the first one is meant, whatever the method."""
 
 Check = Callable[[Row, Request], Awaitable[None]]
 """What is asked of a request before its endpoint is called. Raises `Problem`."""
@@ -103,7 +104,16 @@ def _route(path: str, methods: Mapping[str, Endpoint]) -> Route:
     async def endpoint(request: Request) -> Response:
         return await methods["GET" if request.method == "HEAD" else request.method](request)
 
-    return Route(path, endpoint, methods=list(methods))
+    return PathRoute(path, endpoint, methods=list(methods))
+
+
+class PathRoute(Route):
+    """Takes every request for its path: a method that it has not is answered 405 with `Allow`, and not left to a later
+    route whose path fits too, as `/v1/nodes/{id}` fits `/v1/nodes/n1/drain`."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, found = super().matches(scope)
+        return (Match.FULL if match is Match.PARTIAL else match), found
 
 
 async def refuse_unknown_parameters(row: Row, request: Request) -> None:
