@@ -94,6 +94,11 @@ def test_a_node_that_is_refused_says_why(
         eventually("the node says why", lambda: second.find_records(error=why))
         (line,) = first.find_records(message="node refused")
         assert (line["node"], line["reason"]) == ("second", why), "said once"
+        refused = f"the controller and this node do not accept each other ({why})"
+        status = subprocess.run(command(second, "status", "--json"), capture_output=True, check=False, timeout=60)
+        assert (status.returncode, json.loads(status.stdout)["shortcomings"]) == (3, [refused])
+        last = command_output(first, "node", "list").splitlines()[-1]
+        assert (last.split()[0], last.endswith(why)) == ("second", True), last
 
 
 def test_nodes_with_different_labels_run_what_is_for_them(

@@ -167,7 +167,7 @@ async def _run(
         settings.node_listen,
         peers,
         _asking_store(controller.recheck_upstreams),
-        _nodes_network(settings, store),
+        _nodes_network(settings, store, deployment),
         states,
     )
     serving = asyncio.create_task(server.serve(sockets=[listener.socket]))
@@ -226,7 +226,7 @@ def _states(settings: Settings, deployment: Deployment) -> tuple[States | None, 
     return states, Export(states, deployment, settings.state_export) if settings.state_export else None
 
 
-def _nodes_network(settings: Settings, store: Store) -> tuple[NodeTls, NodeAccess] | None:
+def _nodes_network(settings: Settings, store: Store, deployment: Deployment) -> tuple[NodeTls, NodeAccess] | None:
     """Where nodes connect over the network, and which may. Raises `ListenError`."""
     if not settings.node_tls_listen:
         return None
@@ -239,7 +239,8 @@ def _nodes_network(settings: Settings, store: Store) -> tuple[NodeTls, NodeAcces
     if mistakes := list(unreadable(settings.node_tls_authority)) if settings.node_tls_authority else []:
         raise ListenError(f"nodeTlsAuthority: {mistakes[0]}")
     _host_and_port(settings.node_tls_listen)
-    return NodeTls(settings.node_tls_listen, *files), NodeAccess(_asking_store(KnownTokens(store).caller))
+    access = NodeAccess(_asking_store(KnownTokens(store).caller), deployment.refusals)
+    return NodeTls(settings.node_tls_listen, *files), access
 
 
 def _asking_store(ask: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:

@@ -197,7 +197,7 @@ async def test_a_removal_that_no_node_confirms_is_pending(
 
 
 async def test_nodes_and_policies_are_listed(
-    client: httpx.AsyncClient, orders: JsonObject, run: Callable[..., None]
+    client: httpx.AsyncClient, orders: JsonObject, run: Callable[..., None], controller: Controller
 ) -> None:
     run()
     await client.post("/v1/apis?wait=10", json=orders)
@@ -206,6 +206,10 @@ async def test_nodes_and_policies_are_listed(
     assert [api["name"] for api in node["apis"]] == ["orders-v1"]
     assert (node["labels"], node["states"]) == ({}, {"deployed": 1, "pending": 0, "rejected": 0})
     assert (node["lacks"], node["drain"]) == ([], {"state": "unsupported"})
+    controller.deployment.refusals.note("n2", "ipv4:10.0.0.7:51", "expected a token")
+    (refused,) = (await client.get("/v1/nodes?name=n*")).json()["refused"]
+    assert (refused["id"], refused["reason"]) == ("n2", "expected a token")
+    assert (await client.get("/v1/nodes?name=eu-*")).json() == {"nodes": [], "refused": []}
     policies = (await client.get("/v1/policies")).json()["policies"]
     assert {"add-headers", "guard", "log-message"} <= {policy["name"] for policy in policies}
     assert "issuer" not in json.dumps(policies)

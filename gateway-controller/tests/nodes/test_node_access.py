@@ -98,7 +98,7 @@ async def open_network(tmp_path: Path) -> AsyncIterator[Callable[..., object]]:
             network.deployment,
             Observations(network.deployment),
             f"unix:{tmp_path / 'controller.sock'}",
-            network=(tls, NodeAccess(find)),
+            network=(tls, NodeAccess(find, network.deployment.refusals)),
         )
         opened.append((network, server))
         return network
@@ -147,6 +147,23 @@ async def test_a_token_with_labels_opens_for_nodes_that_have_them(
         )
         for node, got in (("n1", "zone=us"), ("n2", "no labels"))
     ], "once for each reason"
+
+
+async def test_a_refused_node_is_known_until_it_is_admitted(open_network: Callable[..., object]) -> None:
+    network: Network = await open_network()  # type: ignore[misc]
+    network.tokens |= {"node": NODE, "eu": LABELLED}
+
+    def refused() -> list[tuple[str, str]]:
+        return [(refusal.node, refusal.reason.partition(",")[0]) for refusal in network.deployment.refusals.current()]
+
+    await network.outcome("n1", "eu", zone="us")
+    await network.outcome("n2", "node", Zone="eu")
+    (first, second) = refused()
+    assert first == ("n1", "expected the labels zone=eu of the node n1")
+    assert second[1].startswith("node n2: labels.Zone: expected 1 to 63 lower-case letters")
+    assert network.deployment.refusals.current()[0].peer.startswith("ipv4:127.0.0.1:")
+    await network.outcome("n1", "eu", zone="eu")
+    assert [node for node, _ in refused()] == ["n2"]
 
 
 async def test_labels_of_another_form_are_refused(open_network: Callable[..., object]) -> None:
@@ -261,5 +278,5 @@ async def test_a_port_that_is_taken_is_said(open_network: Callable[..., object],
             deployment,
             Observations(deployment),
             f"unix:{tmp_path / 'other.sock'}",
-            network=(network.tls, NodeAccess(find)),
+            network=(network.tls, NodeAccess(find, network.deployment.refusals)),
         )

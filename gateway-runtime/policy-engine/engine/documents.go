@@ -45,7 +45,7 @@ func (e *Engine) notes() []notes.Note {
 	stats := e.node.Stats()
 	return notes.Make(&notes.Facts{
 		Gateway: stats.Gateway, Certificates: stats.Certificates, Quarantined: e.groups.Quarantined(),
-		MetricsFailing: e.metrics.Failing(), Store: e.store.Stats(), Origin: stats.Origin, NoState: stats.NoState,
+		MetricsFailing: e.metrics.Failing(), Store: e.store.Stats(), Refusal: stats.ControllerRefusal, Origin: stats.Origin, NoState: stats.NoState,
 		Unresolved: e.node.Unresolved(), Clusters: e.node.Clusters(), Targets: targets,
 	}, time.Now())
 }

@@ -34,10 +34,13 @@ def node() -> None:
 @RUN_DIR
 @controller_options
 def list_nodes(output: str, run_dir: Path | None, controller: NamedController | None) -> None:
-    """Print the connected nodes: their labels, and how many APIs are in which state there."""
-    from gatewright_cli.commands.resources.showing import Selection, show
+    """Print the connected nodes: their labels, and how many APIs are in which state there.
 
-    show(Selection(NODE, (), (), output), run_dir, controller)
+    Below them are nodes that the controller has refused within the last minute, with the reason.
+    """
+    from gatewright_cli.commands.nodes.listing_nodes import list_and_show
+
+    list_and_show(output, run_dir, controller)
 
 
 @node.command("show")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from gatewright_documents.mistake import listed
 from msgspec import UNSET
@@ -39,7 +39,15 @@ class NodeEndpoints:
     async def list(self, request: Request) -> Response:
         """The connected nodes, and the APIs that each does not run, with reasons."""
         asked = (node for _, node in sorted(self._deployment.nodes.items()) if fits_name(request, node.id))
-        return JsonAnswer(page_of(request, asked, lambda node: node.id).answer("nodes", self._shown))
+        answer = page_of(request, asked, lambda node: node.id).answer("nodes", self._shown)
+        return JsonAnswer({**answer, "refused": self._refused(request)})
+
+    def _refused(self, request: Request) -> Sequence[shapes.RefusedNode]:
+        return [
+            shapes.RefusedNode(id=refusal.node, peer=refusal.peer, reason=refusal.reason, at=timestamp(refusal.at))
+            for refusal in self._deployment.refusals.current()
+            if fits_name(request, refusal.node)
+        ]
 
     async def get(self, request: Request) -> Response:
         """`GET /v1/nodes/ID`: one of these; 404."""
@@ -153,7 +161,7 @@ PART = Part(
             "/v1/nodes",
             NodeEndpoints.list,
             "nodes:inspect",
-            "The connected nodes, and the APIs that each does not serve, with reasons.",
+            "The connected nodes, the APIs that each does not serve, and nodes that are refused; with reasons.",
             {200: Answer("The nodes.", (shapes.NodeList,))},
             query=(NAME, *PAGED),
         ),

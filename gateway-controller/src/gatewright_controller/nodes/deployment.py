@@ -22,6 +22,7 @@ from gatewright_controller.nodes.node import (
     status_on,
     together,
 )
+from gatewright_controller.nodes.refusals import Refusals
 from gatewright_controller.nodes.secret_values import SecretValues
 from gatewright_controller.resource.node_labels import has_labels, labels_text
 from gatewright_controller.translate import Bundle
@@ -56,6 +57,7 @@ class Deployment:
         self._gateway: node_pb2.Gateway | None = None
         self.secrets = SecretValues()
         self.consumers = ConsumerIndex()
+        self.refusals = Refusals()
         self._changed = asyncio.Event()
         self._stopping = False
 

@@ -14,12 +14,12 @@ import grpc
 from grpc import aio
 
 from gatewright_controller.access import Caller
+from gatewright_controller.nodes.refusals import Refusals
 
 log = logging.getLogger(__name__)
 Context = aio.ServicerContext[Any, Any]
 FindCaller = Callable[[str], Awaitable[Caller | None]]
 """Who comes with a token; None: no caller."""
-MOST_REMEMBERED = 1000
 RECHECK_SECONDS = 30.0
 """Between two looks at the token of a stream: a deleted one opens nothing for long."""
 
@@ -72,9 +72,8 @@ class NodeAccess:
     find: for tokens. Raises `NotNowError`.
     """
 
-    def __init__(self, find: FindCaller) -> None:
-        self._find = find
-        self._refused: dict[str, str] = {}  # why, by node, as it was logged
+    def __init__(self, find: FindCaller, refusals: Refusals) -> None:
+        self._find, self._refusals = find, refusals
 
     async def admit(self, context: Context, node_id: str, labels: Mapping[str, str]) -> None:
         """Ends the stream with UNAUTHENTICATED or PERMISSION_DENIED where it may not be this node's; with UNAVAILABLE
@@ -84,12 +83,7 @@ class NodeAccess:
         except NotNowError:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the controller cannot read its tokens now")
         if refusal:
-            code, why = refusal
-            if self._refused.get(node_id) != why:  # the node tries again and again
-                log.warning("node refused", extra={"node": node_id, "peer": context.peer(), "reason": why})
-                self._refused = {**self._refused, node_id: why} if len(self._refused) < MOST_REMEMBERED else {}
-            await context.abort(code, why)
-        self._refused.pop(node_id, None)
+            await refuse(context, node_id, refusal, self._refusals)
 
     async def watch(self, context: Context, node_id: str, labels: Callable[[], Mapping[str, str]]) -> str:
         """Returns once the stream may be this node's no longer, and why. labels: those that it has now."""
@@ -122,6 +116,14 @@ class NodeAccess:
             return grpc.StatusCode.UNAUTHENTICATED, expected
         why = caller.node_refusal(node_id, labels)
         return (grpc.StatusCode.PERMISSION_DENIED, why) if why else None
+
+
+async def refuse(context: Context, node_id: str, refusal: tuple[grpc.StatusCode, str], refusals: Refusals) -> None:
+    """Ends the stream, and logs the reason where it is news."""
+    code, why = refusal
+    if refusals.note(node_id, context.peer(), why):
+        log.warning("node refused", extra={"node": node_id, "peer": context.peer(), "reason": why})
+    await context.abort(code, why)
 
 
 def _names(properties: Any) -> Iterator[str]:

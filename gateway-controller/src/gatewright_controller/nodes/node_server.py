@@ -20,7 +20,7 @@ from gatewright_controller.local.peers import ENGINE, PeerCheck, Rule, in_file
 from gatewright_controller.local.relay import Relay, Unnamed
 from gatewright_controller.nodes.deployment import Deployment
 from gatewright_controller.nodes.node import UNAPPLIED_STATES, Node
-from gatewright_controller.nodes.node_access import Context, NodeAccess, NodeTls, NotNowError
+from gatewright_controller.nodes.node_access import Context, NodeAccess, NodeTls, NotNowError, refuse
 from gatewright_controller.nodes.observations import Observations, ObservingNode
 from gatewright_controller.nodes.states import GATHER_SECONDS, NO_KEY, States
 from gatewright_controller.resource.node_labels import label_mistakes
@@ -128,9 +128,11 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
 
     async def _admit(self, context: Context, node_id: str, labels: Mapping[str, str]) -> None:
         if mistakes := list(label_mistakes(labels)):
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"node {node_id}: {mistakes[0]}")
+            refusal = grpc.StatusCode.INVALID_ARGUMENT, f"node {node_id}: {mistakes[0]}"
+            await refuse(context, node_id, refusal, self._deployment.refusals)
         if self._access is not None:
             await self._access.admit(context, node_id, labels)
+        self._deployment.refusals.forget(node_id)
 
     async def _permits(self, context: Context, node_id: str, labels: Mapping[str, str]) -> bool:
         is_permitted = self._access is None or await self._access.permits(context, node_id, labels)

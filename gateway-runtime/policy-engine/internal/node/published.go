@@ -116,10 +116,11 @@ func bundleRefs(versions running, unserved map[string]*statedir.Bundle, queued m
 // Stats are a node's counters for the admin endpoint.
 type Stats struct {
 	ControllerConnected bool    `json:"controllerConnected"`
-	Revision            uint64  `json:"revision"` // of the last update that was applied
-	APIs                int     `json:"apis"`     // served, acknowledged by Envoy
-	Pending             int     `json:"pending"`  // APIs with a version that waits to be tried, or tried again
-	Unserved            int     `json:"unserved"` // APIs of which not even the last good version came up
+	ControllerRefusal   string  `json:"controllerRefusal"` // why the controller and this node do not accept each other; "": they do, or that is not known
+	Revision            uint64  `json:"revision"`          // of the last update that was applied
+	APIs                int     `json:"apis"`              // served, acknowledged by Envoy
+	Pending             int     `json:"pending"`           // APIs with a version that waits to be tried, or tried again
+	Unserved            int     `json:"unserved"`          // APIs of which not even the last good version came up
 	Updates             uint64  `json:"updates"`
 	Applied             uint64  `json:"applied"`
 	Rejected            uint64  `json:"rejected"`
@@ -153,7 +154,7 @@ type FailingFile = gateway.FailingFile
 func (n *Node) Stats() Stats {
 	now, files := n.snapshot.Load(), n.secrets.Stats()
 	return Stats{
-		ControllerConnected: n.client.Connected(), Revision: now.revision,
+		ControllerConnected: n.client.Connected(), ControllerRefusal: n.client.Refusal(), Revision: now.revision,
 		APIs: now.served, Pending: now.pending, Unserved: now.unserved,
 		Updates: now.updates, Applied: n.reporter.applied.Load(), Rejected: n.reporter.rejected.Load(),
 		Origin: now.origin, NoState: now.noState,

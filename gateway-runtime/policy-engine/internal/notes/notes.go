@@ -49,7 +49,7 @@ type Note struct {
 
 // About names the subject of a note.
 type About struct {
-	Kind string `json:"kind"` // api, policy (name:version), listener, certificate, authority, metrics (a process), store or state
+	Kind string `json:"kind"` // api, policy (name:version), listener, certificate, authority, metrics (a process), store, controller or state
 	Name string `json:"name"`
 	API  string `json:"api,omitempty"` // of a policy
 }
@@ -63,13 +63,14 @@ type Facts struct {
 	Store          store.Stats                      `json:"store"`
 	Unresolved     map[string]string                `json:"unresolved"` // API → the name of its upstream that does not resolve, so that its newest version does not run
 	Clusters       map[string][]string              `json:"clusters"`   // Envoy's clusters of each API
+	Refusal        string                           `json:"refusal"`    // why the node and its controller do not accept each other
 	Origin         *node.Origin                     `json:"origin"`     // where the node's state is from, while no controller has answered
 	NoState        string                           `json:"noState"`    // why it has none to start from
 	Targets        Targets                          `json:"-"`          // from Envoy
 }
 
 // Make returns the notes of a node: its upstreams first, by API; then its policies, listeners, files, certificates,
-// processes, store and state. It is never nil.
+// processes, store, controller and state. It is never nil.
 func Make(facts *Facts, now time.Time) []Note {
 	notes := []Note{}
 	notes = append(notes, unresolvedNotes(facts.Unresolved)...)
@@ -80,6 +81,7 @@ func Make(facts *Facts, now time.Time) []Note {
 	notes = append(notes, certificateNotes(facts.Certificates, now)...)
 	notes = append(notes, metricsNotes(facts.MetricsFailing)...)
 	notes = append(notes, storeNotes(facts.Store)...)
+	notes = append(notes, refusalNotes(facts.Refusal)...)
 	return append(notes, startNotes(facts.Origin, facts.NoState, now)...)
 }
 
@@ -176,6 +178,18 @@ func storeNotes(stats store.Stats) []Note {
 		Title:  fmt.Sprintf("the store at %s does not answer", stats.Valkey),
 		Reason: stats.Away,
 		Cure:   "check that it runs and that the node can reach it; store calls of policies fail until it answers",
+	}}
+}
+
+func refusalNotes(refusal string) []Note {
+	if refusal == "" {
+		return nil
+	}
+	return []Note{{
+		Severity: Warn, Code: "controller_refuses", Party: Operator, Degraded: true, About: About{Kind: "controller", Name: "controller"},
+		Title:  "the controller and this node do not accept each other",
+		Reason: refusal,
+		Cure:   "correct the node's token, labels or certificates, or the controller's; the node tries again by itself, and until then it gets no change",
 	}}
 }
 

@@ -96,10 +96,25 @@ class Node(Answered, frozen=True):
     """What it can report of itself now: `GET /v1/nodes/{id}/NAME`."""
 
 
+class RefusedNode(Answered, frozen=True):
+    """A node that was refused within the last minute."""
+
+    id: str
+    """As it claims."""
+    peer: str
+    """Where it connects from, as `ipv4:10.0.0.7:51234`."""
+    reason: str
+    """Why, with the cure."""
+    at: str
+    """The last time; RFC 3339, UTC."""
+
+
 class NodeList(Answered, frozen=True):
     """Connected nodes, by id."""
 
     nodes: list[Node]
+    refused: list[RefusedNode]
+    """Those that fit the request, on each page."""
     next: str | UnsetType = UNSET
     """The path of the next page, if there is one."""
 
@@ -108,7 +123,7 @@ class About(Answered, frozen=True):
     """What a note is about."""
 
     kind: str
-    """`api`, `policy`, `listener`, `certificate`, `authority`, `metrics` or `store`."""
+    """`api`, `policy`, `listener`, `certificate`, `authority`, `metrics`, `store`, `controller` or `state`."""
     name: str
     api: str | UnsetType = UNSET
     """Of a policy."""

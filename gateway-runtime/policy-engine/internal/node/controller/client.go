@@ -50,6 +50,7 @@ type Client struct {
 	Log          *slog.Logger
 
 	connected atomic.Bool
+	refusal   atomic.Pointer[string]
 	end       atomic.Pointer[context.CancelFunc] // of the present stream
 }
 
@@ -63,6 +64,15 @@ func (c *Client) Restart() {
 // Connected reports whether the controller has sent something on the present stream. It may be called from any goroutine.
 func (c *Client) Connected() bool { return c.connected.Load() }
 
+// Refusal returns why the controller and this node do not accept each other, as of the last try; "": they do, or there was no
+// answer yet. It may be called from any goroutine.
+func (c *Client) Refusal() string {
+	if refusal := c.refusal.Load(); refusal != nil {
+		return *refusal
+	}
+	return ""
+}
+
 // Run keeps a stream open until ctx ends.
 func (c *Client) Run(ctx context.Context) {
 	if c.Address == "" {
@@ -72,7 +82,18 @@ func (c *Client) Run(ctx context.Context) {
 	refused := &changes{say: func(err error) {
 		c.Log.Error("the controller and this node do not accept each other; trying again", "controller", c.Address, "error", err.Error())
 	}}
-	connection, err := c.dial(refused.note)
+	refuse := func(err error) {
+		refusal := err.Error()
+		c.refusal.Store(&refusal)
+		refused.note(err)
+	}
+	connection, err := c.dial(func(err error) {
+		if isRefusal(err) {
+			refuse(err)
+		} else {
+			refused.note(err)
+		}
+	})
 	if err != nil {
 		c.Log.Error("expected a controller address like unix:PATH or host:port", "got", c.Address, "error", err.Error())
 		return
@@ -94,7 +115,7 @@ func (c *Client) Run(ctx context.Context) {
 			refused.forget()
 			c.Log.Warn("connection to the controller lost", "error", status.Convert(err).Message())
 		} else if slices.Contains(refusals, status.Code(err)) {
-			refused.note(errors.New(status.Convert(err).Message()))
+			refuse(errors.New(status.Convert(err).Message()))
 		}
 		backoff.Sleep(ctx, reconnect.Wait(failures))
 	}
@@ -168,6 +189,7 @@ func (c *Client) syncStream(ctx context.Context, client nodev1.NodeServiceClient
 		if !answered {
 			answered = true
 			c.connected.Store(true)
+			c.refusal.Store(nil)
 			c.Log.Info("connected to the controller")
 		}
 		c.receive(message)

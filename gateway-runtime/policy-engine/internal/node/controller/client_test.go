@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+	"google.golang.org/grpc/codes"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/await"
@@ -74,6 +75,20 @@ func TestEachStreamBeginsWithAHelloAndTheReportThatItLacks(t *testing.T) {
 		stream.End()
 		await.Until(t, "the client notices the end", func() bool { return !client.Connected() })
 	}
+}
+
+func TestARefusalIsOverOnceTheControllerAnswers(t *testing.T) {
+	path := controllertest.SocketPath(t)
+	c, _ := controllertest.Start(t, path)
+	client := run(t, path, func(*controller.Client) {})
+	stream := c.Accept(t)
+	stream.ReceiveHello()
+	stream.Refuse(codes.PermissionDenied, "expected the labels zone=eu")
+	await.Until(t, "the refusal is known", func() bool { return client.Refusal() == "expected the labels zone=eu" })
+	stream = c.Accept(t)
+	stream.ReceiveHello()
+	stream.Send(removal(1, "a"))
+	await.Until(t, "the refusal is over", func() bool { return client.Refusal() == "" })
 }
 
 func TestANodeThatKeepsItsGatewayGetsNone(t *testing.T) {

@@ -112,14 +112,43 @@ type reported struct {
 
 func (r *reported) ClientHandshake(ctx context.Context, authority string, connection net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	secured, info, err := r.TransportCredentials.ClientHandshake(ctx, authority, connection)
-	if err != nil && ctx.Err() == nil {
-		r.failed(err)
+	if err != nil {
+		if ctx.Err() == nil {
+			r.failed(err)
+		}
+		return nil, nil, err
 	}
-	return secured, info, err
+	return &alerted{secured, r.failed}, info, nil
 }
 
 func (r *reported) Clone() credentials.TransportCredentials {
 	return &reported{r.TransportCredentials.Clone(), r.failed}
+}
+
+// alerted passes TLS alerts on: of TLS 1.3, a controller refuses the node's certificate after the node's side of the handshake.
+type alerted struct {
+	net.Conn
+	failed func(error)
+}
+
+func (a *alerted) Read(into []byte) (int, error) {
+	read, err := a.Conn.Read(into)
+	if isAlert(err) {
+		a.failed(err)
+	}
+	return read, err
+}
+
+// isRefusal reports whether a handshake has failed because of the certificates, and not with its connection.
+func isRefusal(err error) bool {
+	_, isUnverified := errors.AsType[*tls.CertificateVerificationError](err)
+	return isUnverified || isAlert(err)
+}
+
+// isAlert reports whether the other side has sent a TLS alert: crypto/tls has no exported type for it.
+func isAlert(err error) bool {
+	failed, ok := errors.AsType[*net.OpError](err)
+	return ok && failed.Op == "remote error"
 }
 
 // changes calls say with an error, unless the one before it had the same text.

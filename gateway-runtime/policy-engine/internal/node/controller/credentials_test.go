@@ -154,6 +154,40 @@ func TestWhyAControllerAndANodeDoNotAcceptEachOtherIsLoggedOnce(t *testing.T) {
 	}
 }
 
+func TestARefusalIsKnownUntilTheControllerAnswers(t *testing.T) {
+	authority, certificate, key := issued(t, host)
+	nodes, own, ownKey := issued(t, "node-1")
+	foreign, _, _ := issued(t, "other")
+	for name, c := range map[string]struct {
+		files    controller.Credentials
+		clients  string
+		refuses  codes.Code
+		expected string
+	}{
+		"by its token":                   {controller.Credentials{Authority: authority}, "", codes.Unauthenticated, "expected a token with the role node"},
+		"without a certificate":          {controller.Credentials{Authority: authority}, nodes, codes.OK, "certificate required"},
+		"with another certificate":       {controller.Credentials{Authority: authority, Certificate: own, Key: ownKey}, foreign, codes.OK, "unknown certificate authority"},
+		"by the controller's authority":  {controller.Credentials{Authority: foreign}, "", codes.OK, "certificate signed by unknown authority"},
+		"not, where it is not there now": {controller.Credentials{Authority: authority}, "", codes.Unavailable, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			service := &secured{came: make(chan string, 100), refuses: c.refuses}
+			address := serve(t, service, certificate, key, c.clients)
+			client := run(t, "", func(client *controller.Client) { client.Address, client.Credentials = address, c.files })
+			if c.expected == "" {
+				for range 3 {
+					await.Receive(t, service.came, "a stream")
+				}
+				if refusal := client.Refusal(); refusal != "" {
+					t.Errorf("expected no refusal, got %q", refusal)
+				}
+				return
+			}
+			await.Until(t, "the refusal is known", func() bool { return strings.Contains(client.Refusal(), c.expected) })
+		})
+	}
+}
+
 func TestFilesThatCannotBeUsedAreReported(t *testing.T) {
 	authority, certificate, key := issued(t, "node")
 	directory := t.TempDir()

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/await"
@@ -25,7 +27,7 @@ type Controller struct {
 type Stream struct {
 	t      *testing.T
 	stream nodev1.NodeService_SyncServer
-	end    chan struct{}
+	end    chan error
 }
 
 // Start serves at a unix socket until the test ends or the server is stopped.
@@ -55,17 +57,18 @@ func SocketPath(t *testing.T) string {
 
 // Sync serves one stream.
 func (c *Controller) Sync(stream nodev1.NodeService_SyncServer) error {
-	accepted := &Stream{stream: stream, end: make(chan struct{})}
+	accepted := &Stream{stream: stream, end: make(chan error, 1)}
 	select {
 	case c.streams <- accepted:
 	case <-stream.Context().Done():
 		return nil
 	}
 	select {
-	case <-accepted.end:
+	case err := <-accepted.end:
+		return err
 	case <-stream.Context().Done():
+		return nil
 	}
-	return nil
 }
 
 // Accept returns the node's next stream.
@@ -77,7 +80,10 @@ func (c *Controller) Accept(t *testing.T) *Stream {
 }
 
 // End ends the stream.
-func (s *Stream) End() { close(s.end) }
+func (s *Stream) End() { s.end <- nil }
+
+// Refuse ends the stream with a status.
+func (s *Stream) Refuse(code codes.Code, message string) { s.end <- status.Error(code, message) }
 
 // Send sends an update.
 func (s *Stream) Send(update *nodev1.Update) {
