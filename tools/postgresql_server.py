@@ -73,7 +73,7 @@ class Server:
     def kill(self) -> None:
         """Ends the server by SIGKILL; what it has acknowledged is in its files. Returns once all its processes are
         gone."""
-        postmaster = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        postmaster = self._postmaster()
         processes = [postmaster, *_children(postmaster)]
         for pid in processes:
             with contextlib.suppress(ProcessLookupError):
@@ -85,9 +85,29 @@ class Server:
             time.sleep(0.01)
         self.runs = False
 
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """All its processes are stopped (SIGSTOP) meanwhile: connections stay open, the kernel accepts new ones, and
+        none gets an answer."""
+        postmaster = self._postmaster()
+        stopped = [postmaster]
+        os.kill(postmaster, signal.SIGSTOP)  # first: it starts no others
+        for child in _children(postmaster):
+            os.kill(child, signal.SIGSTOP)
+            stopped.append(child)
+        try:
+            yield
+        finally:
+            for pid in reversed(stopped):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
     def promote(self) -> None:
         """Makes a standby the primary; returns when it can be written to."""
         self._control("promote")
+
+    def _postmaster(self) -> int:
+        return int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
 
     def _control(self, *arguments: str) -> None:
         self._run("pg_ctl", "-D", str(self.folder / "data"), "-w", "-s", *arguments)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 
 import httpx
 import postgresql_server
 import pytest
+from gatewright_controller._gen import node_pb2, node_pb2_grpc
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.management.api import ApiLimits
-from gatewright_controller.store import Store, open_store
+from gatewright_controller.nodes.node_server import start_node_server
+from gatewright_controller.nodes.observations import Observations
+from gatewright_controller.store import Store, bounded_connection, open_store
 from gatewright_documents.values import JsonObject
+from grpc import aio
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 REASON = "the controller has no connection to its database: postgresql://"
@@ -61,6 +67,45 @@ async def test_reads_and_writes_are_refused_with_the_reason(
     assert (await client.get("/v1/apis/orders-v1")).status_code == 200
     assert (await client.get("/healthz")).json() == {"status": "ok"}
     assert "gatewright_controller_database_open 1.0" in (await client.get("/metrics")).text
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def one_event_loop(anyio_backend: str) -> AsyncIterator[None]:  # noqa: ARG001 - by which it runs at all
+    """As in nodes/test_node_server.py."""
+    yield  # noqa: PT022 - it lives as long as this does not return
+
+
+async def test_a_server_that_hangs_is_said_to_and_streams_of_nodes_go_on(
+    client: httpx.AsyncClient,
+    controller: Controller,
+    observations: Observations,
+    postgresql: postgresql_server.Server,
+    orders: JsonObject,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bounded_connection, "SILENT_SECONDS", 2.0)
+    assert (await client.post("/v1/apis", json=orders)).status_code == 201
+    address = f"unix:{tmp_path / 'controller.sock'}"
+    server = await start_node_server(controller.deployment, observations, address)
+    async with aio.insecure_channel(address) as channel, asyncio.timeout(60):
+        stream = node_pb2_grpc.NodeServiceStub(channel).Sync()
+        await stream.write(node_pb2.NodeMessage(hello=node_pb2.Hello(node_id="n1")))
+        assert isinstance(first := await stream.read(), node_pb2.ControllerMessage)
+        assert [bundle.api for bundle in first.update.bundles] == ["orders-v1"]
+        with postgresql.hanging():
+            writes = [asyncio.create_task(client.put("/v1/apis/orders-v1", json=orders)) for _ in range(10)]
+            controller.deployment.order(controller.deployment.nodes["n1"], node_pb2.Drain(drained=True))
+            assert isinstance(order := await stream.read(), node_pb2.ControllerMessage)
+            assert order.drain.drained
+            assert not any(write.done() for write in writes), "they wait for the server"
+            for write in writes:
+                assert trouble_in(await write).startswith(REASON)
+            health = (await client.get("/healthz")).json()
+            assert (health["status"], health["reason"][: len(REASON)]) == ("no database", REASON)
+        assert (await client.put("/v1/apis/orders-v1", json=orders)).status_code == 200
+        controller.deployment.stop()
+    await server.stop(1)
 
 
 async def test_a_stranger_is_not_told_where_the_database_is(

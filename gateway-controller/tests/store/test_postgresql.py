@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import postgresql_server
 import psycopg
 import pytest
-from gatewright_controller.store import NoDatabaseError, StorageError, Store, StoreError, open_store
+from gatewright_controller.store import NoDatabaseError, StorageError, Store, StoreError, bounded_connection, open_store
 from gatewright_controller.store.postgresql import obstacle_of
 
 from .apis import api
@@ -123,6 +124,47 @@ def test_a_server_that_is_away_is_logged_once_for_each_reason(
     *reasons, again = [record.message for record in caplog.records if record.name.endswith("database_state")]
     assert len(reasons) == len(set(reasons)) <= 2, "the server that ends, and the server that is away"
     assert again == "the database answers again"
+
+
+def test_a_server_that_hangs_is_waited_for_a_bounded_time(
+    url: str, postgresql: postgresql_server.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connections stay open, and the kernel accepts new ones."""
+    monkeypatch.setattr(bounded_connection, "SILENT_SECONDS", 1.0)
+    store = open_store(f"{url}&connect_timeout=2")
+    store.create(api("a", "/a"))
+    with postgresql.hanging(), ThreadPoolExecutor(8) as threads:
+        began = time.monotonic()
+        writes = [threads.submit(store.create, api(f"w{number}", f"/w{number}")) for number in range(8)]
+        for write in writes:
+            with pytest.raises(StorageError) as refused:
+                write.result(60)
+            assert (refused.value.away, refused.value.unknown) == (True, False)
+        assert time.monotonic() - began < 15, "1 s without an answer, and two tries to connect, one after the other"
+        assert "see why the server, or a proxy before it, does not answer" in store.trouble
+        tries = [threads.submit(store.list) for _ in range(2)]
+        refusals = [read.exception(60) for read in tries]
+        assert all(isinstance(refusal, StorageError) for refusal in refusals)
+    assert store.create(api("b", "/b")).revision == 2
+    assert (store.trouble, [kept.name for kept in store.list()]) == ("", ["a", "b"])
+    store.close()
+
+
+def test_of_a_write_whose_commit_a_server_that_hangs_has_it_is_not_known_whether_it_was_stored(
+    store: Store, url: str, postgresql: postgresql_server.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounded_connection, "SILENT_SECONDS", 1.0)
+    administer(url, SLOW_COMMIT.replace("300", "1"))
+    with ThreadPoolExecutor(1) as thread, psycopg.connect(url, autocommit=True) as connection:
+        write = thread.submit(store.create, api("a", "/a"))
+        sleeping = "SELECT pid FROM pg_stat_activity WHERE query = 'COMMIT' AND wait_event = 'PgSleep'"
+        while not connection.execute(sleeping).fetchall():
+            assert not write.done(), write.exception()
+        with postgresql.hanging(), pytest.raises(StorageError) as lost:
+            write.result(60)
+    assert (lost.value.away, lost.value.unknown) == (True, True)
+    stored = [kept.name for kept in store.list()]
+    assert stored in ([], ["a"])
 
 
 SLOW_COMMIT = """

@@ -23,10 +23,11 @@ CURES = {
     "25006": "name the server that can be written to: several hosts, with target_session_attrs=read-write, find it",
     "53100": "make room on its disk",
     "53300": "end other connections, or allow more",
+    "hangs": "see why the server, or a proxy before it, does not answer: its load, its disks, its log",
     "57P01": "it is starting or stopping: no cure is needed",
     "57P03": "it is starting or stopping: no cure is needed",
 }
-"""By SQLSTATE, or the class that it begins with
+"""By SQLSTATE, by a word of `REFUSALS`, or the class that it begins with
 (https://www.postgresql.org/docs/current/errcodes-appendix.html)."""
 REFUSALS = {
     "password authentication failed": "28",
@@ -35,8 +36,10 @@ REFUSALS = {
     "too many": "53300",
     "the database system is": "57P03",
     "does not exist": "3D000",
+    "expected an answer within": "hangs",
+    "timeout expired": "hangs",
 }
-"""Of a server that refuses a connection: libpq then has the message and no code."""
+"""Of a server that refuses a connection, or does not answer: the message is there then, and no code."""
 UNREACHABLE = "start the server, or correct the address in `database`"
 
 

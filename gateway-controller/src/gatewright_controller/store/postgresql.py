@@ -25,7 +25,8 @@ DEFAULTS = {
     "keepalives_count": "3",
     "tcp_user_timeout": "15000",
 }
-"""Of a connection, where the URL says nothing else: a server that has vanished is noticed after 15 seconds."""
+"""Of a connection, where the URL says nothing else: a server that has vanished is noticed after 15 seconds, as is one
+that hangs (`bounded_connection`)."""
 SESSION = ("SET lock_timeout = '10s'", "SET idle_in_transaction_session_timeout = '30s'", "SET timezone = 'UTC'")
 """A controller that hangs in its write does not hold up another one for ever."""
 SCHEMA_LOCK = 0x67617465
@@ -100,18 +101,18 @@ def _connection_options(url: str) -> dict[str, Any]:
 
 
 def _engine(options: dict[str, Any]) -> Engine:
-    import psycopg
+    from gatewright_controller.store.bounded_connection import BoundedConnection  # here, for psycopg is optional
 
     engine = create_engine(
         "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(**options),
+        creator=lambda: BoundedConnection.connect(**options),
         pool_size=CONNECTIONS,
         max_overflow=0,
         pool_pre_ping=True,
     )
 
     @event.listens_for(engine, "connect")
-    def _set_up(connection: psycopg.Connection[Any], _: object) -> None:
+    def _set_up(connection: BoundedConnection, _: object) -> None:
         for statement in SESSION:
             connection.execute(statement)
         connection.commit()
