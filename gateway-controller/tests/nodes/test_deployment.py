@@ -425,6 +425,79 @@ async def test_a_build_that_lacks_a_policy_keeps_no_other_from_serving() -> None
     assert sent(deployment.next_update(lacking)) == (["a@1"], [])
 
 
+PAY = frozenset(["pay"])
+
+
+def paying(digest: str, **nodes: str) -> Bundle:
+    """A version of the API `a` that names a Secret."""
+    return replace(bundle("a", digest), secrets=PAY, nodes=nodes)
+
+
+def set_pay(deployment: Deployment, version: str) -> None:
+    deployment.set_secret(node_pb2.SecretValues(name="pay", version=version), 1)
+
+
+def versions_sent(deployment: Deployment, node: Node) -> list[str]:
+    """Of the Secret."""
+    return [secret.version for secret in deployment.next_update(node).secrets]
+
+
+async def test_a_version_that_a_node_keeps_gets_new_values_of_its_secrets() -> None:
+    """Where the node refuses the new version, which names none, and where the API was deleted for one that it
+    refuses."""
+    deployment = Deployment()
+    set_pay(deployment, "1")
+    deployment.set_desired(paying("1"), 1)
+    node, other = deployment.connect(hello()), deployment.connect(hello("n2"))
+    assert versions_sent(deployment, node) == ["1"]
+    applied(deployment, node, "a", "1")
+    deployment.set_desired(bundle("a", "2"), 2)
+    assert sent(deployment.next_update(node)) == (["a@2"], [])
+    deployment.report(node, reported("a", "2", node_pb2.ApiStatus.STATE_REJECTED, "no"))
+    set_pay(deployment, "2")
+    assert versions_sent(deployment, node) == ["2"]
+    assert versions_sent(deployment, other) == [], "it runs no version that names it"
+    deployment.remove("a", 3, ["b"])
+    deployment.set_desired(bundle("b", "1"), 3)
+    deployment.next_update(node)
+    deployment.report(node, reported("b", "1", node_pb2.ApiStatus.STATE_REJECTED, "no"))
+    set_pay(deployment, "3")
+    assert versions_sent(deployment, node) == ["3"]
+    applied(deployment, node, "b", "1")
+    deployment.next_update(node)
+    deployment.report(node, reported("a", "", node_pb2.ApiStatus.STATE_REMOVED))
+    set_pay(deployment, "4")
+    assert versions_sent(deployment, node) == []
+
+
+async def test_a_secret_that_a_node_has_forgotten_is_sent_again() -> None:
+    """It forgets it with the version that named it; the API is written again before the node is sent anything."""
+    deployment = Deployment()
+    set_pay(deployment, "1")
+    deployment.set_desired(paying("1"), 1)
+    node = deployment.connect(hello())
+    deployment.next_update(node)
+    applied(deployment, node, "a", "1")
+    deployment.set_desired(bundle("a", "2"), 2)
+    deployment.next_update(node)
+    applied(deployment, node, "a", "2")
+    deployment.set_desired(paying("3"), 3)
+    assert versions_sent(deployment, node) == ["1"]
+
+
+async def test_a_node_gets_no_secret_by_saying_what_it_has() -> None:
+    """Neither by a version that is unknown here, nor by one that was for other nodes."""
+    deployment = Deployment()
+    set_pay(deployment, "1")
+    deployment.set_desired(paying("1", zone="eu"), 1)
+    deployment.set_desired(bundle("a", "2"), 2)
+    for digest in ("0", "1"):
+        claiming = hello("n1", {"a": digest}, zone="us")
+        claiming.secrets.add(name="pay", version="0")
+        assert versions_sent(deployment, deployment.connect(claiming)) == []
+    assert versions_sent(deployment, deployment.connect(hello("n1", {"a": "1"}, zone="eu"))) == ["1"]
+
+
 async def test_what_a_node_keeps_of_a_suspended_api_gets_new_values_of_its_secrets() -> None:
     """Also after a restart of the controller, which never had its bundle."""
     deployment = Deployment()

@@ -70,7 +70,7 @@ class Deployment:
         self._suspended.pop(bundle.api, None)
         self._successors.pop(bundle.api, None)
         self._desired[bundle.api] = bundle
-        self.secrets.use(bundle.api, bundle.secrets)
+        self.secrets.use(bundle)
         self._revisions[bundle.api] = revision
         self._changed_api(bundle.api, revision)
 
@@ -80,7 +80,7 @@ class Deployment:
         self._desired.pop(unserved.api, None)
         self._successors.pop(unserved.api, None)
         self._suspended[unserved.api] = unserved
-        self.secrets.use(unserved.api, unserved.secrets)
+        self.secrets.use(unserved)
         self._revisions[unserved.api] = revision
         self._changed_api(unserved.api, revision)
 
@@ -102,7 +102,7 @@ class Deployment:
         self._successors.pop(api, None)
         self._revisions.pop(api, None)
         self._leaving.pop(api, None)
-        self.secrets.use(api, ())
+        self.secrets.unuse(api)
         if successors:
             self._successors[api] = frozenset(successors)
         self._changed_api(api, revision)
@@ -334,10 +334,17 @@ class Deployment:
         if gateway:
             node.gateway_sent = gateway.digest
         messages = [bundle.message for bundle in bundles]
-        secrets = self.secrets.unsent(lambda api: self._runs(node, api), node.secrets_sent)
+        secrets = self.secrets.unsent(self._needed_secrets(node), node.secrets_sent)
         return node_pb2.Update(
             revision=self.revision, bundles=messages, removed_apis=removed, gateway=gateway, secrets=secrets
         )
+
+    def _needed_secrets(self, node: Node) -> set[str]:
+        return self.secrets.needed(lambda api: self._runs(node, api), node.applied, node.labels)
+
+    def _may_run(self, api: str, digest: str) -> bool:
+        """Whether a node may run a version of the API; one that is away now may, while there is the API."""
+        return api in self._revisions or any(node.applied.get(api) == digest for node in self.nodes.values())
 
     def _runs(self, node: Node, api: str) -> bool:
         """Whether the node runs a version of the API, or is to run one and can."""
@@ -379,6 +386,8 @@ class Deployment:
                 node.unapplied.pop(status.api, None)
             elif (state := UNAPPLIED_STATES.get(status.state)) is not None:
                 node.unapplied[status.api] = Unapplied(status.digest, state, status.reason)
+        self.secrets.forget_earlier(self._may_run)
+        self.secrets.forget_sent(self._needed_secrets(node), node.secrets_sent)  # before an API needs one again
         if report.HasField("gateway"):
             report_gateway(node, report.gateway)
         if not any(self._successors.keys() & known.sent.keys() for known in self.nodes.values()):
