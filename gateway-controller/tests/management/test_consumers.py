@@ -247,3 +247,16 @@ async def test_a_bound_publisher_makes_keys_of_its_own_consumers_alone(client: h
     assert [
         found["metadata"]["name"] for found in (await client.get("/v1/consumers", headers=headers)).json()["consumers"]
     ] == ["a"]
+
+
+async def test_a_plan_lists_its_consumers(client: httpx.AsyncClient) -> None:
+    await put(client, plan())
+    for name in ("acme", "beta"):
+        await put(client, consumer(name, team=name, plan="gold"))
+    await put(client, consumer("gamma"))
+    users = (await client.get("/v1/plans/gold/users")).json()["users"]
+    assert users == [{"kind": "Consumer", "name": "acme"}, {"kind": "Consumer", "name": "beta"}]
+    bound = await create(client, "bound", "publisher", names=["beta", "gold"])
+    answer = await client.get("/v1/plans/gold/users", headers=bound)
+    assert answer.json() == {"users": [{"kind": "Consumer", "name": "beta"}]}
+    assert (await client.get(f"{ACME}/users")).json() == {"users": []}

@@ -320,3 +320,13 @@ async def test_the_effective_api_says_where_each_part_comes_from(client: httpx.A
     bound = await create(client, "b", "viewer", labels={"team": "other"})
     assert (await client.get("/v1/apis/a/effective", headers=bound)).status_code == 403
     assert (await client.get("/v1/apis/none/effective")).status_code == 404
+
+
+async def test_the_apis_that_get_them_are_listed(client: httpx.AsyncClient, orders: JsonObject) -> None:
+    for name, labels in (("pay", TEAM), ("refund", TEAM), ("shop", {"team": "shop"})):
+        assert (await client.post("/v1/apis", json=named(orders, name, labels))).status_code == 201
+    for document, names in ((defaults(), ["pay", "refund"]), (defaults("all", {}), ["pay", "refund", "shop"])):
+        name = document["metadata"]["name"]
+        assert (await client.put(f"/v1/defaults/{name}", json=document)).status_code == 201
+        users = (await client.get(f"/v1/defaults/{name}/users")).json()["users"]
+        assert [user["name"] for user in users] == names

@@ -132,3 +132,24 @@ async def test_only_admins_write_them(client: httpx.AsyncClient, orders: JsonObj
     assert (await client.get("/v1/namespaces", headers=publisher)).status_code == 200
     bound = await create(client, "b", "publisher", labels=SHOP)
     assert (await client.post("/v1/apis", json=at(orders, "/payments"), headers=bound)).status_code == 422
+
+
+async def test_what_lies_in_it_is_listed(client: httpx.AsyncClient, orders: JsonObject) -> None:
+    await put(client, namespace())
+    await put(client, namespace("refunds", contexts=["/payments/refunds"]))
+    by_path = at(orders, "/payments", PAYMENTS)
+    below = at(orders, "/payments/refunds", PAYMENTS) | {"metadata": {"name": "below", "labels": PAYMENTS}}
+    by_host = at(orders, "/x", PAYMENTS, "pay.example") | {"metadata": {"name": "by-host", "labels": PAYMENTS}}
+    elsewhere = at(orders, "/y") | {"metadata": {"name": "elsewhere"}}
+    for document in (by_path, below, by_host, elsewhere):
+        assert (await client.post("/v1/apis", json=document)).status_code == 201
+
+    async def users(path: str) -> list[str]:
+        return [f"{user['kind']} {user['name']}" for user in (await client.get(path)).json()["users"]]
+
+    assert await users("/v1/namespaces/payments/users") == ["Api api", "Api by-host"]
+    assert await users("/v1/namespaces/refunds/users") == ["Api below"]
+    first = await client.get("/v1/namespaces/payments/users", params={"limit": 1})
+    assert [user["name"] for user in first.json()["users"]] == ["api"]
+    assert await users(first.json()["next"]) == ["Api by-host"]
+    assert (await client.get("/v1/namespaces/none/users")).status_code == 404

@@ -342,3 +342,17 @@ def database_bytes(url: str, tmp_path: Path) -> bytes:
         return "\n".join(connection.iterdump()).encode()
     finally:
         connection.close()
+
+
+async def test_users_are_listed_as_far_as_a_caller_may_see_them(client: httpx.AsyncClient, orders: JsonObject) -> None:
+    await put(client, secret(labels={"team": "a"}))
+    for name, team in (("mine", "a"), ("theirs", "b")):
+        assert (await client.post("/v1/apis", json=naming(orders, name=name, team=team))).status_code == 201
+
+    async def users(headers: dict[str, str]) -> list[str]:
+        return [user["name"] for user in (await client.get(f"{PAY}/users", headers=headers)).json()["users"]]
+
+    assert await users({}) == ["mine", "theirs"]
+    assert await users(await create(client, "bound", "publisher", labels={"team": "a"})) == ["mine"]
+    other = await create(client, "other", "publisher", labels={"team": "b"})
+    assert (await client.get(f"{PAY}/users", headers=other)).status_code == 403

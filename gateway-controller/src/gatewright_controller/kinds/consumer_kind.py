@@ -12,7 +12,7 @@ from gatewright_documents.values import JsonObject
 
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.access import Right
-from gatewright_controller.kinds.kind import Kind, KindStatus
+from gatewright_controller.kinds.kind import Kind, KindStatus, ResourceUser
 from gatewright_controller.model import Consumer, ConsumerPlan
 from gatewright_controller.nodes.consumer_index import credentials_of, name_credential
 from gatewright_controller.nodes.deployment import Deployment
@@ -186,6 +186,10 @@ class PlanKind(Kind):
                 named = ", ".join([*users[:MOST_NAMED], f"{more} more"] if more > 0 else users)
                 cure = "give them another plan first"
                 yield Mistake.expecting(f"no consumer with the plan {plan}, which goes", named, cure, field="metadata")
+
+    def used_by(self, stored: StoredResource) -> Iterable[ResourceUser]:
+        """The consumers that have it."""
+        return [ResourceUser(CONSUMER, name) for name in self._index.consumers_of(stored.name)]
 
     @property
     def adopted(self) -> Collection[str]:

@@ -13,14 +13,15 @@ from msgspec import UNSET
 
 from gatewright_controller.access import Right
 from gatewright_controller.apis.controller import Controller
-from gatewright_controller.kinds.kind import Kept, Kind
+from gatewright_controller.kinds.kind import Kept, Kind, ResourceUser
 from gatewright_controller.model import Api, Defaults, PolicyAttachment, defaults_from_document
 from gatewright_controller.model.defaults import AddedPolicies, Selection
 from gatewright_controller.resource.definitions import Definitions, UnknownPolicyError
+from gatewright_controller.resource.effective import in_order
 from gatewright_controller.resource.hosts import HostSyntaxError, check_host
 from gatewright_controller.resource.known_defaults import KnownDefaults, with_documents
 from gatewright_controller.resource.secrets import mask_paths
-from gatewright_controller.store import DEFAULTS, StoredResource
+from gatewright_controller.store import API, DEFAULTS, StoredResource
 
 PROBE: JsonObject = {
     "apiVersion": "gatewright.dev/v1",
@@ -85,6 +86,12 @@ class DefaultsKind(Kind):
 
     def handing_out(self, documents: Kept) -> Sequence[Callable[[], None]]:
         return list(self._controller.offers_with(self._with(documents)).values())
+
+    def used_by(self, stored: StoredResource) -> Iterable[ResourceUser]:
+        """The APIs that get them."""
+        defaults = [defaults_from_document(stored.document)]
+        apis = self._controller.store.list()
+        return [ResourceUser(API, found.name) for found in apis if in_order(found.api, defaults)]
 
     @property
     def adopted(self) -> Collection[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 from gatewright_documents.mistake import Mistake
@@ -29,6 +29,13 @@ class KindStatus(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     updated_at: str
     owner: str | msgspec.UnsetType = msgspec.UNSET
     """Who applies it, where a write said so."""
+
+
+class ResourceUser(NamedTuple):
+    """A resource that uses another one."""
+
+    kind: str
+    name: str
 
 
 class Kind(ABC):
@@ -102,6 +109,11 @@ class Kind(ABC):
         """A text that the JSON of each API, or of its Defaults, has that may name the resource; "" where none does."""
         del name
         return ""
+
+    def used_by(self, stored: StoredResource) -> Iterable[ResourceUser]:
+        """What would be something else without this resource."""
+        del stored
+        return ()
 
     @property
     def adopted(self) -> Collection[str]:

@@ -11,11 +11,11 @@ from gatewright_documents.values import JsonObject
 
 from gatewright_controller.access import Right
 from gatewright_controller.apis.controller import Controller
-from gatewright_controller.kinds.kind import Kind
+from gatewright_controller.kinds.kind import Kind, ResourceUser
 from gatewright_controller.model import Api, Namespace, namespace_from_document
 from gatewright_controller.resource.hosts import HostSyntaxError, check_host
-from gatewright_controller.resource.namespaces import foreign_mistakes, namespaces_with, shared_places
-from gatewright_controller.store import NAMESPACE, StoredResource
+from gatewright_controller.resource.namespaces import foreign_mistakes, lies_in, namespaces_with, shared_places
+from gatewright_controller.store import API, NAMESPACE, StoredResource
 
 EVERY_API = '"context":'
 """Stands in the JSON of each API."""
@@ -59,6 +59,11 @@ class NamespaceKind(Kind):
         for api in apis:
             for mistake in foreign_mistakes(api, namespaces):
                 yield replace(mistake, field=f"API {api.metadata.name}: {mistake.field}")
+
+    def used_by(self, stored: StoredResource) -> Iterable[ResourceUser]:
+        """The APIs that lie in it."""
+        namespaces, apis = self._controller.namespaces, self._controller.store.list()
+        return [ResourceUser(API, found.name) for found in apis if lies_in(found.api, stored.name, namespaces)]
 
     def effects(self, name: str, before: JsonObject | None, after: JsonObject | None) -> Iterator[str]:
         del before

@@ -13,11 +13,13 @@ from gatewright_documents.mistake import Invalid
 from gatewright_documents.values import JsonObject
 from gatewright_documents.yaml_writer import yaml_text
 
+from gatewright_controller.access import Permit
 from gatewright_controller.apis.api_change import NOTHING, unified
 from gatewright_controller.apis.controller import Controller
-from gatewright_controller.kinds.kind import Kind
+from gatewright_controller.kinds.kind import Kind, ResourceUser
 from gatewright_controller.store import (
     ANY_TERMS,
+    API,
     Entry,
     NoSuchResourceError,
     OtherRevisionError,
@@ -109,6 +111,24 @@ class Resources:
         if (stored := await asyncio.to_thread(self._store.resource, self.kind.name, name)) is None:
             raise NoSuchResourceError(self.kind.name, name)
         return stored
+
+    async def users(self, name: str, permit: Permit) -> Sequence[ResourceUser]:
+        """What uses it, by kind and name, as far as the permit covers that. Raises `NoSuchResourceError`,
+        `NotPermittedError`."""
+        return await asyncio.to_thread(self._users, name, permit)
+
+    def _users(self, name: str, permit: Permit) -> Sequence[ResourceUser]:
+        if (stored := self._store.resource(self.kind.name, name)) is None:
+            raise NoSuchResourceError(self.kind.name, name)
+        permit.refuse_other_resources(self.kind.name, stored.document)
+        users = sorted(self.kind.used_by(stored))
+        return users if permit.apis is None else [user for user in users if self._is_covered(user, permit)]
+
+    def _is_covered(self, user: ResourceUser, permit: Permit) -> bool:
+        if user.kind == API:
+            return any(permit.covers(found.api) for found in self._store.find([user.name]).values())
+        resource = self._store.resource(user.kind, user.name)
+        return resource is not None and permit.covers_resource(resource.document)
 
     async def put(self, document: JsonObject, terms: Terms = ANY_TERMS) -> tuple[StoredResource, ResourceChange]:
         """In the place of what there is of this name. Raises `Invalid`, `OtherRevisionError`, `OtherOwnerError`."""

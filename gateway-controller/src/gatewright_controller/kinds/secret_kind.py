@@ -14,11 +14,11 @@ from msgspec import UNSET, UnsetType
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.access import Right
 from gatewright_controller.kinds.keyring import NO_KEY_CURE, Keyring, NoKeyError, WrongKeyError
-from gatewright_controller.kinds.kind import Kind, KindStatus
+from gatewright_controller.kinds.kind import Kind, KindStatus, ResourceUser
 from gatewright_controller.model import Api, Secret
 from gatewright_controller.nodes.deployment import Deployment
 from gatewright_controller.resource.secret_keys import keys_by_secret
-from gatewright_controller.store import SECRET, StoredResource, name_in
+from gatewright_controller.store import API, SECRET, StoredResource, name_in
 
 NEW_VALUE, UNCOMPARED = "a new value", "perhaps a new value: none of the controller's keys fits"
 
@@ -130,6 +130,10 @@ class SecretKind(Kind):
 
     def users(self, name: str) -> str:
         return f'"secretRef":"{name}/'
+
+    def used_by(self, stored: StoredResource) -> Iterable[ResourceUser]:
+        """The APIs that name it, by their Defaults, too."""
+        return [ResourceUser(API, name) for name in self._deployment.secrets.users(stored.name)]
 
     @property
     def adopted(self) -> Collection[str]:

@@ -28,6 +28,20 @@ class TriedStatus(Answered, frozen=True):
     change: ResourceChange
 
 
+class ResourceUser(Answered, frozen=True):
+    """A resource that uses another one."""
+
+    kind: str
+    name: str
+
+
+class ResourceUsers(Answered, frozen=True):
+    """What uses a resource."""
+
+    users: list[ResourceUser]
+    next: str | UnsetType = UNSET
+
+
 class KindShapes:
     """resource: with its status. tried: what a write would make of it. past: as a write left it. listed: several."""
 

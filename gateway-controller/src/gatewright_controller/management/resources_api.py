@@ -21,11 +21,12 @@ from gatewright_controller.management.authors import TERMS, terms_of
 from gatewright_controller.management.bodies import MEDIA_TYPES, Bodies
 from gatewright_controller.management.callers import permit_of
 from gatewright_controller.management.json_answer import JsonAnswer
-from gatewright_controller.management.pages import NAME, NEWEST, PAGED, read_page
+from gatewright_controller.management.pages import NAME, NEWEST, PAGED, page_of, read_page
 from gatewright_controller.management.preconditions import ETAG, IF_MATCH, etag
 from gatewright_controller.management.queries import DRY_RUN, dry_run
-from gatewright_controller.management.resource_shapes import KindShapes, TriedStatus
+from gatewright_controller.management.resource_shapes import KindShapes, ResourceUsers, TriedStatus
 from gatewright_controller.management.resource_shapes import ResourceChange as ShapedChange
+from gatewright_controller.management.resource_shapes import ResourceUser as ShapedUser
 from gatewright_controller.management.revision_api import (
     BEFORE,
     COMPARED,
@@ -117,6 +118,13 @@ class ResourceEndpoints:
         for past in (before, after):
             _refuse_other(request, past)
         return answer_diff(before.entry, after.entry, await self._resources.diff(before, after))
+
+    async def users(self, request: Request) -> Response:
+        """By kind and name. 404."""
+        users = await self._resources.users(request.path_params["name"], permit_of(request))
+        page = page_of(request, users, "/".join)
+        answer = page.answer("users", lambda user: ShapedUser(kind=user.kind, name=user.name))
+        return JsonAnswer(answer, headers={"cache-control": "no-store"})
 
     async def _permitted(self, request: Request) -> StoredResource:
         """The one that the request names. Raises `NoSuchResourceError`, `NotPermittedError`."""
@@ -260,6 +268,18 @@ def _history_rows(kind: type[Kind], shapes: KindShapes) -> Sequence[Row]:
             f"A {name} as a write left it; as YAML without that write's entry, for an `Accept` that prefers YAML.",
             {200: Answer(f"The {name}.", (shapes.past,), (JSON, YAML), ETAG)},
             in_path=(*in_path, REVISION),
+            refusals=(404, 503),
+        ),
+        Row(
+            f"list{name}Users",
+            "GET",
+            f"{named}/users",
+            ResourceEndpoints.users,
+            kind.read,
+            f"What uses a {name}, as far as the caller may see it.",
+            {200: Answer("By kind and name.", (ResourceUsers,))},
+            in_path=in_path,
+            query=PAGED,
             refusals=(404, 503),
         ),
         Row(

@@ -39,6 +39,11 @@ def foreign_mistakes(api: Api, namespaces: Namespaces) -> Iterator[Mistake]:
             yield Mistake.expecting(expected, labels_text(api.metadata.labels), cure, field=field)
 
 
+def lies_in(api: Api, name: str, namespaces: Namespaces) -> bool:
+    """Whether a context or a host of the API belongs to the Namespace of this name."""
+    return any(namespace.metadata.name == name for _, _, namespace in _places(api, namespaces))
+
+
 def shared_places(namespace: Namespace, others: Namespaces) -> Iterator[Mistake]:
     """Contexts and hosts that another Namespace has already."""
     for other in others.values():
