@@ -3,6 +3,7 @@ those that a test pretends to be."""
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -14,6 +15,9 @@ import httpx
 
 from e2e.kit.gateway import eventually
 from e2e.kit.listening import free_port
+
+SECRET_KEY = base64.b64encode(bytes(32)).decode()
+"""It encrypts Secrets."""
 
 
 class LoneController:
@@ -45,7 +49,8 @@ class LoneController:
         self._token_file.write_text(token)
         command = [*self._command, "--definitions", str(self.definitions)]
         command += ["--token-file", str(self._token_file)] if token else []
-        environment = {**os.environ, **({"GATEWRIGHT_CONTROLLER_OIDC": json.dumps(oidc)} if oidc else {})}
+        environment = {**os.environ, "GATEWRIGHT_CONTROLLER_SECRET_KEY": SECRET_KEY}
+        environment |= {"GATEWRIGHT_CONTROLLER_OIDC": json.dumps(oidc)} if oidc else {}
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, stderr=log, stdout=log, env=environment)
         eventually(f"the controller answers; its log: {self._log}", self._answers, 60)

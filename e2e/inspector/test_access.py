@@ -41,7 +41,7 @@ def menu_of(page: Page) -> list[str]:
 def test_a_viewer_reads_what_the_role_is_not_for(kept_node: KeptNode, next_page: Open) -> None:
     origin, _ = kept_node
     page = sign_in(next_page(WIDE, origin), origin, create_token(origin, "vera", "viewer"))
-    assert menu_of(page) == ["Overview", "APIs", "Policies", "Nodes"]
+    assert menu_of(page) == ["Overview", "APIs", "Resources", "Policies", "Nodes"]
     show(page, "#/apis")
     expect(page.get_by_text("Writing APIs needs the right apis:write. Your role is viewer.")).to_be_visible()
     expect(page.get_by_role("link", name="orders", exact=True)).to_be_visible()
@@ -63,7 +63,7 @@ def test_a_publisher_of_some_apis_names_one_to_see_its_exchanges(
     faults.allow(r"status of 403.*/v1/apis/plain\b")
     origin, _ = kept_node
     page = sign_in(next_page(WIDE, origin), origin, create_token(origin, "paul", "publisher", names=["ord*", "slow"]))
-    assert menu_of(page) == ["Overview", "Exchanges", "APIs", "Policies", "Compose"]
+    assert menu_of(page) == ["Overview", "Exchanges", "APIs", "Resources", "Policies", "Compose"]
     role = "Your role is publisher for APIs with a name like ord* or slow."
     expect(page.get_by_text(f"Seeing what nodes report needs the right nodes:inspect. {role}")).to_be_visible()
     show(page, "#/exchanges")

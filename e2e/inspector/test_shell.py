@@ -19,8 +19,8 @@ from e2e.kit.gateway import Gateway
 REFUSED, AWAY = r"status of 401", r"net::ERR_"
 TOKEN, OTHER = "the-token-of-these-tests", "another-token-of-these-tests"
 MENU = {
-    "Overview": "#/", "Exchanges": "#/exchanges", "APIs": "#/apis", "Policies": "#/policies", "Nodes": "#/nodes",
-    "Compose": "#/compose",
+    "Overview": "#/", "Exchanges": "#/exchanges", "APIs": "#/apis", "Resources": "#/resources",
+    "Policies": "#/policies", "Nodes": "#/nodes", "Compose": "#/compose",
 }  # fmt: skip
 
 

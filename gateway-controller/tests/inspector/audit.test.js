@@ -28,6 +28,7 @@ test("an entry leads to what it is about", () => {
   const entry = { number: 1, at: "", actor: "", origin: "", reason: "", action: "", outcome: /** @type {const} */ ("done"), status: 200, kind: "Api", name: "a/b" };
   assert.equal(pageOf({ ...entry, revision: 3 }), "#/apis/a%2Fb/history/3");
   assert.equal(pageOf(entry), "#/apis/a%2Fb/history");
+  assert.equal(pageOf({ ...entry, kind: "Secret", revision: 3 }), "#/resources/secrets/a%2Fb/history/3");
   assert.equal(pageOf({ ...entry, name: "" }), "");
   assert.equal(pageOf({ ...entry, kind: "Token" }), "#/tokens");
   assert.equal(pageOf({ ...entry, kind: "Gateway" }), "");

@@ -24,8 +24,8 @@ test("an action is said in words", () => {
 });
 
 test("what a rollback would do is said by its lines", () => {
-  assert.equal(rollbackInWords({ kind: "changed" }, { added: 1, removed: 2 }), "1 line would be added, 2 removed.");
-  assert.equal(rollbackInWords({ kind: "changed" }, { added: 0, removed: 1 }), "0 lines would be added, 1 removed.");
-  assert.equal(rollbackInWords({ kind: "created" }, { added: 9, removed: 0 }), "The API would be there again.");
-  assert.equal(rollbackInWords({ kind: "unchanged" }, { added: 0, removed: 0 }), "Nothing would change: the API is as it was then.");
+  assert.equal(rollbackInWords("API", { kind: "changed" }, { added: 1, removed: 2 }), "1 line would be added, 2 removed.");
+  assert.equal(rollbackInWords("API", { kind: "changed" }, { added: 0, removed: 1 }), "0 lines would be added, 1 removed.");
+  assert.equal(rollbackInWords("API", { kind: "created" }, { added: 9, removed: 0 }), "The API would be there again.");
+  assert.equal(rollbackInWords("API", { kind: "unchanged" }, { added: 0, removed: 0 }), "Nothing would change: the API is as it was then.");
 });

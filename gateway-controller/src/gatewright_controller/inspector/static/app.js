@@ -4,6 +4,7 @@ import { answers, get, NO_DATABASE, Problem } from "./lib/api.js";
 import { currentCaller, haveSameRights, lack, may, readCaller, roleNames, rolesInWords } from "./lib/caller.js";
 import { empty, heading, lackOfRight, problem } from "./lib/components.js";
 import { el, replace } from "./lib/dom.js";
+import { API, KINDS } from "./lib/kinds.js";
 import { finishLogin } from "./lib/login.js";
 import { match } from "./lib/router.js";
 import { signInByAddress, signOut, token } from "./lib/session.js";
@@ -20,8 +21,13 @@ const ROUTES = [
   { pattern: "/apis/new", right: "apis:write", load: () => import("./pages/editor.js") },
   { pattern: "/apis/:name", load: () => import("./pages/api.js") },
   { pattern: "/apis/:name/edit", right: "apis:write", load: () => import("./pages/editor.js") },
-  { pattern: "/apis/:name/history", load: () => import("./pages/history.js") },
-  { pattern: "/apis/:name/history/:revision", load: () => import("./pages/revision.js") },
+  ...historyRoutes(API),
+  { pattern: "/resources", load: () => import("./pages/kinds.js") },
+  ...KINDS.flatMap((kind) => [
+    { pattern: patternOf(kind), right: kind.read, load: async () => ({ page: (await import("./pages/resources.js")).pageOf(kind) }) },
+    { pattern: patternOf(kind, ":name"), right: kind.read, load: async () => ({ page: (await import("./pages/resource.js")).pageOf(kind) }) },
+    ...historyRoutes(kind),
+  ]),
   { pattern: "/policies", load: () => import("./pages/policies.js") },
   { pattern: "/policies/:name/:version", load: () => import("./pages/policy.js") },
   { pattern: "/nodes", right: "nodes:inspect", load: () => import("./pages/nodes.js") },
@@ -39,6 +45,7 @@ const MENU = [
   ["Overview", "/"],
   ["Exchanges", "/exchanges"],
   ["APIs", "/apis"],
+  ["Resources", "/resources"],
   ["Policies", "/policies"],
   ["Nodes", "/nodes"],
   ["Compose", "/compose"],
@@ -49,6 +56,19 @@ let shown = new AbortController();
 let withoutDatabase = false; // as the controller answered the page's first question
 let failedLogin = ""; // why the login that the browser has come back from has failed
 let unanswered = false; // the page's first question had no answer: no token, or the controller was away
+
+/** Of each write of a resource. @param {import("./lib/kinds.js").Kind} kind @returns {import("./lib/router.js").Route[]} */
+function historyRoutes(kind) {
+  return [
+    { pattern: patternOf(kind, ":name", "history"), right: kind.read, load: async () => ({ page: (await import("./pages/history.js")).pageOf(kind) }) },
+    { pattern: patternOf(kind, ":name", "history", ":revision"), right: kind.read, load: async () => ({ page: (await import("./pages/revision.js")).pageOf(kind) }) },
+  ];
+}
+
+/** @param {import("./lib/kinds.js").Kind} kind @param {...string} further */
+function patternOf({ place }, ...further) {
+  return `/${[...place, ...further].join("/")}`;
+}
 
 async function show() {
   shown.abort(new DOMException("another page is shown", "AbortError"));

@@ -1,5 +1,6 @@
 // The audit log's filter, in addresses of the page and of the management API, and what an entry is about.
 
+import { addressOf as addressOfResource, kindOf } from "./kinds.js";
 import { href } from "./router.js";
 
 /** @typedef {{actor: string, name: string, refused: boolean}} AuditFilter */
@@ -13,7 +14,7 @@ import { href } from "./router.js";
  * @property {string} action what was done; of a refusal the operation of the management API
  * @property {"done" | "refused"} outcome
  * @property {number} status
- * @property {string} kind of the resource: Api, Gateway, Token; "": none
+ * @property {string} kind of the resource: Api, Gateway, Secret, Token; "": none
  * @property {string} name
  * @property {number} [revision]
  * @property {string} [detail] why it was refused
@@ -40,6 +41,7 @@ export function pathOf({ actor, name, refused }, before, limit) {
 
 /** The page of what an entry is about. @param {AuditEntry} entry @returns {string} "": there is none */
 export function pageOf({ kind, name, revision }) {
-  if (kind === "Api" && name) return href(["apis", name, "history", ...(revision ? [String(revision)] : [])]);
+  const known = kindOf(kind);
+  if (known && name) return addressOfResource(known, name, "history", ...(revision ? [String(revision)] : []));
   return kind === "Token" ? href(["tokens"]) : "";
 }

@@ -9,7 +9,7 @@
  * @property {string} origin the address of the client, or the file
  * @property {string} reason
  * @property {string} owner
- * @property {string} [from] `orders@3`: what a rollback took, or the API's name before
+ * @property {string} [from] `orders@3`: what a rollback took, or an API's name before
  * @property {string} [to] the name that the API has got
  */
 
@@ -24,18 +24,19 @@ export function actionInWords({ action, from, to }) {
   return [spaced(action), from && `from ${from}`, to && `to ${to}`].filter(Boolean).join(" ");
 }
 
-/** Whether the API was there after this write. @param {{action: string, to?: string}} entry */
+/** Whether the resource was there after this write. @param {{action: string, to?: string}} entry */
 export function isThere({ action, to }) {
   return action !== "deleted" && !(action === "renamed" && to);
 }
 
 /**
  * What a rollback would do, by its dry run.
+ * @param {string} noun of what is rolled back
  * @param {{kind: string}} change @param {{added: number, removed: number}} lines
  */
-export function rollbackInWords({ kind }, { added, removed }) {
-  if (kind === "unchanged") return "Nothing would change: the API is as it was then.";
-  if (kind === "created") return "The API would be there again.";
+export function rollbackInWords(noun, { kind }, { added, removed }) {
+  if (kind === "unchanged") return `Nothing would change: the ${noun} is as it was then.`;
+  if (kind === "created") return `The ${noun} would be there again.`;
   return `${lineCount(added)} would be added, ${removed} removed.`;
 }
 

@@ -5,15 +5,16 @@ import { notice, problem } from "../lib/components.js";
 import { countOf, diffView } from "../lib/diff_view.js";
 import { el, replace } from "../lib/dom.js";
 import { rollbackInWords } from "../lib/history.js";
-import { href } from "../lib/router.js";
+import { addressOf, pathOf } from "../lib/kinds.js";
 
 const LONGEST_REASON = 1000;
 
-/** @typedef {{kind: string, revision: number | null, diff: string, moved: {field: string, policy: string, before: string, after: string}[]}} Change */
+/** @typedef {{kind: string, revision: number | null, diff: string, moved?: {field: string, policy: string, before: string, after: string}[]}} Change */
 
 export class Rollback {
-  /** @param {string} name of the API @param {number} revision @param {AbortSignal} signal */
-  constructor(name, revision, signal) {
+  /** @param {import("../lib/kinds.js").Kind} kind @param {string} name @param {number} revision @param {AbortSignal} signal */
+  constructor(kind, name, revision, signal) {
+    this.kind = kind;
     this.name = name;
     this.revision = revision;
     this.signal = signal;
@@ -22,7 +23,7 @@ export class Rollback {
     this.change = el("div");
     this.reason = el("input", { id: "rollback-reason", maxlength: LONGEST_REASON, autocomplete: "off" });
     this.confirm = el("button", { type: "submit", class: "primary", "aria-disabled": "true" }, "Roll back");
-    /** @type {number | null | undefined} the newest revision at the dry run; null: there is no API; undefined: not known */
+    /** @type {number | null | undefined} the newest revision at the dry run; null: there is none; undefined: not known */
     this.expected = undefined;
     this.writing = false;
   }
@@ -52,12 +53,12 @@ export class Rollback {
     replace(this.change);
     try {
       const change = await this.#try();
-      const words = rollbackInWords(change, countOf(change.diff));
+      const words = rollbackInWords(this.kind.noun, change, countOf(change.diff));
       this.#allow(change.kind === "unchanged" ? undefined : change.revision);
       replace(this.message, before, el("p", null, words));
       replace(
         this.change,
-        change.moved.map(({ field, policy, before, after }) => el("p", null, el("code", null, field), `: ${policy} would move from ${before} to ${after}.`)),
+        (change.moved ?? []).map(({ field, policy, before, after }) => el("p", null, el("code", null, field), `: ${policy} would move from ${before} to ${after}.`)),
         change.diff && diffView(change.diff, "What would change"),
       );
     } catch (error) {
@@ -72,7 +73,7 @@ export class Rollback {
 
   /** @param {Record<string, string>} query @param {Record<string, string>} headers */
   #send(query, headers) {
-    const path = `/v1/apis/${encodeURIComponent(this.name)}/rollback?${new URLSearchParams(query)}`;
+    const path = `${pathOf(this.kind, this.name)}/rollback?${new URLSearchParams(query)}`;
     return send("POST", path, { revision: this.revision }, { headers, signal: this.signal });
   }
 
@@ -89,7 +90,7 @@ export class Rollback {
       if (await this.#isOutdated()) return;
       const reason = this.reason.value.trim();
       await this.#send(reason ? { reason } : {}, this.expected === null ? {} : { "if-match": `"${this.expected}"` });
-      location.hash = href(["apis", this.name]);
+      location.hash = addressOf(this.kind, this.name);
     } catch (error) {
       if (this.signal.aborted) return;
       if (error instanceof Problem && error.status === 412) await this.#conflict();
@@ -99,7 +100,7 @@ export class Rollback {
     }
   }
 
-  /** An API that is not there has no revision for If-Match: the page asks once more whether another author has created it. */
+  /** A resource that is not there has no revision for If-Match: the page asks once more whether another author has created it. */
   async #isOutdated() {
     if (this.expected !== null || (await this.#try()).revision === null) return false;
     await this.#conflict();
