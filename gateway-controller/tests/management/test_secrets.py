@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 import json
 import shutil
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.kinds import Keyring, Kinds, open_kinds
@@ -289,7 +289,7 @@ async def test_rotation_encrypts_all_by_the_first_key(client: httpx.AsyncClient,
 
 
 async def test_no_value_is_in_the_database_or_in_any_answer(
-    database: str, folder: Path, caplog: pytest.LogCaptureFixture, tmp_path: Path, orders: JsonObject
+    database: str, folder: Path, caplog: pytest.LogCaptureFixture, orders: JsonObject
 ) -> None:
     from gatewright_controller.gateway.gateways import Gateways
     from gatewright_controller.management.api import create_app
@@ -319,7 +319,7 @@ async def test_no_value_is_in_the_database_or_in_any_answer(
         for path in ("/v1/secrets", "/v1/audit?changes=true", "/v1/apis", "/v1/apis/orders-v1/diff", "/metrics"):
             await ask("GET", path)
     assert texts[0].startswith("{")
-    content = database_bytes(database, tmp_path)
+    content = database_bytes(database)
     store.close()
     for value in (PLANTED, CHANGED):
         assert [text for text in texts if value in text] == []
@@ -328,20 +328,21 @@ async def test_no_value_is_in_the_database_or_in_any_answer(
     assert b"pay" in content
 
 
-def database_bytes(url: str, tmp_path: Path) -> bytes:
-    """Of the files of SQLite with its log, or all rows of a PostgreSQL as SQL text."""
+def database_bytes(url: str) -> bytes:
+    """Of the files that hold the database, and of its log."""
     if url.startswith("sqlite:"):
-        folder = Path(url.removeprefix("sqlite:")).parent
-        return b"".join(path.read_bytes() for path in folder.iterdir() if path.is_file())
-    from gatewright_controller.store import copies
+        return folder_bytes(Path(url.removeprefix("sqlite:")).parent)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CHECKPOINT")  # after which all pages are in files
+        asked = "SELECT current_setting('data_directory'), oid FROM pg_database WHERE datname = current_database()"
+        row = connection.execute(asked).fetchone()
+    assert row is not None
+    data = Path(row[0])
+    return folder_bytes(data / "base" / str(row[1])) + folder_bytes(data / "pg_wal")
 
-    backup = tmp_path / "backup.db"
-    copies.back_up(url, backup)
-    connection = sqlite3.connect(backup)
-    try:
-        return "\n".join(connection.iterdump()).encode()
-    finally:
-        connection.close()
+
+def folder_bytes(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.iterdir() if path.is_file())
 
 
 async def test_users_are_listed_as_far_as_a_caller_may_see_them(client: httpx.AsyncClient, orders: JsonObject) -> None:
