@@ -21,11 +21,11 @@ pytestmark = pytest.mark.timeout(180)
 CHAIN = [GO_HEADERS, attach("mark", {"name": "draining"})]
 
 
-@pytest.fixture
-def gateway(build: Path, tmp_path: Path, upstream: Upstream) -> Iterator[Gateway]:
-    """A node of its own, with an API."""
-    with running(build, tmp_path, "--node-id", "n1") as gateway:
-        gateway.deploy(api("draining", upstream.url, CHAIN))
+@pytest.fixture(scope="module")
+def gateway(build: Path, tmp_path_factory: pytest.TempPathFactory, recording_upstream: Upstream) -> Iterator[Gateway]:
+    """A node of these tests' own, with an API. Each test leaves it serving."""
+    with running(build, tmp_path_factory.mktemp("state"), "--node-id", "n1") as gateway:
+        gateway.deploy(api("draining", recording_upstream.url, CHAIN))
         yield gateway
 
 
@@ -86,6 +86,7 @@ def test_a_request_that_takes_long_is_waited_for(gateway: Gateway, upstream: Ups
         assert ask(gateway, "drain", wait=60).status_code == 200
         assert answer.done(), "it is drained once no exchange is under way"
         assert answer.result().status_code == 200
+    assert ask(gateway, "undrain", wait=60).status_code == 200
 
 
 def test_a_drain_outlives_each_process_of_the_node(gateway: Gateway) -> None:
