@@ -56,9 +56,9 @@ def test_a_free_port_is_given_to_one_gateway(monkeypatch: pytest.MonkeyPatch) ->
     program = "from gatewright_cli.node.listeners.ports import free_port; print(free_port('127.0.0.1')); input()"
     with Popen([sys.executable, "-u", "-c", program], stdin=PIPE, stdout=PIPE, text=True) as other:
         assert other.stdout is not None
-        given = {int(other.stdout.readline()), free_port("127.0.0.1")}
-        monkeypatch.setattr("random.sample", lambda *_: given)
-        assert free_port("127.0.0.1") not in given
+        ports = {int(other.stdout.readline()), free_port("127.0.0.1")}
+        monkeypatch.setattr("random.sample", lambda *_: ports)
+        assert free_port("127.0.0.1") not in ports
         other.communicate("\n")
 
 

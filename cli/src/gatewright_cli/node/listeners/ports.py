@@ -84,11 +84,8 @@ def _claim(port: int) -> bool:
     except OSError:
         claim.close()
         return False
-    _claims.append(claim)
+    claim.detach()  # which leaves it open
     return True
-
-
-_claims: list[socket.socket] = []
 
 
 def _first_of_clients() -> int:
