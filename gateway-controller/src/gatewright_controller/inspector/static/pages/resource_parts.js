@@ -73,8 +73,8 @@ function planLink({ plan: name }) {
 /** @param {any} resource */
 function plan({ spec, status }) {
   const rows = [
-    ...(spec.limits ?? []).map((/** @type {any} */ each) => ["limit", limit(each)]),
-    ...(spec.quotas ?? []).map((/** @type {any} */ each) => ["quota", quota(each)]),
+    ...(spec.limits ?? []).map((/** @type {any} */ bound) => ["limit", limit(bound)]),
+    ...(spec.quotas ?? []).map((/** @type {any} */ bound) => ["quota", quota(bound)]),
   ];
   return [
     facts([["Consumers", number(status.consumers)]]),
