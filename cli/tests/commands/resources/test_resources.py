@@ -143,7 +143,7 @@ def test_the_gateway_is_one_and_has_no_name(invoke: Invoke, controller: Controll
     again = httpx.put(f"{controller.url}/v1/gateway", json=written, headers=headers).json()["status"]["change"]
     assert again == {"added": [], "changed": [], "removed": [], "restart": []}
     assert invoke("wait", "gateway", "--for", "deleted", "--timeout", "0s").status == 5
-    assert invoke("delete", "gateway").out == "gateway deleted\n"
+    assert invoke("delete", "gateway", "--no-wait").out == "gateway deleted\n"
     assert invoke("wait", "gateway", "--for", "deleted").out == "gateway deleted\n"
     assert invoke("delete", "gateway").status == 3
 
