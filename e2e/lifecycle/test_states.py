@@ -112,7 +112,8 @@ def test_a_node_starts_from_a_file_and_follows_the_controller_when_it_is_back(fl
     assert "revision    1\n" in shown
     assert "APIs        1\n  shared  v1.0  /shared\n" in shown
     assert "checked\n" in shown
-    assert command("state", "show", str(by_hand)).splitlines()[0] == "revision    1"
+    assert "for nodes   with any labels\n" in shown
+    assert "for nodes   with zone=eu\n" in command("state", "show", str(by_hand))
     damaged = fleet.folder / "damaged"
     damaged.write_bytes(file.read_bytes()[:-1])
     assert "it is cut short; fetch it again" in command("state", "show", str(damaged), status=1)
@@ -126,6 +127,9 @@ def test_a_node_starts_from_a_file_and_follows_the_controller_when_it_is_back(fl
             eventually("it says so", lambda: notes(second) == [])
     with fleet.node("second", str(by_hand)) as again:
         assert marks(again) == ["two()"], "its own state is never replaced by an older one"
+    with fleet.node("third", str(by_hand), options=("--node-label", "zone=us")) as third:
+        (note,) = notes(third)
+        assert "got one for nodes with zone=eu, which lacks what nodes with zone=us run: export it with these" in note
 
 
 def test_a_node_starts_from_a_bucket(fleet: Fleet) -> None:

@@ -14,7 +14,7 @@ from gatewright_controller._gen import node_pb2
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.nodes.node import Node
 from gatewright_controller.nodes.states import Export, States
-from gatewright_controller.signed_state import authority, make_key, place_mistake, shown, signing_key, verify
+from gatewright_controller.signed_state import authority, make_key, place_mistake, read_head, shown, signing_key, verify
 from gatewright_documents.values import JsonObject
 
 from e2e.kit.bucket import Bucket
@@ -207,6 +207,11 @@ async def test_a_state_is_for_the_labels_of_nodes(
     assert {api: dict(of.labels) for api, of in update.nodes.items()} == {"eu": {"zone": "eu"}, "us": {"zone": "us"}}
     assert [bundle.api for bundle in update_in(eu.content, tmp_path).bundles] == ["all", "eu"]
     assert whole.headers["etag"] != eu.headers["etag"]
+    same = await signing.get("/v1/state", params={"label": ["zone=eu", "tier=a"]})
+    assert update_in(same.content, tmp_path) == update_in(eu.content, tmp_path)
+    assert same.headers["etag"] != eu.headers["etag"], "their heads differ"
+    heads = [read_head(answer.content).labels for answer in (whole, eu, same)]
+    assert heads == [None, {"zone": "eu"}, {"tier": "a", "zone": "eu"}]
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,8 @@ CONTENT = UPDATE.SerializeToString(deterministic=True)
 def golden_document() -> bytes:
     private = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
     key = SigningKey(key_id(private.public_key().public_bytes_raw()), private.sign)
-    return sign(CONTENT, controller="gateway-1", made="2026-12-01T04:00:00.000Z", revision=7, key=key)
+    labels = {"zone": "eu", "tier": "edge"}
+    return sign(CONTENT, controller="gateway-1", made="2026-12-01T04:00:00.000Z", revision=7, labels=labels, key=key)
 
 
 @pytest.fixture
@@ -53,6 +54,7 @@ def test_the_golden_state_is_what_is_written(request: pytest.FixtureRequest, kno
     assert document == (GOLDEN / "state").read_bytes(), "a change of the format takes another first line"
     head, update = verify(document, known)
     assert (head.controller, head.made, head.revision) == ("gateway-1", "2026-12-01T04:00:00.000Z", 7)
+    assert head.labels == {"tier": "edge", "zone": "eu"}
     assert update == CONTENT
 
 

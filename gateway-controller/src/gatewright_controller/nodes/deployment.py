@@ -364,8 +364,9 @@ class Deployment:
         return update
 
     def whole_digest(self, labels: Mapping[str, str] | None = None) -> str:
-        """Names what `whole_update` has: another one, another digest."""
+        """Names what `whole_update` has, and for which nodes: another one, another digest."""
         digest = hashlib.sha256((self._gateway.digest if self._gateway else "").encode())
+        digest.update(f"\n{None if labels is None else sorted(labels.items())}".encode())
         for bundle in self._bundles_for(labels):
             digest.update(f"\n{bundle.digest} {sorted(bundle.nodes.items())}".encode())
         return digest.hexdigest()

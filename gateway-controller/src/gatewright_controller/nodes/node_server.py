@@ -180,11 +180,11 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
         if self._states is None:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, NO_KEY)
             return
-        known = request.known
+        known, labels = request.known, dict(request.labels)
         while not self._deployment.is_stopping:
-            await self._admit(context, request.node_id, request.labels)
-            if self._deployment.revision and self._states.tag(request.labels) != known:
-                known, document = await self._states.document(request.labels)
+            await self._admit(context, request.node_id, labels)
+            if self._deployment.revision and self._states.tag(labels) != known:
+                known, document = await self._states.document(labels)
                 log.info("state sent", extra={"node": request.node_id, "tag": known, "bytes": len(document)})
                 for begin in range(0, len(document), STATE_PIECE_BYTES):
                     end = begin + STATE_PIECE_BYTES

@@ -45,6 +45,7 @@ class States:
                     controller=self._controller,
                     made=made,
                     revision=update.revision,
+                    labels=labels,
                     key=self._key,
                 )
             )

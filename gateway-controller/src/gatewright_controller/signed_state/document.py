@@ -1,7 +1,7 @@
 """The bytes of a signed state: three lines and a serialized `gatewright.node.v1.Update`.
 
     gatewright-signed-state 1
-    {"controller":"…","made":"2026-12-01T04:00:00.000Z","revision":7,"size":1234,"digest":"…","key":"…"}
+    {"controller":"…","made":"2026-12-01T04:00:00.000Z","revision":7,"labels":{"zone":"eu"},"size":1234,…,"key":"…"}
     SIGNATURE, in hex
     UPDATE
 
@@ -13,7 +13,7 @@ format: internal/node/signedstate.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -21,14 +21,16 @@ import msgspec
 MAGIC = b"gatewright-signed-state 1\n"
 MOST_BYTES = 512 << 20
 """Of a whole document, as in the engine."""
-MOST_HEAD_BYTES = 4096
+MOST_HEAD_BYTES = 16384
+"""64 labels have 8.5 KB."""
 SIGNATURE_DIGITS = 128
 MAKE_ANEW = "fetch it again, or export it anew"
 
 
 class Head(msgspec.Struct, frozen=True):
-    """controller: which one made it. made: when, by RFC 3339. revision: of the newest write in it. size, digest: of the
-    update. key: names the public key of the signature.
+    """controller: which one made it. made: when, by RFC 3339. revision: of the newest write in it. labels: of the nodes
+    that it is for, it has what they run; None: of any nodes. size, digest: of the update. key: names the public key of
+    the signature.
     """
 
     controller: str
@@ -37,6 +39,7 @@ class Head(msgspec.Struct, frozen=True):
     size: int
     digest: str
     key: str
+    labels: dict[str, str] | None = None
 
 
 class SignedStateError(Exception):
@@ -68,9 +71,12 @@ def key_id(public: bytes) -> str:
     return hashlib.sha256(public).hexdigest()[:16]
 
 
-def sign(update: bytes, *, controller: str, made: str, revision: int, key: SigningKey) -> bytes:
+def sign(
+    update: bytes, *, controller: str, made: str, revision: int, labels: Mapping[str, str] | None, key: SigningKey
+) -> bytes:
     """The document of a serialized update."""
-    head = Head(controller, made, revision, len(update), hashlib.sha256(update).hexdigest(), key.id)
+    digest, known_labels = hashlib.sha256(update).hexdigest(), None if labels is None else dict(sorted(labels.items()))
+    head = Head(controller, made, revision, len(update), digest, key.id, known_labels)
     signed = MAGIC + msgspec.json.encode(head) + b"\n"
     return b"".join((signed, key.sign(signed).hex().encode(), b"\n", update))
 

@@ -177,6 +177,7 @@ func New(options Options) (*Node, error) {
 		return nil, err
 	}
 	timing := options.Timing.withDefaults()
+	options.States.Labels = options.Labels
 	n := &Node{
 		published: newPublished(), options: options, timing: timing, log: options.Log, state: state,
 		inbox: controller.NewInbox(), outbox: controller.NewOutbox(), renewed: make(chan struct{}, 1), seeds: make(chan *signedstate.State, 1),

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from gatewright_controller._gen import node_pb2
+from gatewright_controller.resource.node_labels import labels_text
 from gatewright_controller.signed_state import Authority, Head, SignedStateError, authority, read_head, verify
 from gatewright_documents.mistake import Invalid
 from google.protobuf.message import DecodeError
@@ -43,6 +44,7 @@ def _lines(head: Head, content: node_pb2.Update, is_checked: bool) -> Iterator[s
     yield f"revision    {head.revision}"
     yield f"made        {head.made}, {_age(head.made)} ago"
     yield f"controller  {head.controller}"
+    yield f"for nodes   {_nodes(head)}"
     yield f"signature   of the key {head.key}, {'checked' if is_checked else UNCHECKED}"
     gateway = content.gateway.digest[:12] if content.HasField("gateway") else "none: nodes listen by their own"
     yield f"gateway     {gateway}"
@@ -52,6 +54,12 @@ def _lines(head: Head, content: node_pb2.Update, is_checked: bool) -> Iterator[s
         labels = sorted(content.nodes[bundle.api].labels.items()) if bundle.api in content.nodes else []
         nodes = f"  for nodes with {' '.join(f'{key}={value}' for key, value in labels)}" if labels else ""
         yield f"  {bundle.api}  {bundle.version}  {bundle.context}{nodes}{reason}"
+
+
+def _nodes(head: Head) -> str:
+    if head.labels is None:
+        return "with any labels"
+    return f"with {labels_text(head.labels)}" if head.labels else "without labels"
 
 
 def _age(made: str) -> str:

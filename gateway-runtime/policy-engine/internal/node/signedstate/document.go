@@ -3,11 +3,15 @@ package signedstate
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -19,7 +23,7 @@ import (
 // (Ed25519, RFC 8032) in hex. The head binds the update by size and SHA-256. The controller writes it: signed_state/document.py.
 const (
 	magic           = "gatewright-signed-state 1\n"
-	mostHeadBytes   = 4096
+	mostHeadBytes   = 16384 // 64 labels have 8.5 KB
 	signatureDigits = 128
 	makeAnew        = "fetch it again, or export it anew"
 )
@@ -29,12 +33,13 @@ const MostBytes = 512 << 20
 
 // Head describes a state.
 type Head struct {
-	Controller string    `json:"controller"` // that made it
-	Made       time.Time `json:"made"`
-	Revision   uint64    `json:"revision"` // of the newest write in it
-	Size       int       `json:"size"`     // of the serialized update
-	Digest     string    `json:"digest"`   // SHA-256 of the serialized update, hex
-	Key        string    `json:"key"`      // names the public key of the signature
+	Controller string            `json:"controller"` // that made it
+	Made       time.Time         `json:"made"`
+	Revision   uint64            `json:"revision"` // of the newest write in it
+	Labels     map[string]string `json:"labels"`   // of the nodes that it is for: it has what they run; nil: of any nodes
+	Size       int               `json:"size"`     // of the serialized update
+	Digest     string            `json:"digest"`   // SHA-256 of the serialized update, hex
+	Key        string            `json:"key"`      // names the public key of the signature
 }
 
 // State is a state whose signature is right.
@@ -68,6 +73,29 @@ func Verify(document []byte, authority Authority) (*State, error) {
 		return nil, fmt.Errorf("expected a serialized gatewright.node.v1.Update, got other bytes: %w", err)
 	}
 	return &State{Head: *head, Update: update}, nil
+}
+
+// lacks returns the first label, as KEY=VALUE, of a node that the state is not for: what this node alone runs is missing; "": the
+// state has all that a node with these labels runs.
+func (h *Head) lacks(labels map[string]string) string {
+	if h.Labels == nil {
+		return ""
+	}
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		if value, ok := h.Labels[key]; !ok || value != labels[key] {
+			return key + "=" + labels[key]
+		}
+	}
+	return ""
+}
+
+// labelsText formats labels: "tier=edge, zone=eu"; "no labels" for none.
+func labelsText(labels map[string]string) string {
+	var texts []string
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		texts = append(texts, key+"="+labels[key])
+	}
+	return cmp.Or(strings.Join(texts, ", "), "no labels")
 }
 
 // split returns the parts of a document: the signed lines, the head in them, the signature, and the serialized update.

@@ -1,6 +1,7 @@
 package signedstate_test
 
 import (
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -46,6 +47,9 @@ func TestAControllersStateIsRead(t *testing.T) {
 		{Api: "orders", Digest: "1", Context: "/orders/v1.0", Version: "v1.0"},
 		{Api: "unserved", Digest: "2", Context: "/unserved", Unserved: "no upstream"},
 	}}
+	if !maps.Equal(state.Labels, map[string]string{"tier": "edge", "zone": "eu"}) {
+		t.Errorf("got the labels %v", state.Labels)
+	}
 	if !proto.Equal(state.Update, want) || state.Controller != "gateway-1" || state.Revision != 7 || !state.Made.Equal(time.Date(2026, 12, 1, 4, 0, 0, 0, time.UTC)) {
 		t.Errorf("got %+v, %v", state.Head, state.Update)
 	}

@@ -28,11 +28,12 @@ const (
 
 // Sources are the places that a node starts from, where it has no state of its own.
 type Sources struct {
-	Places       []string      // files and http(s) URLs, tried in this order
-	Authority    string        // PEM file of the public keys whose signature counts
-	Oldest       time.Duration // older states are refused; 0: none are
-	Token        string        // file with the token for other nodes and controllers; "": none
-	TLSAuthority string        // PEM file of those who sign the certificates of https places; "": the system's
+	Places       []string          // files and http(s) URLs, tried in this order
+	Authority    string            // PEM file of the public keys whose signature counts
+	Labels       map[string]string // of the node: a state that lacks what nodes with one of them run is refused
+	Oldest       time.Duration     // older states are refused; 0: none are
+	Token        string            // file with the token for other nodes and controllers; "": none
+	TLSAuthority string            // PEM file of those who sign the certificates of https places; "": the system's
 	Log          *slog.Logger
 }
 
@@ -94,6 +95,10 @@ func (s *Sources) load(ctx context.Context, client *http.Client, place string, a
 	state, err := Verify(document, authority)
 	if err != nil {
 		return nil, err
+	}
+	if lacks := state.lacks(s.Labels); lacks != "" {
+		return nil, fmt.Errorf("expected a state for nodes with %s, or with any labels, got one for nodes with %s, which lacks what nodes with %s run: export it with these labels, or without any",
+			labelsText(s.Labels), labelsText(state.Labels), lacks)
 	}
 	if age := time.Since(state.Made); s.Oldest > 0 && age > s.Oldest {
 		return nil, fmt.Errorf("expected a state that was made within %s, got one of %s: export it anew, or raise --state-oldest", s.Oldest, state.Made.UTC().Format(time.RFC3339))

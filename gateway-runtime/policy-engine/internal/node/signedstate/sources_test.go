@@ -25,13 +25,14 @@ type places struct {
 	folder, state string
 	document      []byte
 	sources       *signedstate.Sources
+	key           *signedstatetest.Key
 }
 
 func newPlaces(t *testing.T) *places {
 	t.Helper()
 	folder := t.TempDir()
 	key := signedstatetest.NewKey(t, folder)
-	p := &places{folder: folder, document: key.Sign(t, &nodev1.Update{Revision: 4}, time.Now().Add(-time.Hour))}
+	p := &places{folder: folder, key: key, document: key.Sign(t, &nodev1.Update{Revision: 4}, time.Now().Add(-time.Hour))}
 	p.state = p.write(t, "state", p.document)
 	p.sources = &signedstate.Sources{Authority: key.Public}
 	return p
@@ -92,6 +93,33 @@ func TestTheFirstPlaceWithAUsableStateCounts(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("expected %q, got %v", want, err)
 		}
+	}
+}
+
+func TestAStateForOtherLabelsIsRefused(t *testing.T) {
+	p := newPlaces(t)
+	for name, c := range map[string]struct {
+		of, node map[string]string
+		expected string
+	}{
+		"for any":               {nil, map[string]string{"zone": "us"}, ""},
+		"for the same":          {map[string]string{"zone": "us"}, map[string]string{"zone": "us"}, ""},
+		"for more labels":       {map[string]string{"zone": "us", "tier": "edge"}, map[string]string{"zone": "us"}, ""},
+		"for a node with none":  {map[string]string{"zone": "us"}, nil, ""},
+		"for nodes without any": {map[string]string{}, map[string]string{"zone": "us"}, "got one for nodes with no labels, which lacks what nodes with zone=us run"},
+		"for another": {map[string]string{"zone": "eu"}, map[string]string{"tier": "edge", "zone": "us"},
+			"expected a state for nodes with tier=edge, zone=us, or with any labels, got one for nodes with zone=eu, which lacks what nodes with tier=edge run: export it with these labels, or without any"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p.sources.Labels = c.node
+			state, err := p.load(t, p.write(t, "labelled", p.key.SignFor(t, c.of, &nodev1.Update{Revision: 5}, time.Now())))
+			switch {
+			case c.expected == "" && (err != nil || state.Revision != 5):
+				t.Errorf("expected the state, got %v, %v", state, err)
+			case c.expected != "" && (err == nil || !strings.Contains(err.Error(), c.expected)):
+				t.Errorf("expected %q, got %v", c.expected, err)
+			}
+		})
 	}
 }
 

@@ -44,8 +44,14 @@ func NewKey(t *testing.T, folder string) *Key {
 	return key
 }
 
-// Sign makes the document of an update.
+// Sign makes the document of an update, for nodes with any labels.
 func (k *Key) Sign(t *testing.T, update *nodev1.Update, made time.Time) []byte {
+	t.Helper()
+	return k.SignFor(t, nil, update, made)
+}
+
+// SignFor makes the document of an update for nodes with these labels; nil: with any.
+func (k *Key) SignFor(t *testing.T, labels map[string]string, update *nodev1.Update, made time.Time) []byte {
 	t.Helper()
 	content, err := proto.Marshal(update)
 	if err != nil {
@@ -53,7 +59,7 @@ func (k *Key) Sign(t *testing.T, update *nodev1.Update, made time.Time) []byte {
 	}
 	public := sha256.Sum256(k.private.Public().(ed25519.PublicKey))
 	digest := sha256.Sum256(content)
-	head, err := json.Marshal(signedstate.Head{Controller: "c", Made: made, Revision: update.GetRevision(), Size: len(content),
+	head, err := json.Marshal(signedstate.Head{Controller: "c", Made: made, Revision: update.GetRevision(), Labels: labels, Size: len(content),
 		Digest: hex.EncodeToString(digest[:]), Key: hex.EncodeToString(public[:])[:16]})
 	if err != nil {
 		t.Fatal(err)
