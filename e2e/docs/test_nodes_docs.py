@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shlex
@@ -13,7 +14,8 @@ import pytest
 import yaml
 
 from e2e.docs.lone_controllers import Shell
-from e2e.kit.gateway import Gateway, running
+from e2e.kit.gateway import Gateway, eventually, running
+from e2e.kit.listening import free_port
 from e2e.kit.markdown import blocks, page, section
 from e2e.kit.upstream import Upstream
 
@@ -37,7 +39,9 @@ def node(build: Path, tmp_path: Path) -> Iterator[Gateway]:
 
 def test_the_shown_commands_work(node: Gateway, tmp_path: Path, upstream: Upstream) -> None:
     shell = Shell(tmp_path, {"gatewright node": f"GATEWRIGHT_RUN_DIR={node.run_dir} gatewright node",
-                             "gatewright token": f"GATEWRIGHT_RUN_DIR={node.run_dir} gatewright token"})  # fmt: skip
+                             "gatewright token": f"GATEWRIGHT_RUN_DIR={node.run_dir} gatewright token",
+                             **{name: f"GATEWRIGHT_RUN_DIR={node.run_dir} {name}"
+                                for name in ("gatewright apply", "gatewright get", "gatewright history")}})  # fmt: skip
     orders = yaml.safe_load(blocks(section(PAGE, "Which nodes run an API"), "yaml")[0])
     orders["spec"]["upstream"]["main"]["url"] = upstream.url
     node.deploy(orders)
@@ -61,3 +65,21 @@ def test_the_shown_commands_work(node: Gateway, tmp_path: Path, upstream: Upstre
         httpx.get(f"{node.url}/orders-eu/7")
     assert shell.run(undrain) == "eu-1 serving\n"
     assert httpx.get(f"{node.url}/orders-eu/7").status_code == 200
+
+    heading = "What nodes with a label listen on"
+    port, inner = free_port(), free_port()
+    text = blocks(section(PAGE, heading), "yaml")[0].replace("8081", str(port)).replace("8082", str(inner))
+    (tmp_path / "eu.yaml").write_text(text)
+    apply, get, history = shown_commands(heading)
+    assert "NodeGateway eu created" in shell.run(apply)
+    assert shell.run(f"{get.rpartition(' ')[0]} nodegateway eu -o name") == "eu\n"
+    assert re.search(r"^eu +zone=eu +http,inner ", shell.run(get), re.MULTILINE)
+    assert "created" in shell.run(history)
+
+    def answers(at: int) -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            return httpx.get(f"http://127.0.0.1:{at}/orders-eu/7").status_code == 200
+        return False
+
+    eventually("the node listens as the NodeGateway says", lambda: answers(port) and answers(inner))
+    eventually("and nowhere else", lambda: not answers(int(node.url.rpartition(":")[2])))

@@ -61,6 +61,12 @@ CASES = [
         ("requestTimeout", "20s"), "requestTimeout: 20s", ("APIs that get them", "refunds"),
     ),
     Case(
+        "NodeGateway", "nodegateways", "dmz",
+        {"nodes": {"zone": "dmz"}, "listeners": [{"name": "outer", "port": 8081}]},
+        "http://127.0.0.1:8081", ("listeners", [{"name": "outer", "port": 8082}]), "port: 8082",
+        ("APIs that its nodes may run", "refunds"),
+    ),
+    Case(
         "Namespace", "namespaces", "payments", {"labels": TEAM, "contexts": ["/refunds"]}, "/refunds",
         ("contexts", ["/refunds", "/pay"]), "- /pay", ("APIs that lie in it", "refunds"),
     ),
@@ -190,7 +196,7 @@ def test_a_role_sees_and_writes_what_it_may(next_page: Open, origin: str) -> Non
     page = sign_in(next_page(WIDE, origin), origin, tokens["pia"])
     show(page, "#/resources")
     kinds = page.get_by_role("region", name="Kinds of resources").get_by_role("link")
-    assert kinds.all_inner_texts() == ["Consumers", "Plans", "Secrets"]
+    assert kinds.all_inner_texts() == ["Consumers", "Plans", "Secrets", "NodeGateways"]
     show(page, "#/resources/defaults/careful")
     expect(page.get_by_text("Seeing what APIs get by Defaults needs the right defaults:read.")).to_be_visible()
     show(page, "#/resources/secrets/card")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import ssl
 import subprocess
@@ -99,6 +100,45 @@ def test_a_node_that_is_refused_says_why(
         assert (status.returncode, json.loads(status.stdout)["shortcomings"]) == (3, [refused])
         last = command_output(first, "node", "list").splitlines()[-1]
         assert (last.split()[0], last.endswith(why)) == ("second", True), last
+
+
+def test_a_joined_node_listens_as_the_controller_says_for_its_labels(
+    build: Path, tmp_path: Path, first: Gateway, signer: Authority, port: int
+) -> None:
+    """Also after a start without the controller; one that does not ask for it listens by its own options."""
+    at = free_port()
+    document = {
+        "apiVersion": "gatewright.dev/v1",
+        "kind": "NodeGateway",
+        "metadata": {"name": "dmz"},
+        "spec": {"nodes": {"zone": "dmz"}, "listeners": [{"name": "outer", "port": at}]},
+    }
+    assert ask_controller(first, signer, "PUT", "/v1/nodegateways/dmz", json=document).status_code == 201
+    labelled = [*join_options(first, signer, port, "node"), "--node-label", "zone=dmz"]
+
+    def answers(url: str) -> int:
+        with contextlib.suppress(httpx.TransportError):
+            return httpx.get(f"{url}/shared/x").status_code
+        return 0
+
+    def status() -> Json:
+        found: Json = ask_controller(first, signer, "GET", "/v1/nodegateways/dmz").json()["status"]
+        return found
+
+    outer = f"http://127.0.0.1:{at}"
+    with running(build, tmp_path / "own", *labelled) as own:
+        eventually("it serves by its own options", lambda: answers(own.url) == 200)
+        assert (status()["unplaced"], answers(outer)) == (True, 0)
+    with running(build, tmp_path / "second", *labelled, "--join-gateway") as second:
+        eventually("it serves as the NodeGateway says", lambda: answers(outer) == 200)
+        eventually("and nowhere else", lambda: answers(second.url) == 0)
+        eventually("it has said so", lambda: status()["state"] == "deployed")
+        assert [node["node"] for node in status()["nodes"]] == ["second"]
+        assert answers(first.url) == 200
+    first.stop()
+    same = "--port", second.url.rpartition(":")[2]
+    with running(build, tmp_path / "second", *labelled, "--join-gateway", *same):
+        eventually("it serves its last good state", lambda: answers(outer) == 200)
 
 
 def test_nodes_with_different_labels_run_what_is_for_them(

@@ -103,7 +103,7 @@ async def sides(
             store = stack.enter_context(contextlib.closing(open_store(url)))
             controller = Controller(store, lambda: definitions, EdgeSettings())
             gateways = Gateways(store, controller.deployment, None)
-            controller.gateway_names = gateways.names
+            controller.gateways.default = gateways.names
             kinds = open_kinds(controller, Keyring(KEY))
             following = Following(controller, gateways, kinds)
             kinds.load()

@@ -122,7 +122,7 @@ def test_a_dry_run_says_what_the_write_says(
     documents: list[JsonObject], data: st.DataObject, definitions: Definitions
 ) -> None:
     controller = Controller(open_store("sqlite::memory:"), lambda: definitions, EdgeSettings())
-    controller.gateway_names = lambda: GATEWAY
+    controller.gateways.default = lambda: GATEWAY
     with contextlib.closing(controller.store):
         asyncio.run(tried_and_written(controller, [read("golden/policies.in.yaml")[0], *documents], data))
 

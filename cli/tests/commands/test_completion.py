@@ -72,6 +72,7 @@ def test_bash_completes_commands_kinds_names_options_and_contexts(environment: d
         "files",
         "gateway",
         "namespaces",
+        "nodegateways",
         "plans",
         "secrets",
         "nodes",
@@ -83,6 +84,7 @@ def test_bash_completes_commands_kinds_names_options_and_contexts(environment: d
         "defaults",
         "gateway",
         "namespaces",
+        "nodegateways",
         "plans",
         "secrets",
     ]

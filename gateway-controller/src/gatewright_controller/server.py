@@ -108,7 +108,8 @@ async def _serve_stored(store: Store, settings: Settings, listener: Listener, st
     file = Path(settings.gateway) if settings.gateway else None
     async with _obtaining(settings, controller.deployment) as acme:
         gateways = Gateways(store, controller.deployment, file, acme)
-        controller.gateway_names = gateways.names
+        controller.gateways.default = gateways.names
+        gateways.node_gateways = lambda: controller.gateways.node_gateways
         following = Following(controller, gateways, kinds)
         kinds.load()  # before the APIs that name some of them
         controller.load()
@@ -204,7 +205,12 @@ def _folder(settings: Settings, controller: Controller, gateways: Gateways, kind
     return ApiFolder(
         Path(settings.apis).absolute(),
         Plans(controller, gateways, kinds),
-        lambda: (controller.definitions, gateways.current_document, controller.deployment.secrets.changes),
+        lambda: (
+            controller.definitions,
+            gateways.current_document,
+            controller.gateways.node_gateways,
+            controller.deployment.secrets.changes,
+        ),
     )
 
 

@@ -129,7 +129,7 @@ async def test_its_state_on_nodes_is_shown(controller: Controller) -> None:
             [{"node": "n1", "state": "rejected", "reason": "address in use"}],
         )
         (shown,) = (await client.get("/v1/nodes")).json()["nodes"]
-        assert shown["gateway"] == {"digest": "before", "state": "rejected", "reason": "address in use"}
+        assert shown["gateway"] == {"name": "", "digest": "before", "state": "rejected", "reason": "address in use"}
         report(controller.deployment, node, digest(written()), APPLIED)
         assert (await client.get("/v1/gateway")).json()["status"]["state"] == "deployed"
 

@@ -129,7 +129,9 @@ async def test_a_whole_number_with_a_decimal_point_is_a_mistake(
 async def test_an_unknown_kind_is_refused_with_the_known_ones(client: httpx.AsyncClient) -> None:
     refused = await client.get("/v1/schemas/route.json")
     assert refused.status_code == 404
-    known = "api, consumer, defaults, exchange-filter, gateway, namespace, plan, policy-definition or secret"
+    known = (
+        "api, consumer, defaults, exchange-filter, gateway, namespace, nodegateway, plan, policy-definition or secret"
+    )
     assert refused.json()["detail"] == f"expected one of {known}, got 'route'"
 
 

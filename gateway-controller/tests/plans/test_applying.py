@@ -23,7 +23,7 @@ TEAM = Intent("team-a", prune=True)
 
 @pytest.fixture
 async def plans(controller: Controller, gateways: Gateways) -> Plans:
-    controller.gateway_names = gateways.names
+    controller.gateways.default = gateways.names
     return Plans(controller, gateways, open_kinds(controller, Keyring()))
 
 
@@ -85,7 +85,7 @@ async def test_names_stand_once_and_kinds_are_known(plans: Plans, orders: JsonOb
         Invalid, match=r"twice\.yaml:.*expected each API once, got 'orders-v1', which orders-v1\.yaml has"
     ):
         await plans.plan([*sources(orders), ApiSource("twice.yaml", yaml.safe_dump(orders).encode())], Intent())
-    known = "'Api', 'Gateway', 'Secret', 'Plan', 'Consumer', 'Defaults' or 'Namespace'"
+    known = "'Api', 'Gateway', 'Secret', 'Plan', 'Consumer', 'Defaults', 'Namespace' or 'NodeGateway'"
     with pytest.raises(Invalid, match=f"expected {known}, got 'Route'"):
         await plans.plan(sources({**orders, "kind": "Route"}), Intent())
 

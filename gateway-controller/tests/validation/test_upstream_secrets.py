@@ -14,11 +14,11 @@ async def test_an_upstream_names_what_the_gateway_has(
     client: httpx.AsyncClient, controller: Controller, orders: JsonObject
 ) -> None:
     orders["spec"]["upstream"]["main"] = {"url": "https://orders", "tls": {"authority": "internal"}}
-    controller.gateway_names = lambda: GatewayNames(certificates=[], authorities=["partners"])
+    controller.gateways.default = lambda: GatewayNames(certificates=[], authorities=["partners"])
     refused = await client.post("/v1/apis", json=orders)
     assert refused.status_code == 422
     assert "expected one that the Gateway names (partners), got 'internal'" in refused.text
-    controller.gateway_names = lambda: GatewayNames(certificates=[], authorities=["internal"])
+    controller.gateways.default = lambda: GatewayNames(certificates=[], authorities=["internal"])
     assert (await client.post("/v1/apis", json=orders)).status_code == 201
-    controller.gateway_names = lambda: None
+    controller.gateways.default = lambda: None
     assert (await client.put("/v1/apis/orders-v1", json=orders)).is_success

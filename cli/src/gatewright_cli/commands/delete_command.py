@@ -33,7 +33,7 @@ def delete(
     wait: bool,
     timeout: float,
 ) -> None:
-    """Delete APIs, Secrets, Defaults or Namespaces by their names, or the Gateway that was written to the
+    """Delete APIs, Secrets, Defaults or other resources by their names, or the Gateway that was written to the
     controller. The controller is named on stderr. A Secret that an API names is not deleted.
 
     Without its Gateway, the controller's nodes listen again on what they were started with.

@@ -28,9 +28,9 @@ def get(
 ) -> None:
     """Print resources of a controller: those of these names, or all of a kind.
 
-    KIND is api, consumer, defaults, file, gateway, namespace, plan, secret, node or policy, or its plural. -o yaml
-    prints what `gatewright apply` takes, without the controller's status; secrets are masked, and a mask that is
-    applied keeps the secret. -o json has the status too.
+    KIND is api, consumer, defaults, file, gateway, namespace, nodegateway, plan, secret, node or policy, or its
+    plural. -o yaml prints what `gatewright apply` takes, without the controller's status; secrets are masked, and a
+    mask that is applied keeps the secret. -o json has the status too.
 
         Exit status 3 if a name is not there, 6 if no controller answers, 7 if it refuses the token.
     """

@@ -20,7 +20,8 @@ from gatewright_cli.commands.options import RUN_DIR, NamedController, controller
 def history(name: str, limit: int, form: str, run_dir: Path | None, controller: NamedController | None) -> None:
     """Print who changed a resource, when, from where and why, the newest change first.
 
-    NAME is an API, also one that was deleted, secret/NAME, defaults/NAME, namespace/NAME, or gateway/gateway.
+    NAME is an API, also one that was deleted, secret/NAME, defaults/NAME, namespace/NAME,
+    nodegateway/NAME, or gateway/gateway.
     """
     import asyncio
 

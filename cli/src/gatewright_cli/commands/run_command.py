@@ -67,6 +67,11 @@ PORT = click.IntRange(0, 65535)
 )
 @click.option("--join-certificate", type=A_PATH, help="PEM file of this node's certificate, which names its id.")
 @click.option("--join-key", type=A_PATH, help="PEM file of its key.")
+@click.option(
+    "--join-gateway",
+    is_flag=True,
+    help="Listen as that controller says for this node's labels, once it answers. Else by this run's own Gateway.",
+)
 @click.option("--state-dir", type=A_PATH, default=STATE_DIR, show_default=True, help="The state that outlives a run.")
 @click.option(
     "--state-from",

@@ -16,6 +16,7 @@ KINDS = (
     "exchange-filter",
     "gateway",
     "namespace",
+    "nodegateway",
     "plan",
     "policy-definition",
     "secret",

@@ -52,6 +52,7 @@ class Options:
     join_token_file: Path | None
     join_certificate: Path | None
     join_key: Path | None
+    join_gateway: bool
     state_dir: Path
     state_from: tuple[str, ...]
     state_authority: Path | None
@@ -106,7 +107,7 @@ class Options:
         if self.join is None:
             return None
         files = self.join_authority, self.join_token_file, self.join_certificate, self.join_key
-        return JoinedController(self.join, *files)
+        return JoinedController(self.join, *files, gives_gateway=self.join_gateway)
 
     @property
     def states(self) -> StateSources:

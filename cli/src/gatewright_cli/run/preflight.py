@@ -117,6 +117,8 @@ def _network_mistakes(options: Options) -> Iterator[str]:
     """Of a controller elsewhere, and of nodes elsewhere."""
     if options.joined:
         yield from options.joined.mistakes()
+    elif options.join_gateway:
+        yield "--join-gateway: expected --join, which names the controller that the Gateway is from, got none: name it"
     if options.nodes_listen and options.no_controller:
         yield "--nodes-listen: expected a controller, which nodes join, got none: leave --no-controller and --join out"
     elif options.nodes_listen and not options.controller_tls_certificate:

@@ -38,7 +38,8 @@ def test_a_reference_names_a_resource_and_a_revision(text: str, path: str, revis
 def test_another_reference_is_refused_with_the_form(text: str) -> None:
     with pytest.raises(
         PreflightError,
-        match=r"of an API, consumer/NAME, defaults/NAME, namespace/NAME, plan/NAME, secret/NAME or gateway/gateway",
+        match=r"of an API, consumer/NAME, defaults/NAME, namespace/NAME, nodegateway/NAME, plan/NAME, secret/NAME or "
+        "gateway/gateway",
     ):
         Reference.parse(text)
 

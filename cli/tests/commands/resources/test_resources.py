@@ -196,9 +196,12 @@ def test_a_wait_that_runs_out_names_the_reason(invoke: Invoke) -> None:
 @pytest.mark.parametrize(("arguments", "expected"), [
     (
         ("get", "routes"),
-        "expected api, consumer, defaults, file, gateway, namespace, plan, secret, node, policy, got 'routes'",
+        "expected api, consumer, defaults, file, gateway, namespace, nodegateway, plan, secret, node, policy, got 'rou",
     ),
-    (("delete", "node", "a"), "expected api, consumer, defaults, gateway, namespace, plan, secret, got 'node'"),
+    (
+        ("delete", "node", "a"),
+        "expected api, consumer, defaults, gateway, namespace, nodegateway, plan, secret, got 'node'",
+    ),
     (("delete", "apis"), "expected NAME of at least one api, got none"),
     (("get", "gateway", "x"), "expected no NAME, since a controller has one gateway, got 'x'"),
     (("wait", "gateway", "x", "--for", "deleted"), "expected no NAME"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from gatewright_cli.builds.build_output import BuildOutput, Group
+from gatewright_cli.node.files.joined_controller import JoinedController
 from gatewright_cli.node.files.run_dir import RunDir
 from gatewright_cli.node.listeners.gateway import Gateway, Listener
 from gatewright_cli.node.specs import bootstrap
@@ -109,6 +110,15 @@ def test_command_lines(settings: NodeSettings, run_dir: RunDir) -> None:
         f" --metrics-source controller={sockets}/controller-metrics.sock"
         f" --executor default={sockets}/executor-default-0.sock,{sockets}/executor-default-1.sock"
     )
+
+
+def test_a_joined_node_keeps_its_gateway_unless_it_asks_for_the_controllers(
+    settings: NodeSettings, run_dir: RunDir
+) -> None:
+    for gives, keeps in ((False, True), (True, False)):
+        joined = JoinedController("gw.example:9443", Path("/a"), Path("/t"), gives_gateway=gives)
+        engine = by_name(replace(settings, controller=None, joined=joined), run_dir)["engine"]
+        assert ("--keep-gateway" in engine.command) is keeps
 
 
 def test_the_engine_alone_takes_no_core_away(settings: NodeSettings, run_dir: RunDir) -> None:

@@ -35,7 +35,11 @@ get. `namespaces:write`: which places are whose. `exchanges:read`: what clients 
 `nodes:inspect`: what nodes report of themselves, of all APIs. `nodes:write`: to drain them. `secrets:read`: their names
 and keys, for no client gets a value. `secret-keys:write`: to encrypt all of them by another key. `nodes:connect`: to be
 a node, which is sent all APIs with their secrets."""
-WRITING: Mapping[str, Right] = {"Defaults": "defaults:write", "Namespace": "namespaces:write"}
+WRITING: Mapping[str, Right] = {
+    "Defaults": "defaults:write",
+    "Namespace": "namespaces:write",
+    "NodeGateway": "gateway:write",
+}
 """Kinds that a set of resources may have, and that take another right than APIs."""
 Role = Literal["admin", "publisher", "viewer", "node"]
 ROLES: tuple[Role, ...] = get_args(Role)

@@ -59,13 +59,13 @@ from gatewright_controller.translate import Bundle, EdgeSettings, translate, uns
 from gatewright_controller.validation import (
     NO_CONDITIONS,
     NO_PRIVATE_UPSTREAMS,
-    GatewayNames,
     SecretKeys,
     claimed_by,
     context_taken,
     names_private_upstream,
     validate,
 )
+from gatewright_controller.validation.known_gateways import GatewaysInUse, KnownGateways
 
 log = logging.getLogger(__name__)
 Prepare = Callable[[], tuple[Api, Versions, Bundle]]
@@ -107,8 +107,8 @@ class Controller:
         """What APIs get beside what they say."""
         self.namespaces: Namespaces = {}
         """Whose some contexts and hosts are."""
-        self.gateway_names: Callable[[], GatewayNames | None] = lambda: None
-        """What the Gateway names, for APIs that are written from now on; None where it is not known."""
+        self.gateways = GatewaysInUse()
+        """What APIs may name that are written from now on."""
         self._writing = asyncio.Lock()
 
     @property
@@ -349,8 +349,8 @@ class Controller:
     def _validated(self, document: JsonObject, definitions: Definitions, claims: Mapping[Claim, str]) -> Api:
         """The API that is to be written, with the secrets that the stored one has where it has their masks."""
         document = self._with_secrets(document, definitions)
-        names, secrets = self.gateway_names(), self.secret_keys
-        api = self._validated_alone(document, definitions, claims, names, secrets)
+        gateways, secrets = self.gateways.known, self.secret_keys
+        api = self._validated_alone(document, definitions, claims, gateways, secrets)
         refuse_foreign(api, self.namespaces)
         self._refuse_with_defaults(api, definitions, secrets)
         return api
@@ -358,14 +358,14 @@ class Controller:
     def validate_alone(
         self,
         document: JsonObject,
-        names: GatewayNames | None,
+        gateways: KnownGateways | None,
         secrets: SecretKeys | None,
         defaults: KnownDefaults | None = None,
         namespaces: Namespaces | None = None,
     ) -> Api:
         """The API that a document of a set says; whether others claim the same is looked at by the set's reader.
-        names, secrets, defaults, namespaces: what there is with the set. Raises `Invalid`."""
-        api = self._validated_alone(document, self.definitions, {}, names, secrets)
+        gateways, secrets, defaults, namespaces: what there is with the set. Raises `Invalid`."""
+        api = self._validated_alone(document, self.definitions, {}, gateways, secrets)
         refuse_foreign(api, self.namespaces if namespaces is None else namespaces)
         self._refuse_with_defaults(api, self.definitions, secrets, defaults)
         return api
@@ -375,10 +375,11 @@ class Controller:
         document: JsonObject,
         definitions: Definitions,
         claims: Mapping[Claim, str],
-        names: GatewayNames | None,
+        gateways: KnownGateways | None,
         secrets: SecretKeys | None,
     ) -> Api:
         upstreams, conditions = self._upstreams, self._conditions
+        names = gateways.names_of(document) if gateways else None
         return validate(document, definitions, claims, upstreams, names, conditions, is_written=True, secrets=secrets)
 
     def secret_keys(self, name: str) -> Collection[str] | None:

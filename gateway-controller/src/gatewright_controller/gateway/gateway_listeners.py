@@ -18,6 +18,7 @@ from gatewright_controller.gateway.gateways import Gateways, NoGatewayError
 from gatewright_controller.model import ClientCertificates, Listener, gateway_from_document
 from gatewright_controller.nodes.deployment import Deployment
 from gatewright_controller.resource.hosts import covers_host
+from gatewright_controller.resource.node_gateways import THE_GATEWAY
 
 EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
 CURE = "send it from the node's machine, for example with curl"
@@ -103,7 +104,11 @@ def _served(gateways: Gateways, deployment: Deployment) -> Sequence[Listener]:
     except NoGatewayError:
         why = "each node listens on what it has by itself: no Gateway was written here"
         raise UnreachableError(f"this controller knows of no listener, for {why}; {CURE}") from None
-    nodes = [node for node in deployment.nodes.values() if not node.keeps_gateway]
+    nodes = [
+        node
+        for node in deployment.nodes.values()
+        if not node.keeps_gateway and deployment.gateway_name_of(node) == THE_GATEWAY
+    ]
     if not nodes:
         raise UnreachableError("no node that listens as the Gateway says is connected; start one")
     states = [deployment.gateway_on(node) for node in nodes]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gatewright_documents.mistake import Invalid, Mistake, format_path
 from gatewright_documents.secret_masks import MASK
-from gatewright_documents.values import JsonObject
+from gatewright_documents.values import JsonObject, JsonValue, KeyPath
 
 from gatewright_controller.validation.values import as_object
 
@@ -33,6 +33,13 @@ def unmasked_gateway(document: JsonObject, stored: JsonObject) -> JsonObject:
     if mistakes:
         raise Invalid(mistakes)
     return _with_headers(document, found)
+
+
+def headers_of(document: JsonObject) -> dict[KeyPath, JsonValue]:
+    """The value of each header, by its place."""
+    return {
+        ("spec", part, "headers", name): value for part in PARTS for name, value in _headers(document, part).items()
+    }
 
 
 def _headers(document: JsonObject, part: str) -> JsonObject:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -22,14 +22,7 @@ from gatewright_controller.acme.certificates import AcmeCertificates, wanted_by
 from gatewright_controller.gateway.gateway_diff import diff_of_gateways
 from gatewright_controller.gateway.gateway_file import read_effective
 from gatewright_controller.gateway.gateway_masks import unmasked_gateway
-from gatewright_controller.model import (
-    Api,
-    Gateway,
-    GatewaySpec,
-    UpstreamTls,
-    gateway_from_document,
-    gateway_to_document,
-)
+from gatewright_controller.model import Gateway, GatewaySpec, gateway_from_document, gateway_to_document
 from gatewright_controller.model.settings_fields import settings_fields
 from gatewright_controller.nodes.deployment import Deployment
 from gatewright_controller.store import (
@@ -51,6 +44,7 @@ from gatewright_controller.store.finished import finished
 from gatewright_controller.translate import translate_gateway, translate_listener
 from gatewright_controller.validation import GatewayNames
 from gatewright_controller.validation.gateway import validate_gateway
+from gatewright_controller.validation.known_gateways import KnownGateways, names_in
 
 log = logging.getLogger(__name__)
 Origin = Literal["file", "run", "api"]
@@ -97,6 +91,8 @@ class Gateways:
         self._store, self._deployment, self._file = store, deployment, file
         self._started = self._written = read_effective(file) if file else None
         self._writing = asyncio.Lock()
+        self.node_gateways: Callable[[], KnownGateways] = KnownGateways
+        """Those that take the Gateway's place at some nodes."""
         self._logged_digest = ""  # of the Gateway that was logged last
         self._current = self._chosen(self._written, store.gateway())
 
@@ -106,7 +102,7 @@ class Gateways:
         self._offer()
 
     def names(self) -> GatewayNames | None:
-        """What APIs may name of the current Gateway; None where there is none."""
+        """What the current Gateway names; None where there is none."""
         return names_in(self._current.document) if self._current else None
 
     @property
@@ -282,7 +278,8 @@ class Gateways:
     async def _refuse_unnamed(self, document: JsonObject) -> None:
         """APIs go on naming what they name. Raises `Invalid`."""
         stored = await asyncio.to_thread(self._store.list)
-        if mistakes := list(unnamed(document, (api.api for api in stored))):
+        known, before = (self.node_gateways().with_default(names) for names in (names_in(document), self.names()))
+        if mistakes := known.newly_unnamed(before, (api.api for api in stored)):
             raise Invalid(mistakes)
 
     def _offer(self) -> None:
@@ -300,8 +297,8 @@ class Gateways:
 
     def change(self, document: JsonObject | None) -> GatewayChange:
         """What it means to have this Gateway in the place of the current one."""
-        before = _listeners(self._current.document if self._current else None)
-        after = _listeners(document)
+        before = listeners_of(self._current.document if self._current else None)
+        after = listeners_of(document)
         return GatewayChange(
             added=tuple(sorted(after.keys() - before.keys())),
             changed=tuple(sorted(name for name in before.keys() & after.keys() if before[name] != after[name])),
@@ -325,44 +322,12 @@ def _source(document: JsonObject) -> str:
     return source
 
 
-def _listeners(document: JsonObject | None) -> dict[str, list[bytes]]:
+def listeners_of(document: JsonObject | None) -> dict[str, list[bytes]]:
+    """What a Gateway makes of each of its listeners, by name; of none: nothing."""
     if document is None:
         return {}
     spec = gateway_from_document(document).spec
     return {listener.name: translate_listener(listener, spec) for listener in spec.listeners}
-
-
-def names_in(document: JsonObject) -> GatewayNames:
-    """What APIs may name of the Gateway that a document says."""
-    spec = gateway_from_document(document).spec
-    return GatewayNames(spec.certificates or {}, spec.authorities or {}, _serving_listeners(spec))
-
-
-def _serving_listeners(spec: GatewaySpec) -> list[str]:
-    """Names of the listeners that serve APIs; the others redirect."""
-    return [listener.name for listener in spec.listeners if not listener.redirect]
-
-
-def unnamed(document: JsonObject, apis: Iterable[Api]) -> Iterator[Mistake]:
-    """What APIs name, and the Gateway that the document says does not."""
-    spec = gateway_from_document(document).spec
-    serving = _serving_listeners(spec)
-    for api in apis:
-        for listener in api.spec.listeners:
-            if listener not in serving:
-                expected = f"a listener {listener!r} that serves APIs, which the API {api.metadata.name} names"
-                yield Mistake.expecting(expected, "none", "keep it, or change the API first", field="spec.listeners")
-        for pool, upstream in api.spec.upstream.items():
-            tls = upstream.tls if isinstance(upstream.tls, UpstreamTls) else UpstreamTls()
-            named = (
-                ("authorities", tls.authority, spec.authorities),
-                ("certificates", tls.client_certificate, spec.certificates),
-            )
-            for field, name, known in named:
-                if name is not UNSET and name not in (known or {}):
-                    expected = f"{name!r}, which the upstream {pool} of the API {api.metadata.name} names"
-                    cure = "keep it, or change the API first"
-                    yield Mistake.expecting(expected, "none", cure, field=format_path(["spec", field]))
 
 
 def _restart(started: JsonObject, document: JsonObject) -> tuple[str, ...]:
@@ -404,3 +369,12 @@ def _refuse_restart(started: JsonObject, document: JsonObject) -> None:
     ]
     if mistakes:
         raise Invalid(mistakes)
+
+
+def restart_mistakes(document: JsonObject) -> Iterator[Mistake]:
+    """What a Gateway says that stands in Envoy's bootstrap, where nothing may: no node is started with it."""
+    gateway = gateway_from_document(document)
+    for path in restart_paths():
+        if (value := _at(gateway, path)) is not None:
+            cure = "it is part of Envoy's bootstrap: write it in the gateway.yaml that the node is started with"
+            yield Mistake.expecting("none", shown(value), cure, field=format_path(path))

@@ -15,6 +15,7 @@ from gatewright_controller.kinds.defaults_kind import DefaultsKind
 from gatewright_controller.kinds.keyring import Keyring
 from gatewright_controller.kinds.kind import Kind
 from gatewright_controller.kinds.namespace_kind import NamespaceKind
+from gatewright_controller.kinds.node_gateway_kind import NodeGatewayKind
 from gatewright_controller.kinds.resources import Resources
 from gatewright_controller.kinds.secret_kind import SecretKind
 
@@ -27,13 +28,21 @@ __all__ = [
     "Kind",
     "Kinds",
     "NamespaceKind",
+    "NodeGatewayKind",
     "PlanKind",
     "Resources",
     "SecretKind",
     "open_kinds",
 ]
 
-KINDS: tuple[type[Kind], ...] = (SecretKind, PlanKind, ConsumerKind, DefaultsKind, NamespaceKind)
+KINDS: tuple[type[Kind], ...] = (
+    SecretKind,
+    PlanKind,
+    ConsumerKind,
+    DefaultsKind,
+    NamespaceKind,
+    NodeGatewayKind,
+)
 """All there are, in the order in which they take effect."""
 
 
@@ -68,6 +77,7 @@ def open_kinds(controller: Controller, keyring: Keyring) -> Kinds:
         consumers,
         DefaultsKind(controller),
         NamespaceKind(controller),
+        NodeGatewayKind(controller),
     )
     return Kinds(
         secrets, ConsumerKeys(consumers, controller), {kind.name: Resources(kind, controller) for kind in kinds}

@@ -90,6 +90,7 @@ class GatewayEndpoints:
             origin=current.origin,
             restart=list(self._gateways.restart()),
             nodes=shaped(list[NodeStatus], status.nodes),
+            unplaced=status.unplaced,
             certificates=msgspec.convert(self._gateways.certificates(), dict[str, shapes.ObtainedCertificate]),
             revision=stored.revision if stored else UNSET,
             updated_at=stored.updated_at if stored else UNSET,

@@ -88,7 +88,12 @@ class NodeEndpoints:
 
     def _shown(self, node: Node) -> shapes.Node:
         listening = self._deployment.gateway_on(node)
-        gateway = shapes.NodeGateway(digest=node.gateway_applied, state=listening.state, reason=listening.reason)
+        gateway = shapes.GatewayOfNode(
+            name=self._deployment.gateway_name_of(node),
+            digest=node.gateway_applied,
+            state=listening.state,
+            reason=listening.reason,
+        )
         statuses = list(self._deployment.statuses_on(node))
         states = Counter(status.state for _, status in statuses)
         return shapes.Node(

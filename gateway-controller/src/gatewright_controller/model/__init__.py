@@ -37,6 +37,7 @@ from gatewright_controller.model.log_export import LogExport
 from gatewright_controller.model.matches import HeaderMatch, QueryMatch
 from gatewright_controller.model.metrics import Metrics
 from gatewright_controller.model.namespace import Namespace, NamespaceSpec, namespace_from_document
+from gatewright_controller.model.node_gateway import NodeGateway, gateway_of
 from gatewright_controller.model.policies import OnError, OnErrorByClass, PolicyAttachment
 from gatewright_controller.model.recording import Recording
 from gatewright_controller.model.redaction import Redaction, RedactionDefaults
@@ -115,6 +116,7 @@ __all__ = [
     "Mirror",
     "Namespace",
     "NamespaceSpec",
+    "NodeGateway",
     "OnError",
     "OnErrorByClass",
     "Operation",
@@ -150,6 +152,7 @@ __all__ = [
     "defaults_from_document",
     "from_document",
     "gateway_from_document",
+    "gateway_of",
     "gateway_to_document",
     "milliseconds",
     "namespace_from_document",

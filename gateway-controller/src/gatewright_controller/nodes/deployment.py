@@ -24,6 +24,7 @@ from gatewright_controller.nodes.node import (
 )
 from gatewright_controller.nodes.refusals import Refusals
 from gatewright_controller.nodes.secret_values import SecretValues
+from gatewright_controller.resource.node_gateways import THE_GATEWAY, chosen_for
 from gatewright_controller.resource.node_labels import has_labels, labels_text
 from gatewright_controller.translate import Bundle
 
@@ -55,6 +56,9 @@ class Deployment:
         self._leaving: dict[str, set[str]] = {}
         """By API, the nodes that it is not for any more, until it runs on those that it is for now."""
         self._gateway: node_pb2.Gateway | None = None
+        self._node_gateways: dict[str, node_pb2.Gateway] = {}
+        self._placed: dict[str, Mapping[str, str]] = {}
+        """The labels of each NodeGateway's nodes."""
         self.secrets = SecretValues()
         self.consumers = ConsumerIndex()
         self.refusals = Refusals()
@@ -108,8 +112,19 @@ class Deployment:
         self._changed_api(api, revision)
 
     def set_gateway(self, gateway: node_pb2.Gateway | None, revision: int) -> None:
-        """What nodes are to listen on; None: what each has."""
+        """What nodes are to listen on that no NodeGateway is for; None: what each has."""
         self._gateway = gateway
+        self.advance(revision)
+
+    def set_node_gateway(self, name: str, nodes: Mapping[str, str], gateway: node_pb2.Gateway, revision: int) -> None:
+        """What nodes with these labels are to listen on."""
+        self._placed[name], self._node_gateways[name] = nodes, gateway
+        self.advance(revision)
+
+    def remove_node_gateway(self, name: str, revision: int) -> None:
+        """There is no such NodeGateway any more."""
+        self._placed.pop(name, None)
+        self._node_gateways.pop(name, None)
         self.advance(revision)
 
     def set_secret(self, values: node_pb2.SecretValues, revision: int) -> None:
@@ -143,8 +158,34 @@ class Deployment:
         self.advance(revision)
 
     def gateway_status(self) -> ApiStatus:
-        """What the nodes together make of the Gateway: the worst state of any of them."""
-        return together(tuple(self.gateway_on(node) for _, node in sorted(self.nodes.items())))
+        """What the nodes that no NodeGateway is for make of the Gateway: the worst state of any of them."""
+        if (nodes := self._nodes_with(THE_GATEWAY)) or not self.nodes:
+            return together(tuple(map(self.gateway_on, nodes)))
+        return ApiStatus("pending", "each connected node has a NodeGateway", unplaced=True)
+
+    def node_gateway_status(self, name: str) -> ApiStatus:
+        """The same of a NodeGateway and its nodes."""
+        if nodes := self._nodes_with(name):
+            return together(tuple(map(self.gateway_on, nodes)))
+        if name not in self._placed:
+            return ApiStatus("rejected", "this release refuses it: see the controller's log")
+        labels, known = self._placed[name], self._known_nodes() or "none"
+        reason = f"expected a node with {labels_text(labels)}{self._here}, got {known}"
+        if fitting := sorted(node.id for node in self.nodes.values() if has_labels(node.labels, labels)):
+            others = "have a NodeGateway with more labels, or keep a gateway.yaml of their own"
+            reason = f"the nodes with {labels_text(labels)} {others}: {', '.join(fitting)}"
+        return ApiStatus("pending", reason, unplaced=bool(self.nodes))
+
+    def gateway_name_of(self, node: Node) -> str:
+        """The name of the NodeGateway that the node is to have; "" for the Gateway."""
+        return THE_GATEWAY if node.keeps_gateway else chosen_for(node.labels, self._placed)
+
+    def _nodes_with(self, gateway: str) -> list[Node]:
+        return [node for _, node in sorted(self.nodes.items()) if self.gateway_name_of(node) == gateway]
+
+    def _gateway_for(self, labels: Mapping[str, str]) -> node_pb2.Gateway | None:
+        """What a node with these labels is to listen on; None: what it has."""
+        return self._node_gateways.get(chosen_for(labels, self._placed), self._gateway)
 
     def gateway_on(self, node: Node) -> NodeStatus:
         """What the node makes of the Gateway; of its own, where the controller has none."""
@@ -157,7 +198,9 @@ class Deployment:
 
     async def wait_until_gateway_converged(self, seconds: float) -> ApiStatus:
         """The Gateway's status once every node has said what it makes of it, or after so many seconds."""
-        await self._wait_until(lambda: bool(self.nodes) and all(map(self._has_answered, self.nodes.values())), seconds)
+        await self._wait_until(
+            lambda: bool(self.nodes) and all(map(self._has_answered, self._nodes_with(THE_GATEWAY))), seconds
+        )
         return self.gateway_status()
 
     def _has_answered(self, node: Node) -> bool:
@@ -166,7 +209,8 @@ class Deployment:
 
     def _wanted_gateway(self, node: Node) -> str:
         """The digest of what the node is to serve: its own, where it keeps that or the controller has none."""
-        return self._gateway.digest if self._gateway and not node.keeps_gateway else node.gateway_applied
+        gateway = self._gateway_for(node.labels)
+        return gateway.digest if gateway and not node.keeps_gateway else node.gateway_applied
 
     def status(self, api: str) -> ApiStatus:
         """What the nodes together make of the API: the worst state of any of them."""
@@ -203,17 +247,24 @@ class Deployment:
 
     def _lacking_nodes(self, bundle: Bundle) -> str:
         """Why no node runs it."""
-        known = [f"{node.id} ({labels_text(node.labels)})" for _, node in sorted(self.nodes.items())]
-        more = len(known) - MOST_NAMED
-        named = ", ".join([*known[:MOST_NAMED], f"{more} more"] if more > 1 else known)
-        here = " at this controller" if self._nodes_elsewhere else ""
         options = " ".join(f"--node-label {key}={value}" for key, value in sorted(bundle.nodes.items()))
         left = [node.id for node in self.nodes.values() if self._is_needed(bundle.api, node)]
         behind = f"; until then {', '.join(sorted(left))} keeps the version before" if left else ""
         return (
-            f"expected a node with {labels_text(bundle.nodes)}{here}, got {named}: start a node with {options}, "
+            f"expected a node with {labels_text(bundle.nodes)}{self._here}, got {self._known_nodes()}: "
+            f"start a node with {options}, "
             f"or change spec.nodes{behind}"
         )
+
+    @property
+    def _here(self) -> str:
+        return " at this controller" if self._nodes_elsewhere else ""
+
+    def _known_nodes(self) -> str:
+        """The connected nodes with their labels."""
+        known = [f"{node.id} ({labels_text(node.labels)})" for _, node in sorted(self.nodes.items())]
+        more = len(known) - MOST_NAMED
+        return ", ".join([*known[:MOST_NAMED], f"{more} more"] if more > 1 else known)
 
     def states(self) -> dict[str, int]:
         """How many APIs are in each state."""
@@ -328,7 +379,7 @@ class Deployment:
         node.to_look_at.difference_update(removed)
         node.removing.update(removed)
         node.sent.update({bundle.api: bundle.digest for bundle in bundles})
-        gateway = self._gateway
+        gateway = self._gateway_for(node.labels)
         if gateway and (node.keeps_gateway or gateway.digest == node.gateway_sent):
             gateway = None
         if gateway:
@@ -353,10 +404,10 @@ class Deployment:
 
     def whole_update(self, labels: Mapping[str, str] | None = None) -> node_pb2.Update:
         """What a new node with these labels, or any labels, that can run everything would be sent, in one message,
-        whatever its size. It says which APIs are for some nodes alone."""
-        bundles = self._bundles_for(labels)
+        whatever its size. It says which APIs are for some nodes alone. Nodes of any labels get the Gateway."""
+        bundles, gateway = self._bundles_for(labels), self._gateway_for(labels or {})
         update = node_pb2.Update(
-            revision=self.revision, bundles=[bundle.message for bundle in bundles], gateway=self._gateway
+            revision=self.revision, bundles=[bundle.message for bundle in bundles], gateway=gateway
         )
         for bundle in bundles:
             if bundle.nodes:
@@ -365,7 +416,8 @@ class Deployment:
 
     def whole_digest(self, labels: Mapping[str, str] | None = None) -> str:
         """Names what `whole_update` has, and for which nodes: another one, another digest."""
-        digest = hashlib.sha256((self._gateway.digest if self._gateway else "").encode())
+        gateway = self._gateway_for(labels or {})
+        digest = hashlib.sha256((gateway.digest if gateway else "").encode())
         digest.update(f"\n{None if labels is None else sorted(labels.items())}".encode())
         for bundle in self._bundles_for(labels):
             digest.update(f"\n{bundle.digest} {sorted(bundle.nodes.items())}".encode())

@@ -15,7 +15,7 @@ from gatewright_documents.values import JsonObject
 from gatewright_controller.access import EVERYTHING, Permit
 from gatewright_controller.apis.api_source import ApiSource
 from gatewright_controller.apis.controller import Controller
-from gatewright_controller.gateway.gateways import Gateways, names_in, unnamed
+from gatewright_controller.gateway.gateways import Gateways
 from gatewright_controller.kinds import Kinds
 from gatewright_controller.model import Api
 from gatewright_controller.plans.defaults_effects import defaults_effects
@@ -46,6 +46,7 @@ from gatewright_controller.resource.secret_keys import keys_of
 from gatewright_controller.store import (
     DEFAULTS,
     NAMESPACE,
+    NODE_GATEWAY,
     SECRET,
     UNKNOWN,
     Author,
@@ -59,7 +60,8 @@ from gatewright_controller.store import (
 )
 from gatewright_controller.store.finished import finished
 from gatewright_controller.translate import Bundle
-from gatewright_controller.validation import GatewayNames, claimed_by
+from gatewright_controller.validation import claimed_by
+from gatewright_controller.validation.known_gateways import KnownGateways, names_in
 
 log = logging.getLogger(__name__)
 TRIES = 10
@@ -177,7 +179,9 @@ class Plans:
         store, controller = self._controller.store, self._controller
         revision = store.revision
         stored = {api.name: api for api in store.list()}
-        validate = partial(controller.validate_alone, names=self._gateways.names(), secrets=controller.secret_keys)
+        validate = partial(
+            controller.validate_alone, gateways=controller.gateways.known, secrets=controller.secret_keys
+        )
 
         def read(source: ApiSource, document: JsonObject, before: StoredApi | None) -> WantedApi:
             return wanted_api(source, document, before, controller.definitions, validate)
@@ -237,10 +241,11 @@ class Plans:
         stored = {api.name: api for api in store.list()} if needs_all else self._stored_beside(documents)
         gateway = plan_gateway(store.gateway(), self._wanted_gateway(documents), intent)
         resources = self._planned_resources(documents, intent, permit)
+        gateways = self._gateways_after(gateway, resources)
         defaults, secrets = self._defaults_after(resources), partial(self._secret_keys_after, resources)
         validate = partial(
             self._controller.validate_alone,
-            names=self._names_after(gateway),
+            gateways=gateways,
             secrets=secrets,
             defaults=defaults,
             namespaces=self._namespaces_after(resources),
@@ -263,8 +268,8 @@ class Plans:
         mistakes += self._unfit(resources, self._whole(_apis_after(plan, stored).values(), defaults))
         if mistakes:
             raise Invalid(mistakes)
-        document = self._gateway_after(gateway) if gateway.action else None
-        if document and (mistakes := list(unnamed(document, _apis_after(plan, stored).values()))):
+        known = self._controller.gateways.known
+        if gateways != known and (mistakes := gateways.newly_unnamed(known, _apis_after(plan, stored).values())):
             raise Invalid(mistakes)
         bundles = {
             step.name: self._controller.translate(step.after.api, step.after.versions, defaults)
@@ -298,7 +303,7 @@ class Plans:
         changes: dict[str, dict[str, JsonObject | None]] = {}
         for step in plan.changing:
             changes.setdefault(step.kind, {})[step.name] = step.kept
-            if step.kind != DEFAULTS:
+            if step.kind not in (DEFAULTS, NODE_GATEWAY):  # which are looked at together
                 yield from self._kinds[step.kind].kind.unfit(step.name, step.kept, apis)
         for kind in changes:
             yield from self._kinds[kind].kind.refused(changes)
@@ -338,11 +343,15 @@ class Plans:
     def _gateway_after(self, plan: GatewayPlan) -> JsonObject | None:
         return self._gateways.without_stored() if plan.action == "delete" else plan.document
 
-    def _names_after(self, plan: GatewayPlan) -> GatewayNames | None:
+    def _gateways_after(self, plan: GatewayPlan, resources: ResourcePlan) -> KnownGateways:
+        """What nodes may have once the set is applied."""
+        in_use = self._controller.gateways
+        steps = {step.name: step.kept for step in resources.changing if step.kind == NODE_GATEWAY}
+        node_gateways = in_use.node_gateways.with_node_gateways(steps)
         if plan.action is None:
-            return self._gateways.names()
+            return node_gateways.with_default(in_use.default())
         document = self._gateway_after(plan)
-        return names_in(document) if document else None
+        return node_gateways.with_default(names_in(document) if document else None)
 
     def _outlined(self, prepared: Prepared) -> Iterator[Change]:
         gateway = prepared.gateway

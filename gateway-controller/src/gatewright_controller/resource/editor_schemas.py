@@ -8,7 +8,16 @@ from gatewright_documents.definition_schema import definition_schema
 from gatewright_documents.editor_schema import editor_schema
 from gatewright_documents.values import JsonObject, JsonValue
 
-from gatewright_controller.model import Api, Consumer, ConsumerPlan, Defaults, Gateway, Namespace, Secret
+from gatewright_controller.model import (
+    Api,
+    Consumer,
+    ConsumerPlan,
+    Defaults,
+    Gateway,
+    Namespace,
+    NodeGateway,
+    Secret,
+)
 from gatewright_controller.resource.definitions import Definition, Definitions
 from gatewright_controller.resource.exchange_filter import ExchangeFilter
 
@@ -44,6 +53,11 @@ def namespace_schema() -> JsonObject:
     return editor_schema(Namespace, "Gatewright Namespace")
 
 
+def node_gateway_schema() -> JsonObject:
+    """A NodeGateway: what nodes with some labels listen on."""
+    return editor_schema(NodeGateway, "Gatewright NodeGateway")
+
+
 def secret_schema() -> JsonObject:
     """A Secret: values that are kept and never shown."""
     return editor_schema(Secret, "Gatewright Secret")
@@ -71,6 +85,7 @@ SCHEMAS: dict[str, Callable[[], JsonObject]] = {
     "exchange-filter": exchange_filter_schema,
     "gateway": gateway_schema,
     "namespace": namespace_schema,
+    "nodegateway": node_gateway_schema,
     "plan": plan_schema,
     "policy-definition": definition_schema,
     "secret": secret_schema,

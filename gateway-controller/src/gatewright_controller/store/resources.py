@@ -18,6 +18,7 @@ from gatewright_controller.store.errors import OtherOwnerError, OtherRevisionErr
 
 API, GATEWAY, TOKEN = "Api", "Gateway", "Token"
 SECRET, DEFAULTS, NAMESPACE = "Secret", "Defaults", "Namespace"
+NODE_GATEWAY = "NodeGateway"
 CONSUMER, PLAN, CONSUMER_KEY = "Consumer", "Plan", "ConsumerKey"
 """Kinds of resources."""
 THE_GATEWAY = "gateway"

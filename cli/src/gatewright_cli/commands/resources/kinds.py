@@ -75,6 +75,10 @@ def _gateway_name(gateway: Resource) -> str:
     return str(gateway.get("metadata", {}).get("name", "gateway"))
 
 
+def _listeners(gateway: Resource) -> str:
+    return ",".join(item["name"] for item in gateway.get("spec", {}).get("listeners", []))
+
+
 def _context(api: Resource) -> str:
     return str(api["spec"]["context"]).replace("$version", str(api["spec"]["version"]))
 
@@ -160,9 +164,7 @@ GATEWAY = Kind(
     (
         Column("NAME", _gateway_name),
         Column("ORIGIN", _status("origin")),
-        Column(
-            "LISTENERS", lambda gateway: ",".join(item["name"] for item in gateway.get("spec", {}).get("listeners", []))
-        ),
+        Column("LISTENERS", _listeners),
         Column("REVISION", _status("revision"), wide=True),
         Column("UPDATED", _status("updatedAt"), wide=True),
         Column("RESTART", lambda gateway: ",".join(gateway["status"]["restart"]), wide=True),
@@ -300,7 +302,18 @@ NAMESPACE = _written_kind(
         *WRITTEN,
     ),
 )
-KINDS = (API, CONSUMER, DEFAULTS, FILE, GATEWAY, NAMESPACE, PLAN, SECRET, NODE, POLICY)
+NODE_GATEWAY = _written_kind(
+    "nodegateway",
+    "nodegateways",
+    (
+        Column("NODES", lambda gateway: _labels_text(gateway["spec"]["nodes"])),
+        Column("LISTENERS", _listeners),
+        *WRITTEN,
+        Column("STATE", _status("state")),
+        Column("REASON", _status("reason")),
+    ),
+)
+KINDS = (API, CONSUMER, DEFAULTS, FILE, GATEWAY, NAMESPACE, NODE_GATEWAY, PLAN, SECRET, NODE, POLICY)
 
 
 class KindType(click.ParamType[Kind]):
@@ -334,7 +347,7 @@ class KindType(click.ParamType[Kind]):
 
 WRITTEN_KINDS = tuple(kind for kind in KINDS if kind.is_written)
 """Those that can be deleted, and have a history."""
-SERVED_KINDS = (API, GATEWAY)
+SERVED_KINDS = (API, GATEWAY, NODE_GATEWAY)
 """Those that nodes acknowledge: they can be waited for."""
 
 

@@ -13,13 +13,16 @@ from gatewright_cli.addresses import split_address
 
 @dataclass(frozen=True)
 class JoinedController:
-    """authority: who signs the controller's certificate. The node has a token, or a certificate with its key."""
+    """authority: who signs the controller's certificate. The node has a token, or a certificate with its key.
+    gives_gateway: whether the node listens as the controller says, once that has answered.
+    """
 
     address: str
     authority: Path | None = None
     token: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
+    gives_gateway: bool = False
 
     @property
     def engine_options(self) -> dict[str, str]:

@@ -304,7 +304,9 @@ def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, rost
     if settings.controller:
         options["controller"] = f"unix:{run_dir.socket('controller')}"
     else:  # a controller elsewhere, here or in --pe.controller, is another run's, with other ports
-        options |= {"keep-gateway": None, **(settings.joined.engine_options if settings.joined else {})}
+        if settings.joined is None or not settings.joined.gives_gateway:
+            options["keep-gateway"] = None
+        options |= settings.joined.engine_options if settings.joined else {}
     places = run_dir.write(state_sources.FILE, settings.states.lines)
     options |= settings.states.engine_options(places)
     executors = [f"{group}={','.join(places)}" for group, places in addresses(roster).items()]

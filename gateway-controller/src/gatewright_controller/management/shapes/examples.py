@@ -51,6 +51,12 @@ NAMESPACE: JsonObject = {
     "metadata": {"name": "payments"},
     "spec": {"labels": {"team": "payments"}, "contexts": ["/payments"], "hosts": ["pay.example"]},
 }
+NODE_GATEWAY: JsonObject = {
+    "apiVersion": "gatewright.dev/v1",
+    "kind": "NodeGateway",
+    "metadata": {"name": "dmz"},
+    "spec": {"nodes": {"zone": "dmz"}, "listeners": [{"name": "http", "port": 8080}]},
+}
 SOURCE: JsonObject = {"file": "orders.yaml", "text": "apiVersion: gatewright.dev/v1\nkind: Api\n…\n"}
 EXAMPLES: dict[str, JsonObject] = {
     "Api": API,
@@ -60,6 +66,7 @@ EXAMPLES: dict[str, JsonObject] = {
     "ConsumerPlan": PLAN,
     "LogLevel": {"level": "debug"},
     "Namespace": NAMESPACE,
+    "NodeGateway": NODE_GATEWAY,
     "ResourceSet": {"sources": [SOURCE], "owner": "team-a", "prune": True},
     "Secret": SECRET,
     "ReviewedSet": {"sources": [SOURCE], "owner": "team-a", "prune": True, "digest": "2c26b46b68ff", "revision": 17},

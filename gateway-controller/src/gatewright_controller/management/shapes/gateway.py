@@ -45,6 +45,9 @@ class GatewayStatus(Answered, frozen=True):
     restart: list[str]
     """Fields that wait for a restart."""
     nodes: list[NodeStatus]
+    """Those that no NodeGateway is for."""
+    unplaced: bool
+    """Each connected node has a NodeGateway."""
     certificates: dict[str, ObtainedCertificate]
     """By name, those that are obtained by ACME."""
     revision: int | UnsetType = UNSET

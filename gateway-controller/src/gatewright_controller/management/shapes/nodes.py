@@ -32,9 +32,11 @@ class UnservedApi(Answered, frozen=True):
     reason: str
 
 
-class NodeGateway(Answered, frozen=True):
-    """The Gateway of a node."""
+class GatewayOfNode(Answered, frozen=True):
+    """What a node listens on."""
 
+    name: str
+    """Of the NodeGateway that is for it; empty: the Gateway."""
     digest: str
     state: State
     reason: str
@@ -91,7 +93,7 @@ class Node(Answered, frozen=True):
     """What it does not serve until an operator changes something."""
     pending: list[UnservedApi]
     """What it has not acknowledged yet, or does not serve for a reason that may pass; the node retries by itself."""
-    gateway: NodeGateway
+    gateway: GatewayOfNode
     documents: list[str]
     """What it can report of itself now: `GET /v1/nodes/{id}/NAME`."""
 

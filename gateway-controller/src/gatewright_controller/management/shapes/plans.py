@@ -21,7 +21,7 @@ Owner = Annotated[
         extra_json_schema=expecting("a short name such as 'team-a', or '' for none"),
     ),
 ]
-Kind = Literal["Api", "Gateway", "Secret", "Plan", "Consumer", "Defaults", "Namespace"]
+Kind = Literal["Api", "Gateway", "Secret", "Plan", "Consumer", "Defaults", "Namespace", "NodeGateway"]
 
 
 class SourceText(Strict, frozen=True):

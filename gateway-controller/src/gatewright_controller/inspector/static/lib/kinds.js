@@ -45,6 +45,13 @@ export const KINDS = [
     end: "The APIs that got them go on without.",
   },
   {
+    ...kind("NodeGateway", "nodegateways", "nodes"),
+    write: "gateway:write",
+    words: "What nodes with some labels listen on, in the place of the Gateway.",
+    users: "APIs that its nodes may run",
+    end: "Its nodes listen as the Gateway says, or as a NodeGateway with fewer labels.",
+  },
+  {
     ...kind("Namespace", "namespaces", "namespaces"),
     words: "Contexts and hosts in which only APIs with its labels are written.",
     users: "APIs that lie in it",

@@ -1,10 +1,11 @@
 // What pages show of each kind of resource, beside what all have: columns of its list, and parts of its page.
 
-import { badge, facts, table } from "../lib/components.js";
+import { badge, empty, facts, table } from "../lib/components.js";
 import { el } from "../lib/dom.js";
 import { number } from "../lib/format.js";
 import { addressOf, KINDS, labelTexts } from "../lib/kinds.js";
 import { visible } from "../lib/visible_text.js";
+import { nodeStates } from "./api.js";
 import { consumerKeys } from "./consumer_keys.js";
 
 /** @typedef {import("../lib/dom.js").Child} Child */
@@ -42,6 +43,11 @@ export const PARTS = {
     columns: ["For", "Policies", "Settings"],
     cells: ({ spec }) => [selection(spec), lines(attachments(spec).map(([, policy]) => policy)), lines(settings(spec).map(([name]) => name))],
     body: defaults,
+  },
+  NodeGateway: {
+    columns: ["Nodes", "Listeners", "State"],
+    cells: ({ spec, status }) => [lines(labelTexts(spec.nodes)), lines(spec.listeners.map(listener)), gatewayState(status)],
+    body: nodeGateway,
   },
   Namespace: {
     columns: ["Labels of APIs", "Contexts", "Hosts"],
@@ -105,6 +111,32 @@ function secret({ metadata, spec, status }) {
 /** @param {any} status */
 function secretState({ state, reason }) {
   return [badge(state, state === "readable" ? "good" : "bad"), reason && el("div", { class: "reason" }, visible(reason))];
+}
+
+/** @param {any} resource */
+function nodeGateway({ spec, status }) {
+  return [
+    facts([["State", gatewayState(status)], ["Labels of nodes", lines(labelTexts(spec.nodes))]]),
+    el("h2", null, "Listeners"),
+    table("Listeners", ["Listener", "Address"], spec.listeners.map(listenerRow)),
+    el("h2", null, "Nodes"),
+    status.nodes.length ? nodeStates(status.nodes) : empty("No connected node has it."),
+  ];
+}
+
+/** @param {any} status */
+function gatewayState({ state, reason }) {
+  return [badge(state), reason && el("div", { class: "reason" }, visible(reason))];
+}
+
+/** @param {any} listener */
+function listener({ name, protocol, port }) {
+  return `${name}: ${protocol} at ${port}`;
+}
+
+/** @param {any} listener */
+function listenerRow({ name, address, port, protocol }) {
+  return [name, el("code", null, `${protocol}://${address.includes(":") ? `[${address}]` : address}:${port}`)];
 }
 
 /** @param {any} resource */
