@@ -77,6 +77,17 @@ def fleet(build: Path, tmp_path: Path, upstream: Upstream) -> Fleet:
     return fleet
 
 
+@pytest.fixture(scope="module")
+def exported(build: Path, tmp_path_factory: pytest.TempPathFactory, recording_upstream: Upstream) -> Fleet:
+    """One whose controller has gone; the state that it exported is in the folder's `state`."""
+    folder = tmp_path_factory.mktemp("exported")
+    fleet = Fleet(build, folder, recording_upstream.url, authority(folder))
+    command("state", "key", "-o", str(fleet.key))
+    with fleet.controller("one", str(folder / "state")):
+        eventually("the state is exported", (folder / "state").exists)
+    return fleet
+
+
 def command(*words: str, status: int = 0) -> str:
     """What `gatewright` prints, with this exit status."""
     result = gatewright(*words)
@@ -172,13 +183,10 @@ def test_a_node_starts_from_another_node(fleet: Fleet, tmp_path: Path) -> None:
                 eventually(follow, lambda: [marks(node) for node in (sibling, second)] == [["two()"], ["two()"]])
 
 
-def test_a_node_that_finds_no_state_says_why_and_tries_again(fleet: Fleet) -> None:
-    file = fleet.folder / "state"
-    with fleet.controller("one", str(file)):
-        eventually("the state is exported", file.exists)
-    late = fleet.folder / "late"
+def test_a_node_that_finds_no_state_says_why_and_tries_again(exported: Fleet) -> None:
+    file, late = exported.folder / "state", exported.folder / "late"
     late.write_bytes(file.read_bytes().replace(b'"revision":1', b'"revision":2'))
-    with fleet.node("second", str(late)) as second:
+    with exported.node("second", str(late)) as second:
         assert marks(second) == ["404"]
         (note,) = notes(second)
         assert note.startswith(f"the node has no state to start from: {late}: expected a signature of the key ")
@@ -186,13 +194,10 @@ def test_a_node_that_finds_no_state_says_why_and_tries_again(fleet: Fleet) -> No
         eventually("it serves", lambda: marks(second) == ["one()"])
 
 
-def test_a_node_with_a_controller_of_its_own_starts_while_the_database_is_away(fleet: Fleet) -> None:
-    file = fleet.folder / "state"
-    with fleet.controller("one", str(file)):
-        eventually("the state is exported", file.exists)
-    away = fleet.folder / "database-url"
+def test_a_node_with_a_controller_of_its_own_starts_while_the_database_is_away(exported: Fleet) -> None:
+    away = exported.folder / "database-url"
     away.write_text(f"postgresql://gatewright@127.0.0.1:{free_port()}/gatewright")
-    states = "--state-from", str(file), "--state-authority", f"{fleet.key}.pub"
+    states = "--state-from", str(exported.folder / "state"), "--state-authority", f"{exported.key}.pub"
     environment = "env", f"GATEWRIGHT_CONTROLLER_DATABASE_FILE={away}"
-    with running(fleet.build, fleet.folder / "alone", *states, within=environment) as gateway:
+    with running(exported.build, exported.folder / "alone", *states, within=environment) as gateway:
         assert marks(gateway) == ["one()"]
