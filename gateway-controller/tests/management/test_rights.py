@@ -25,7 +25,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "reference" / "rights.md"
 HEAD = """# Rights
 
 Every operation of the [management API](management-api.md) needs one right, or none.
-A role is a set of rights; how to give one to somebody: [who may do what](../how-to/access.md).
+A role is a set of rights; how to give one to a person or a program: [who may do what](../how-to/access.md).
 
 A test writes this page from what a controller answers to each caller: `yes`, or the status of the refusal.
 
