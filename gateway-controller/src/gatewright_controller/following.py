@@ -15,11 +15,18 @@ from gatewright_controller.apis.past_apis import decode_past
 from gatewright_controller.gateway.gateways import Gateways
 from gatewright_controller.kinds import Kinds
 from gatewright_controller.resource.claims import Claim, claims_of
-from gatewright_controller.store import API, Changes, NoSuchRevisionError, StorageError, StoredApi, context_of
+from gatewright_controller.store import (
+    API,
+    Changes,
+    NoSuchRevisionError,
+    StorageError,
+    StoredApi,
+    StoredGateway,
+    context_of,
+)
 
 log = logging.getLogger(__name__)
 Step = Callable[[], None]
-TRIES = 5
 RETRY_SECONDS, JITTER = 0.5, 0.25
 """After the database did not answer; a share of itself longer at most."""
 
@@ -71,9 +78,9 @@ class Following:
             if is_behind := newest < known:
                 reason = "the database lacks writes that this controller has seen: nodes are handed what it has"
                 log.error(reason, extra={"seen": known, "newest": newest})
-            changes, adopting, offers = await self._read(is_behind)
+            changes, gateway, (adopting, offers) = await asyncio.to_thread(self._read, is_behind)
             if changes.gateway or is_behind:
-                await self._gateways.read_again()
+                await self._gateways.follow(gateway)
             for adopt in adopting:  # before the APIs that name them
                 adopt()
             steps = await asyncio.to_thread(self._all_steps if is_behind else self._steps, changes)
@@ -84,18 +91,15 @@ class Following:
                 deployment.revision = changes.revision
             self._seen = changes.revision
 
-    async def _read(self, is_behind: bool) -> tuple[Changes, list[Step], list[Step]]:
-        """What was written, what adopts the kinds beside APIs, and what hands out the APIs that get something else with
-        them. It is read again where something was written meanwhile: an API of later is not put beside Defaults of
-        before."""
-        for _ in range(TRIES):
-            changes = await asyncio.to_thread(self._store.changes_since, 0 if is_behind else self._seen)
-            read = await asyncio.to_thread(self._of_kinds, changes, is_behind)
-            if await self._newest() == changes.revision:
-                break
-        return changes, *read
+    def _read(self, is_behind: bool) -> tuple[Changes, StoredGateway | None, tuple[list[Step], list[Step]]]:
+        """As of one moment: what was written, the Gateway, and the steps of the kinds beside APIs. An API of later is
+        put beside no Defaults of before."""
+        with self._store.snapshot():
+            changes = self._store.changes_since(0 if is_behind else self._seen)
+            return changes, self._store.gateway(), self._of_kinds(changes, is_behind)
 
     def _of_kinds(self, changes: Changes, is_behind: bool) -> tuple[list[Step], list[Step]]:
+        """What adopts the kinds beside APIs, and what hands out the APIs that get something else with them."""
         adopting, offers = list[Step](), list[Step]()
         for resources in self._kinds:
             written = {name: stored for (kind, name), stored in changes.others.items() if kind == resources.kind.name}

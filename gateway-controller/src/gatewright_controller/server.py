@@ -111,11 +111,17 @@ async def _serve_stored(store: Store, settings: Settings, listener: Listener, st
         controller.gateways.default = gateways.names
         gateways.node_gateways = lambda: controller.gateways.node_gateways
         following = Following(controller, gateways, kinds)
+        _load(controller, kinds, gateways)
+        async with _people(settings.oidc) as people:
+            await _run(controller, (gateways, kinds, following), people, settings, listener, stop)
+
+
+def _load(controller: Controller, kinds: Kinds, gateways: Gateways) -> None:
+    """What nodes are to run, as it is stored at one moment: no API is beside the Defaults of another one."""
+    with controller.store.snapshot():
         kinds.load()  # before the APIs that name some of them
         controller.load()
         gateways.load()
-        async with _people(settings.oidc) as people:
-            await _run(controller, (gateways, kinds, following), people, settings, listener, stop)
 
 
 async def _run(

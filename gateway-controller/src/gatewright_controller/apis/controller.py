@@ -197,8 +197,13 @@ class Controller:
         return {
             stored.name: self.offer_of(stored, defaults)
             for stored in (self.store.list() if changed else ())
-            if stored.name not in without and concern(changed, stored.api)
+            if stored.name not in without and concern(changed, stored.api) and self._is_handed_out(stored)
         }
+
+    def _is_handed_out(self, stored: StoredApi) -> bool:
+        """Whether nodes have this write of the API. One that another controller has just stored is handed out by
+        `following`, together with what was stored with it: beside the Defaults of before, it might be unguarded."""
+        return stored.revision <= self.deployment.revision_of(stored.name)
 
     def adopt_defaults(self, defaults: KnownDefaults, revision: int) -> None:
         """APIs are translated with these from now on. revision: of the store."""
@@ -286,6 +291,7 @@ class Controller:
             stored
             for stored in present
             if stored.name not in replaced
+            and self._is_handed_out(stored)
             and (stored.name in prospect.apis or self.deployment.is_suspended(stored.name))
         ]
         return [self.offer_of(stored) for stored in (*replaced.values(), *concerned)]
@@ -421,7 +427,7 @@ class Controller:
         upstreams = self._upstreams
         return [
             self.offer_of(stored)
-            for stored in self.store.list()
+            for stored in filter(self._is_handed_out, self.store.list())
             if self.deployment.is_suspended(stored.name) or names_private_upstream(stored.api, upstreams)
         ]
 

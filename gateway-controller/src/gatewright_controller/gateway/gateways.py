@@ -175,8 +175,12 @@ class Gateways:
         self._offer()
 
     async def read_again(self) -> None:
-        """What another controller has stored meanwhile takes the place of what was. For who holds `writing`."""
-        stored, current = await asyncio.to_thread(self._store.gateway), self._current
+        """What another controller has stored meanwhile takes the place of what was. The caller holds `writing`."""
+        await self.follow(await asyncio.to_thread(self._store.gateway))
+
+    async def follow(self, stored: StoredGateway | None) -> None:
+        """The same of what was read already."""
+        current = self._current
         if (stored and stored.revision) == (current and current.stored and current.stored.revision):
             return
         self._current = self._chosen(self._written, stored)

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 from gatewright_documents.mistake import Invalid, Mistake
 from gatewright_documents.values import JsonObject
@@ -64,6 +65,7 @@ from gatewright_controller.validation import claimed_by
 from gatewright_controller.validation.known_gateways import KnownGateways, names_in
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 TRIES = 10
 """Of an apply, while other controllers write its APIs."""
 MEANWHILE = (WrittenMeanwhileError, ContextTakenError, NoSuchApiError)
@@ -133,7 +135,8 @@ class Plans:
         """permit: for whom it is. Raises `Invalid`, `ForeignError`, `NotPermittedError`, `GatewayOfFileError`."""
 
         def planned() -> ShownPlan:
-            prepared = self._prepared(read_documents(sources), intent, permit, shows=True)
+            documents = read_documents(sources)
+            prepared = self._at_one_moment(partial(self._prepared, documents, intent, permit, shows=True))
             return self._described(prepared, sources, intent)
 
         return await asyncio.to_thread(planned)
@@ -163,7 +166,8 @@ class Plans:
         done: list[FolderPlan] = []
 
         async def apply_once() -> ShownPlan:
-            folder, prepared = await asyncio.to_thread(self._prepared_folder, documents, holders)
+            prepare = partial(self._prepared_folder, documents, holders)
+            folder, prepared = await asyncio.to_thread(self._at_one_moment, prepare)
             shown = ShownPlan(tuple(self._outlined(prepared)), prepared.unchanged, prepared.revision)
             if not prepared.is_empty:
                 await self._written(prepared, Terms(author))
@@ -213,7 +217,8 @@ class Plans:
     ) -> ShownPlan:
         """Raises as `apply`, and `WrittenMeanwhileError`: by another controller."""
         shows = reviewed is not None
-        prepared = await asyncio.to_thread(self._prepared, documents, intent, terms.permit, shows=shows)
+        prepare = partial(self._prepared, documents, intent, terms.permit, shows=shows)
+        prepared = await asyncio.to_thread(self._at_one_moment, prepare)
         shown = ShownPlan(tuple(self._outlined(prepared)), prepared.unchanged, prepared.revision)
         if reviewed:
             shown = await asyncio.to_thread(self._described, prepared, sources, intent)
@@ -232,6 +237,11 @@ class Plans:
     def _namespaces_after(self, plan: ResourcePlan) -> Namespaces:
         steps = {step.name: step.kept for step in plan.changing if step.kind == NAMESPACE}
         return namespaces_with(self._controller.namespaces, steps)
+
+    def _at_one_moment(self, prepare: Callable[[], T]) -> T:
+        """Of what is stored then, whatever other controllers write."""
+        with self._controller.store.snapshot():
+            return prepare()
 
     def _prepared(self, documents: Documents, intent: Intent, permit: Permit, *, shows: bool) -> Prepared:
         """shows: whether the plan is to be described, for which all APIs must be known."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from gatewright_documents.values import JsonObject
@@ -165,6 +166,10 @@ class Store(Protocol):
     def prune(self, keep: Retention) -> Iterator[Pruned]:
         """Deletes what need not be kept of the history and the audit log. Each step is a small transaction of its own,
         and returns what it has deleted; all of them have one entry in the audit log, where anything was deleted."""
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """What this thread reads within it is as of one moment, whatever other controllers write; its own writes are
+        not seen. Reads raise the driver's errors in it, and it raises `StorageError`."""
 
     @property
     def is_shared(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
@@ -68,6 +69,8 @@ from gatewright_controller.store.transaction import (
 from gatewright_controller.times import timestamp, utc_now
 
 SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
+UNHURRIED = "SET LOCAL idle_in_transaction_session_timeout = 0"
+"""A snapshot holds no lock, and what is read may be worked on in between."""
 NEXT_REVISION = update(revision).values(value=revision.c.value + 1).returning(revision.c.value)
 
 
@@ -96,6 +99,7 @@ class SqlStore:
         self.engine = engine
         self._turn, self._notify, self._listen = turn, notify, listen
         self._database = DatabaseState(obstacle)
+        self._of_thread = threading.local()
 
     @property
     def trouble(self) -> str:
@@ -110,9 +114,7 @@ class SqlStore:
             await self._listen(written)
 
     def changes_since(self, revision: int) -> Changes:
-        with self._using() as connection:
-            if self.is_shared:
-                connection.exec_driver_sql(SNAPSHOT)
+        with self.snapshot(), self._using() as connection:
             return changes_since(connection, revision)
 
     @property
@@ -376,8 +378,32 @@ class SqlStore:
             self.engine.dispose()
 
     @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        if not self.is_shared or self._snapshot is not None:
+            yield
+            return
+        with self._using() as connection:
+            connection.exec_driver_sql(SNAPSHOT)
+            connection.exec_driver_sql(UNHURRIED)
+            self._of_thread.snapshot = connection
+            try:
+                yield
+            finally:
+                self._of_thread.snapshot = None
+
+    @property
+    def _snapshot(self) -> Connection | None:
+        """In which this thread reads."""
+        snapshot: Connection | None = getattr(self._of_thread, "snapshot", None)
+        return snapshot
+
+    @contextmanager
     def _using(self, *, writes: bool = False) -> Iterator[Connection]:
-        """A connection in one transaction; committed at its end, undone by any exception."""
+        """A connection in one transaction; committed at its end, undone by any exception. A read within a snapshot has
+        that one's."""
+        if not writes and (snapshot := self._snapshot) is not None:
+            yield snapshot
+            return
         connected = committing = False
         with self._database.trying(), self._turn:
             try:
