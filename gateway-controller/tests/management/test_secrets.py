@@ -357,3 +357,46 @@ async def test_users_are_listed_as_far_as_a_caller_may_see_them(client: httpx.As
     assert await users(await create(client, "bound", "publisher", labels={"team": "a"})) == ["mine"]
     other = await create(client, "other", "publisher", labels={"team": "b"})
     assert (await client.get(f"{PAY}/users", headers=other)).status_code == 403
+
+
+def from_files(**values: str) -> JsonObject:
+    """A Secret whose key is in a file, as a source of a set with these contents beside it."""
+    document = secret()
+    document["spec"] = {"values": {"other": CHANGED}, "valuesFromFiles": {"key": "key.txt"}}
+    return {**source(document), "values": values}
+
+
+async def test_values_from_files_come_beside_the_document(client: httpx.AsyncClient) -> None:
+    body: JsonObject = {"sources": [from_files(key=PLANTED)]}
+    planned = (await client.post("/v1/plan", json=body)).json()
+    applied = await client.post("/v1/apply", json={**body, "digest": planned["digest"]})
+    assert applied.status_code == 200, applied.text
+    shown = (await client.get(PAY)).json()
+    assert shown["spec"] == {"values": {"key": MASK, "other": MASK}}
+    assert (await client.post("/v1/plan", json=body)).json()["changes"] == [], "twice is nothing"
+    whole = secret(other=CHANGED, key=PLANTED)
+    assert (await put(client, whole)).json()["status"]["revision"] == shown["status"]["revision"]
+    moved = {"sources": [from_files(key=CHANGED)]}
+    assert (await client.post("/v1/plan", json=moved)).json()["digest"] != planned["digest"]
+    assert PLANTED not in json.dumps([planned, applied.json(), shown])
+
+
+async def test_values_of_files_that_did_not_come_are_asked_for(client: httpx.AsyncClient) -> None:
+    cure = "apply the file by `gatewright apply`, which reads it, or write the value itself"
+    missing = f"spec.valuesFromFiles.key: expected the content of this file beside the document; {cure}"
+    document = json.loads(from_files()["text"])
+    for answer in (
+        await client.post("/v1/apply", json={"sources": [from_files()]}),
+        await client.post("/v1/apply", json={"sources": [from_files(other=PLANTED)]}),
+        await put(client, document),
+    ):
+        assert answer.status_code == 422
+        assert [found.removeprefix("pay.json:1: ").replace(", got none", "") for found in fields(answer)] == [missing]
+    twice = {**document, "spec": {"values": {"key": PLANTED}, "valuesFromFiles": {"key": "key.txt"}}}
+    refused = await client.post("/v1/apply", json={"sources": [{**source(twice), "values": {"key": PLANTED}}]})
+    assert "spec.valuesFromFiles.key: expected each key once" in fields(refused)[0]
+    empty = await client.post("/v1/apply", json={"sources": [from_files(key="")]})
+    assert fields(empty)[0].startswith("pay.json:1: spec.values: expected text")
+    nothing = {**document, "spec": {}}
+    assert fields(await put(client, nothing)) == ["spec: expected values with at least one key, got none; write one"]
+    assert PLANTED not in refused.text + empty.text

@@ -108,3 +108,37 @@ def test_a_secret_from_its_creation_to_its_end(
     assert run("audit", "--changes")[0] == 0
     assert run("secret", "delete", "nil", "pay")[:2] == (ExitStatus.NOT_FOUND, "pay deleted\n")
     assert [output for output in outputs if PLANTED in output] == []
+
+
+def test_values_are_taken_from_files_that_a_document_names(
+    controller: Controller, invoke: Invoke, tmp_path: Path
+) -> None:
+    del controller
+    (tmp_path / "vault").mkdir()
+    (value := tmp_path / "vault" / "pay.txt").write_text(f"{PLANTED}\n")
+    (file := tmp_path / "pay.yaml").write_text(
+        "# a comment\n---\napiVersion: gatewright.dev/v1\nkind: Secret\nmetadata: {name: pay}\n"
+        "spec:\n  valuesFromFiles:\n    key: vault/pay.txt\n"
+    )
+    plan = tmp_path / "plan.json"
+    assert invoke("plan", "-f", str(file), "-o", str(plan))[0] == 0
+    assert PLANTED not in plan.read_text()
+    value.write_text(PLANTED + "-2")
+    status, out, err = invoke("apply", "--plan", str(plan))
+    assert (status, PLANTED in out + err) == (ExitStatus.CONFLICT, False), "it is another value than was planned"
+    value.write_text(PLANTED)
+    assert "Secret pay created" in invoke("apply", "--plan", str(plan))[1]
+    assert "Secret pay unchanged" in invoke("apply", "-f", str(file))[1]
+    assert "1 unchanged" in invoke("plan", "-f", str(file))[1]
+    value.write_bytes(b"\xff")
+    for words in (("apply", "-f", str(file)), ("plan", "-f", str(file)), ("apply", "--plan", str(plan))):
+        refused = invoke(*words)
+        assert refused[0] == ExitStatus.FAILED
+        assert f"{file}: spec.valuesFromFiles.key: expected UTF-8 text, got other bytes" in refused[2]
+    value.unlink()
+    assert f"valuesFromFiles.key: {value}: No such file or directory" in invoke("apply", "-f", str(file))[2]
+    file.write_text(file.read_text().replace("key: vault/pay.txt", "Key: vault/pay.txt"))
+    value.write_text(PLANTED)
+    wrong = invoke("apply", "-f", str(file))[2]
+    assert "pay.yaml:7: spec.valuesFromFiles" in wrong
+    assert PLANTED not in wrong

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from gatewright_documents.json_reader import line_tree, parse_json
 from gatewright_documents.mistake import Invalid, Mistake
@@ -17,11 +17,12 @@ from gatewright_controller import API_DOCUMENT
 @dataclass(frozen=True)
 class ApiSource:
     """file: as the sender calls it; JSON where it ends in .json, else YAML. text: begins with as many empty lines as
-    stand above the document in its file.
+    stand above the document in its file. values: of a Secret, those that it takes from files.
     """
 
     file: str
     text: bytes
+    values: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def read(self) -> JsonObject:
         """The document. Raises `Invalid` where there is none."""

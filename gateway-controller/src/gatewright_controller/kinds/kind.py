@@ -63,6 +63,12 @@ class Kind(ABC):
         """All that keeps a document from being of this kind."""
         yield from schema_of(cls.model).mistakes(document, "", hide_values=cls.hides_values)
 
+    @classmethod
+    def filled(cls, document: JsonObject, values: Mapping[str, str]) -> JsonObject:
+        """A valid document with the values that came beside it. Raises `Invalid`."""
+        del values
+        return document
+
     def keep(self, document: JsonObject, stored: JsonObject | None) -> JsonObject:
         """A valid document in the form in which it is kept. stored: what it takes the place of; the same again is the
         same form. Raises `Invalid`."""

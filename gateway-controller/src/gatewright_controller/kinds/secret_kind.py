@@ -20,6 +20,7 @@ from gatewright_controller.nodes.deployment import Deployment
 from gatewright_controller.resource.secret_keys import keys_by_secret
 from gatewright_controller.store import API, SECRET, StoredResource, name_in
 
+FILES = "spec", "valuesFromFiles"
 NEW_VALUE, UNCOMPARED = "a new value", "perhaps a new value: none of the controller's keys fits"
 
 
@@ -47,8 +48,35 @@ class SecretKind(Kind):
     def __init__(self, keyring: Keyring, deployment: Deployment) -> None:
         self.keyring, self._deployment = keyring, deployment
 
+    @classmethod
+    def mistakes(cls, document: JsonObject) -> Iterator[Mistake]:
+        """Those of its structure, else that it has no key, or one twice."""
+        found = list(super().mistakes(document))
+        yield from found
+        spec: JsonObject = {} if found else document["spec"]
+        values, files = spec.get("values", {}), spec.get("valuesFromFiles", {})
+        if not found and not values and not files:
+            yield Mistake.expecting("values with at least one key", "none", "write one", field="spec")
+        for key in files.keys() & values.keys():
+            field = format_path([*FILES, key])
+            yield Mistake.expecting("each key once", f"{key} among values too", "leave one of the two out", field=field)
+
+    @classmethod
+    def filled(cls, document: JsonObject, values: Mapping[str, str]) -> JsonObject:
+        files: JsonObject = document["spec"].get("valuesFromFiles", {})
+        if mistakes := [_unread(key) for key in files if key not in values]:
+            raise Invalid(mistakes)
+        spec = {name: value for name, value in document["spec"].items() if name != "valuesFromFiles"}
+        spec["values"] = {**spec.get("values", {}), **{key: values[key] for key in files}}
+        whole = {**document, "spec": spec}
+        if mistakes := list(cls.mistakes(whole)):
+            raise Invalid(mistakes)
+        return whole
+
     def keep(self, document: JsonObject, stored: JsonObject | None) -> JsonObject:
         """A value that is the stored one keeps its form, whether its mask or its text was written."""
+        if files := document["spec"].get("valuesFromFiles"):
+            raise Invalid(list(map(_unread, files)))
         kept = super().keep(document, stored)
         sealed, values = _values(stored) if stored else {}, _values(kept)
         mistakes = []
@@ -168,6 +196,13 @@ class SecretKind(Kind):
             reason = f"the controller cannot decrypt the Secret {stored.name}: {error}"
             return node_pb2.SecretValues(name=stored.name, unavailable=reason)
         return node_pb2.SecretValues(name=stored.name, version=self.keyring.digest(values), values=values)
+
+
+def _unread(key: str) -> Mistake:
+    cure = "apply the file by `gatewright apply`, which reads it, or write the value itself"
+    return Mistake.expecting(
+        "the content of this file beside the document", "none", cure, field=format_path([*FILES, key])
+    )
 
 
 def _values(document: JsonObject) -> dict[str, str]:

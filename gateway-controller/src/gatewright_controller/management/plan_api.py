@@ -62,7 +62,9 @@ class PlanEndpoints:
         return await asyncio.to_thread(_checked, document, shape)  # it may be large
 
     def _sources(self, asked: shapes.ResourceSet) -> list[ApiSource]:
-        return self._bodies.bounded(ApiSource(source.file, source.text.encode()) for source in asked.sources)
+        return self._bodies.bounded(
+            ApiSource(source.file, source.text.encode(), source.values) for source in asked.sources
+        )
 
     async def _outcomes(self, done: ShownPlan, seconds: float) -> list[shapes.Outcome]:
         """What has become of each resource after at most so many seconds."""

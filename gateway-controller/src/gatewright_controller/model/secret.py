@@ -6,13 +6,14 @@ from typing import Annotated, Literal
 
 from gatewright_documents.secret_references import FILE
 from gatewright_documents.strict import expecting
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType, field
 
 from gatewright_controller.model.api import Metadata
 from gatewright_controller.model.common import Strict
 
 MOST_BYTES = 65536
 """Of one value: as of a file that a reference names."""
+MOST_KEYS = 64
 SecretKey = Annotated[
     str,
     Meta(
@@ -29,13 +30,21 @@ SecretValue = Annotated[
     ),
 ]
 
+FileName = Annotated[
+    str,
+    Meta(min_length=1, max_length=4096, extra_json_schema=expecting("the path of a file, from the folder of this one")),
+]
+
 
 class SecretSpec(Strict, frozen=True):
     """What a Secret holds."""
 
-    values: Annotated[dict[SecretKey, SecretValue], Meta(min_length=1, max_length=64)]
+    values: Annotated[dict[SecretKey, SecretValue], Meta(min_length=1, max_length=MOST_KEYS)] | UnsetType = UNSET
     """By key, which APIs name with the Secret: `{secretRef: NAME/KEY}`. What is shown of a value is `********`, and
     that stands for the value that is stored. A key that is left out goes."""
+    values_from_files: Annotated[dict[SecretKey, FileName], Meta(max_length=MOST_KEYS)] = field(default_factory=dict)
+    """Further values, in files beside this one: `gatewright plan` and `apply` read them, and what is stored has them
+    among `values`."""
 
 
 class Secret(Strict, frozen=True):

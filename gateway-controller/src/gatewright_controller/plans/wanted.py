@@ -85,6 +85,7 @@ def _add_other(documents: Documents, kind: type[Kind], sourced: tuple[ApiSource,
     source, document = sourced
     if mistakes := list(kind.mistakes(document)):
         raise Invalid(mistakes)
+    document = kind.filled(document, source.values)
     key = kind.name, name_of(document) or ""
     if key in documents.others:
         other = documents.others[key][0].file

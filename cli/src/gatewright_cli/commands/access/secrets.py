@@ -14,6 +14,7 @@ from gatewright_cli.clients.resources import Resources
 from gatewright_cli.commands.controller_address import controller_address
 from gatewright_cli.commands.options import NamedController
 from gatewright_cli.commands.resources.kinds import SECRET, Resource
+from gatewright_cli.commands.value_files import file_text, text_of
 from gatewright_cli.mistakes import ExitStatus, PreflightError, refuse
 
 ROTATION = "/v1/secret-keys/rotation"
@@ -40,19 +41,10 @@ def read_values(assignments: Sequence[str], stdin: Callable[[], bytes]) -> dict[
         elif place == STDIN and sum(other.endswith(f"={STDIN}") for other in assignments) > 1:
             mistakes.append(f"{key}: expected one key from standard input, got more: put the others into files")
         else:
-            try:
-                content = stdin() if place == STDIN else Path(place[1:]).read_bytes()
-                values[key] = _without_newline(content.decode())
-            except OSError as error:
-                mistakes.append(f"{key}: {place[1:]}: {error.strerror}")
-            except UnicodeDecodeError:
-                mistakes.append(f"{key}: expected UTF-8 text, got other bytes: encode it, as by base64")
+            values[key], mistake = text_of(stdin()) if place == STDIN else file_text(Path(place[1:]))
+            mistakes += [f"{key}: {mistake}"] if mistake else []
     refuse(mistakes)
     return values
-
-
-def _without_newline(text: str) -> str:
-    return text.removesuffix("\n").removesuffix("\r")
 
 
 def set_values(

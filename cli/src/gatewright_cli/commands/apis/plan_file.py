@@ -15,11 +15,12 @@ from gatewright_documents.yaml_reader import parse_yaml
 
 from gatewright_cli.api_files import ApiFile
 from gatewright_cli.clients.plans import Plan, ResourceSet
+from gatewright_cli.commands.apis.secret_files import with_values, without_values
 from gatewright_cli.mistakes import PreflightError, refuse
 
 VALUES_IN_CLEAR = (
-    "expected no value of a Secret in a file that is kept, since it would stand there in clear: plan without -o, or "
-    "write the values by `gatewright secret set` and ******** in the document"
+    "expected no value of a Secret in a file that is kept, since it would stand there in clear: plan without -o, "
+    "name files with valuesFromFiles, or write the values by `gatewright secret set` and ******** in the document"
 )
 FORMAT: Literal["gatewright.dev/plan/v1"] = "gatewright.dev/plan/v1"
 
@@ -33,7 +34,8 @@ class PlanFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def write_plan(path: Path, resources: ResourceSet, plan: Plan) -> None:
-    """The file is whole, or stays what it was. Raises PreflightError."""
+    """The file is whole, or stays what it was; values from files stay in their files. Raises PreflightError."""
+    resources = msgspec.structs.replace(resources, sources=without_values(resources.sources))
     content = msgspec.json.format(msgspec.json.encode(PlanFile(FORMAT, resources, plan))) + b"\n"
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -62,10 +64,12 @@ def _has_values(document: ApiFile) -> bool:
 
 
 def read_plan(path: Path) -> PlanFile:
-    """Raises PreflightError."""
+    """With the values that are in the files now. Raises PreflightError."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=PlanFile)
+        kept = msgspec.json.decode(path.read_bytes(), type=PlanFile)
     except OSError as error:
         raise PreflightError([f"{path}: {error.strerror}: name a file of `gatewright plan -o`"]) from error
     except msgspec.DecodeError as error:
         raise PreflightError([f"{path}: expected a file of `gatewright plan -o`, got another ({error})"]) from None
+    resources = msgspec.structs.replace(kept.resources, sources=with_values(kept.resources.sources))
+    return msgspec.structs.replace(kept, resources=resources)

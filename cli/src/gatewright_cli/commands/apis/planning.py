@@ -12,6 +12,7 @@ from gatewright_cli.clients.plans import DELETED, STORED, ConflictError, Plan, R
 from gatewright_cli.clients.resources import LONGEST_WAIT
 from gatewright_cli.commands.apis.applying import Say, Target
 from gatewright_cli.commands.apis.plan_report import differences, report_applied, report_plan, report_trial
+from gatewright_cli.commands.apis.secret_files import with_values
 from gatewright_cli.mistakes import ExitStatus
 
 CHANGES = 2
@@ -32,12 +33,12 @@ class Ownership:
         return Ownership(terms.get("owner", ""), prune, "take_over" in terms)
 
     def resources(self, target: Target, documents: Iterable[ApiFile]) -> ResourceSet:
-        """The set of these documents, for the target."""
+        """The set of these documents, for the target. Raises PreflightError for files of values that cannot be read."""
         moved = (target.with_echo(document) for document in documents)
         texts = (
             SourceText(str(document.path), "\n" * document.above + document.content.decode()) for document in moved
         )
-        return ResourceSet(tuple(texts), self.owner, self.prune, self.take_over)
+        return ResourceSet(with_values(texts), self.owner, self.prune, self.take_over)
 
 
 async def make_plan(target: Target, resources: ResourceSet, report_error: Say) -> Plan | ExitStatus:

@@ -30,6 +30,8 @@ class SourceText(Strict, frozen=True):
     file: str
     """Its name in mistakes; JSON if it ends in `.json`, else YAML."""
     text: str
+    values: dict[str, str] = msgspec.field(default_factory=dict)
+    """Of a Secret: the contents of the files that its `valuesFromFiles` names, by key."""
 
 
 class ResourceSet(Strict, frozen=True):
