@@ -38,7 +38,7 @@ def marked(gateway: Gateway, upstream: Upstream) -> str:
 def apply_three_versions(gateway: Gateway, upstream: Upstream) -> None:
     for word in ("first", "second", "third"):
         document = yaml.safe_dump(api("remembered", upstream.url, [attach("mark", {"name": word})]))
-        options = ["--reason", f"the {word} version", "--owner", "team-a"]
+        options = ["--reason", f"the {word} version", "--owner", "rememberers"]
         gatewright(gateway, "apply", "-f", "-", *options, text=document)
         assert marked(gateway, upstream) == word
 
@@ -47,9 +47,9 @@ def test_the_gateway_serves_the_version_that_is_rolled_back_to(gateway: Gateway,
     apply_three_versions(gateway, upstream)
     entries = json.loads(gatewright(gateway, "history", "remembered", "-o", "json"))
     assert [(found["action"], found["actor"], found["origin"], found["owner"]) for found in entries] == [
-        ("changed", "token", "127.0.0.1", "team-a"),
-        ("changed", "token", "127.0.0.1", "team-a"),
-        ("created", "token", "127.0.0.1", "team-a"),
+        ("changed", "token", "127.0.0.1", "rememberers"),
+        ("changed", "token", "127.0.0.1", "rememberers"),
+        ("created", "token", "127.0.0.1", "rememberers"),
     ]
     assert [found["reason"] for found in entries] == [f"the {word} version" for word in ("third", "second", "first")]
     assert entries == sorted(entries, key=lambda found: (found["revision"], found["at"]), reverse=True)
@@ -57,7 +57,7 @@ def test_the_gateway_serves_the_version_that_is_rolled_back_to(gateway: Gateway,
     table = gatewright(gateway, "history", "remembered").splitlines()
     assert table[0].split() == ["REVISION", "ACTION", "AT", "ACTOR", "ORIGIN", "OWNER", "REASON"]
     assert table[1].split()[:2] == [str(third), "changed"]
-    assert table[1].endswith("team-a  the third version")
+    assert table[1].endswith("rememberers  the third version")
     diff = gatewright(gateway, "diff", f"remembered@{first}", f"remembered@{third}")
     assert diff.startswith(f"--- remembered@{first}\n+++ remembered@{third}\n")
     assert "first" in next(line for line in diff.splitlines()[2:] if line.startswith("-"))
