@@ -17,7 +17,7 @@ from gatewright_controller.resource.paths import (
     parse_path,
 )
 from gatewright_controller.translate.envoy import PathMatch
-from gatewright_controller.translate.routes import path_match
+from gatewright_controller.translate.route_table import path_match
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -122,7 +122,7 @@ def route_list(bundle: node_pb2.ApiBundle, bundles: Sequence[node_pb2.ApiBundle]
     routes = [
         plain(route_components_pb2.Route.FromString(route))
         for candidate in ordered
-        for route in (candidate.first_route, *candidate.routes)
+        for route in ([candidate.first_route] if candidate.first_route else []) + list(candidate.routes)
     ]
     return {"name": "routes", "typed_config": {"@type": f"{TYPE}.config.route.v3.RouteList", "routes": routes}}
 

@@ -1,4 +1,5 @@
-"""Which operation a request meets: by a plain reading of docs/reference/matching.md, and by the real Envoy."""
+"""Which operation a request meets: by a plain reading of docs/reference/matching.md, by routes of operations and the
+real Envoy, and by the table of operations that share a route and the real engine."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import contextlib
 import http.client
 import itertools
 import json
+import os
 import re
 import socket
 import subprocess
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, unquote_plus
 
+import msgspec
 import pytest
 from envoy.config.route.v3 import route_components_pb2
 from gatewright_controller.model import Api, HeaderMatch, Operation
@@ -313,6 +316,57 @@ class Envoy:
         return answer.headers["x-operation"] if answer.status == 200 else str(answer.status)
 
 
+# ---------------------------------------------------------------- the real engine
+
+ENGINE = Path(__file__).parents[3] / "gateway-runtime" / "policy-engine"
+Find = Callable[[Sequence[Api], Sequence[Request]], dict[str, list[str]]]
+
+
+@pytest.fixture(scope="module")
+def engine_finds(tmp_path_factory: pytest.TempPathFactory, definitions: Definitions) -> Find:
+    """By contexts, what the engine makes of the requests where all operations of the APIs have a policy, and so share a
+    route: internal/operations/controller_test.go reads the folder."""
+    program = tmp_path_factory.mktemp("engine") / "operations.test"
+    go = ["go", "test", "-c", "-trimpath", "-ldflags=-s -w", "-o", str(program), "./internal/operations"]
+    subprocess.run(go, cwd=ENGINE, check=True, timeout=300)
+
+    def find(apis: Sequence[Api], requests: Sequence[Request]) -> dict[str, list[str]]:
+        folder = tmp_path_factory.mktemp("operations")
+        for api in apis:
+            guarded = validate(guard(msgspec.to_builtins(api, order="deterministic")), definitions, {})
+            bundle = translate(guarded, definitions, EdgeSettings()).message
+            (folder / f"{api.metadata.name}.bundle").write_bytes(bundle.SerializeToString())
+            asked = [as_engine_sees(api.spec.context, request) for request in requests]
+            (folder / f"{api.metadata.name}.requests.json").write_text(json.dumps(asked))
+        command = [str(program), "-test.run", "^TestRequestsOfTheController$"]
+        environment = os.environ | {"GATEWRIGHT_OPERATIONS": str(folder)}
+        subprocess.run(command, cwd=ENGINE / "internal" / "operations", check=True, timeout=60, env=environment)
+        return {
+            api.spec.context: [
+                str(found["status"]) if found["status"] else found["route"].split("|")[1]
+                for found in json.loads((folder / f"{api.metadata.name}.found.json").read_text())
+            ]
+            for api in apis
+        }
+
+    return find
+
+
+def guard(written: JsonObject) -> JsonObject:
+    return written | {"spec": written["spec"] | {"policies": [{"name": "log-message", "version": "v1"}]}}
+
+
+def as_engine_sees(context: str, request: Request) -> JsonObject:
+    path = request.path if request.path != "/" else ""
+    return {
+        "Method": request.method,
+        "Path": f"{context}{path}{'?' if request.query else ''}{request.query}",
+        "Scheme": "http",
+        "Authority": "test",
+        "Headers": [list(header) for header in request.headers],
+    }
+
+
 # ---------------------------------------------------------------- the tests
 
 SETTINGS = settings(
@@ -327,17 +381,22 @@ SETTINGS = settings(
     st.lists(st.tuples(st.lists(OPERATIONS, min_size=1, max_size=6), st.booleans()), min_size=4, max_size=8),
     st.lists(REQUESTS, min_size=20, max_size=60),
 )
-def test_envoy_routes_as_the_reference_page_reads(
-    definitions: Definitions, drawn: list[tuple[list[JsonObject], bool]], requests: list[Request]
+def test_envoy_and_the_engine_route_as_the_reference_page_reads(
+    definitions: Definitions,
+    engine_finds: Find,
+    drawn: list[tuple[list[JsonObject], bool]],
+    requests: list[Request],
 ) -> None:
     apis = [
         validate(document(f"api{index}", accepted(operations, definitions), strictPaths=strict), definitions, {})
         for index, (operations, strict) in enumerate(drawn)
     ]
+    found = engine_finds(apis, requests)
     with envoy(apis, definitions) as real:
-        for api, request in itertools.product(apis, requests):
+        for api, (at, request) in itertools.product(apis, enumerate(requests)):
             expected = outcome(api.spec.operations, api.spec.strict_paths, request)
             assert real.outcome(api.spec.context, request) == expected, (request, api.spec)
+            assert found[api.spec.context][at] == expected, (request, api.spec)
 
 
 ONE = header_matches("x-a").map(lambda match: {"headers": [match]}) | query_matches("p").map(

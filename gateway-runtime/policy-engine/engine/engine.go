@@ -17,6 +17,7 @@ import (
 	"gatewright.dev/policy-engine/internal/logexport"
 	"gatewright.dev/policy-engine/internal/metrics"
 	"gatewright.dev/policy-engine/internal/node"
+	"gatewright.dev/policy-engine/internal/operations"
 	"gatewright.dev/policy-engine/internal/proxyanswer"
 	"gatewright.dev/policy-engine/internal/pythonbridge"
 	"gatewright.dev/policy-engine/internal/recording"
@@ -42,6 +43,7 @@ type Engine struct {
 	manifest      *manifest
 	moves         map[string]int // number of moves of Python policies to another group, by name:version
 	table         *chain.Table
+	operations    *operations.Tables
 	bodies        *chain.Budget
 	shadows       *chain.Shadows
 	counters      *exchange.Counters
@@ -141,7 +143,7 @@ func build(options Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{table: &chain.Table{}, manifest: manifest, moves: map[string]int{}, bodies: chain.NewBudget(options.BodyMemory), shadows: chain.NewShadows(chain.MaxShadows, chain.NewBudget(options.BodyMemory/shadowShare)), done: make(chan struct{})}
+	e := &Engine{table: &chain.Table{}, operations: &operations.Tables{}, manifest: manifest, moves: map[string]int{}, bodies: chain.NewBudget(options.BodyMemory), shadows: chain.NewShadows(chain.MaxShadows, chain.NewBudget(options.BodyMemory/shadowShare)), done: make(chan struct{})}
 	options.Log = e.newTracing(options)
 	e.options, e.counters = options, exchange.NewCounters(options.Log)
 	bridge := pythonbridge.Options{Generation: options.Generation, Drain: options.ExecutorDrain,
@@ -179,7 +181,7 @@ func (e *Engine) complete() (err error) {
 	e.xds = xds.NewServer(e.options.NodeID, e.options.Log)
 	e.node, err = node.New(node.Options{
 		NodeID: e.options.NodeID, Labels: e.options.Labels, EngineVersion: Version, Controller: e.options.Controller, Credentials: e.options.ControllerCredentials, StateDir: e.options.StateDir, States: e.options.States,
-		Gateway: gateway, GatewayDigest: e.gatewayDigest, KeepsGateway: e.options.KeepGateway, Policies: policies, Secrets: e.options.Secrets, Values: &e.values, Table: e.table, Bodies: e.bodies, Shadows: e.shadows, RequestLimit: e.options.RequestLimit,
+		Gateway: gateway, GatewayDigest: e.gatewayDigest, KeepsGateway: e.options.KeepGateway, Policies: policies, Secrets: e.options.Secrets, Values: &e.values, Table: e.table, Operations: e.operations, Bodies: e.bodies, Shadows: e.shadows, RequestLimit: e.options.RequestLimit,
 		Observer: apiObserver{e.counters, e.proxyAnswers}, Envoy: e.xds, Resolver: net.DefaultResolver,
 		Telemetry: e.setTelemetry, AdminAddress: func() string { return e.adminListener.Actual() }, Store: e.store.Apply, Observe: e.recorder.Observe, CopyStates: e.copyStates(), Consumers: e.consumers, Log: e.options.Log,
 	})

@@ -47,7 +47,7 @@ func TestScale(t *testing.T) {
 	file := openBundles(t, *scaleBundles)
 	controller, address := startController(t, directory)
 	startEngine(t, directory, scaleManifest(t, file.message(0)), func(r *Registry) {
-		for _, attachment := range file.message(0).GetChains()[0].GetAttachments() {
+		for _, attachment := range policiesOf(file.message(0)) {
 			r.Register(attachment.GetPolicyName(), attachment.GetPolicyVersion(), func(v1alpha.Metadata, v1alpha.Params) (v1alpha.Policy, error) { return mark{}, nil })
 		}
 	}, withController(address))
@@ -86,9 +86,17 @@ func renew(message *nodev1.ApiBundle, n int) {
 		for r, route := range message.GetRoutes() {
 			message.Routes[r] = []byte(strings.ReplaceAll(string(route), before, chain.GetId()))
 		}
+		for _, row := range message.GetOperations().GetRows() {
+			row.Chain = strings.ReplaceAll(row.GetChain(), before, chain.GetId())
+		}
 		for _, attachment := range chain.GetAttachments() {
 			attachment.Instance = fmt.Sprintf("%08x", n) + attachment.GetInstance()[8:]
 		}
+	}
+	if table := message.GetOperations(); table != nil {
+		before := table.GetId()
+		table.Id = fmt.Sprintf("%08x", n) + before[8:]
+		message.Routes[0] = []byte(strings.ReplaceAll(string(message.GetRoutes()[0]), before, table.Id))
 	}
 }
 
@@ -233,12 +241,21 @@ func (f *bundleFile) message(i int) *nodev1.ApiBundle {
 	return message
 }
 
+// policiesOf returns an attachment of each policy of a bundle's first chain.
+func policiesOf(bundle *nodev1.ApiBundle) map[string]*nodev1.Attachment {
+	policies := map[string]*nodev1.Attachment{}
+	for _, attachment := range bundle.GetChains()[0].GetAttachments() {
+		policies[attachment.GetPolicyName()+":"+attachment.GetPolicyVersion()] = attachment
+	}
+	return policies
+}
+
 // scaleManifest is that of a build with the policies of a bundle's first chain.
 func scaleManifest(t *testing.T, bundle *nodev1.ApiBundle) string {
 	t.Helper()
 	type object map[string]any
 	var policies []object
-	for _, attachment := range bundle.GetChains()[0].GetAttachments() {
+	for _, attachment := range policiesOf(bundle) {
 		definition := object{"name": attachment.GetPolicyName(), "version": attachment.GetPolicyVersion(), "runtime": "go",
 			"processingMode": object{"requestHeaderMode": "PROCESS", "responseHeaderMode": "PROCESS"}}
 		policies = append(policies, object{"name": attachment.GetPolicyName(), "version": attachment.GetPolicyVersion(), "runtime": "go",

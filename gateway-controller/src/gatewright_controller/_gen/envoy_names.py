@@ -31,17 +31,17 @@ CHALLENGE_PATH = "/.well-known/acme-challenge/"
 the controller's acme/challenges.py."""
 
 ESCAPED_SLASH_PATTERN = "%(?:2[Ff]|5[Cc])"
-"""Written by the controller's translate/routes.py, as RE2 of what the first route of an API without strictPaths
+"""Written by the controller's translate/route_table.py, as RE2 of what the first route of an API without strictPaths
 replaces by a slash, since upstreams decode it. Read by Envoy."""
 
 ESCAPED_SLASH_PATH_PATTERN = ".*%(?:2[Ff]|5[Cc]).*"
-"""Written by the controller's translate/routes.py, as RE2 of the paths that the first route of an API without
+"""Written by the controller's translate/route_table.py, as RE2 of the paths that the first route of an API without
 strictPaths takes. Read by xds/front.go, which refuses a bundle whose first route does not take them."""
 
 DOUBTFUL_PATH_PATTERN = ".*(?:;|%3[Bb]|%(?:2[Ff]|5[Cc])|%25[0-9A-Fa-f]{2}|%[^0-9A-Fa-f]|%[0-9A-Fa-f][^0-9A-Fa-f]).*|.*%.?"
-"""Written by the controller's translate/routes.py, as RE2 of the paths that the first route of an API with strictPaths
-refuses, since upstreams read them in different ways. Read by xds/front.go, which refuses a bundle whose first route
-does not take them, and the controller's resource/paths.py, which refuses operations that have them."""
+"""Written by the controller's translate/route_table.py, as RE2 of the paths that the first route of an API with
+strictPaths refuses, since upstreams read them in different ways. Read by xds/front.go, which refuses a bundle whose
+first route does not take them, and the controller's resource/paths.py, which refuses operations that have them."""
 
 CERTIFICATE_SECRET_PREFIX = "certificate/"
 """Written by sds.py and gateway_file.py, before a certificate's name. Read by xds/secrets.go."""
@@ -126,6 +126,14 @@ IDENTITY_ISSUER_KEY = "issuer"
 
 IDENTITY_METHOD_KEY = "method"
 """Written by extproc/outgoing.go, in identity_namespace. Read by access_logs.py."""
+
+ROUTE_NAMESPACE = "gatewright.route"
+"""Written by extproc/outgoing.go, of exchanges on a route that operations share. Read by access_logs.py,
+proxy_answers.py and accesslog/entries."""
+
+ROUTE_NAME_KEY = "name"
+"""Written by extproc/outgoing.go, in route_namespace, the name that a route of the operation's own would have. Read by
+access_logs.py, proxy_answers.py and accesslog/entries."""
 
 TRACE_NAMESPACE = "gatewright.trace"
 """Written by extproc/trace.go, with the trace of an exchange, and traces.py, with the token of a client. Read by

@@ -596,7 +596,7 @@ class CertificateAuthority(_message.Message):
     def __init__(self, name: _Optional[str] = ..., file: _Optional[str] = ..., revocation_file: _Optional[str] = ...) -> None: ...
 
 class ApiBundle(_message.Message):
-    __slots__ = ("api", "digest", "hosts", "context", "routes", "clusters", "chains", "version", "unserved", "strict_paths", "chosen_routes", "listeners", "unresolved", "first_route")
+    __slots__ = ("api", "digest", "hosts", "context", "routes", "clusters", "chains", "version", "unserved", "strict_paths", "chosen_routes", "listeners", "unresolved", "first_route", "operations")
     API_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     HOSTS_FIELD_NUMBER: _ClassVar[int]
@@ -611,6 +611,7 @@ class ApiBundle(_message.Message):
     LISTENERS_FIELD_NUMBER: _ClassVar[int]
     UNRESOLVED_FIELD_NUMBER: _ClassVar[int]
     FIRST_ROUTE_FIELD_NUMBER: _ClassVar[int]
+    OPERATIONS_FIELD_NUMBER: _ClassVar[int]
     api: str
     digest: str
     hosts: _containers.RepeatedScalarFieldContainer[str]
@@ -625,7 +626,84 @@ class ApiBundle(_message.Message):
     listeners: _containers.RepeatedScalarFieldContainer[str]
     unresolved: str
     first_route: bytes
-    def __init__(self, api: _Optional[str] = ..., digest: _Optional[str] = ..., hosts: _Optional[_Iterable[str]] = ..., context: _Optional[str] = ..., routes: _Optional[_Iterable[bytes]] = ..., clusters: _Optional[_Iterable[bytes]] = ..., chains: _Optional[_Iterable[_Union[Chain, _Mapping]]] = ..., version: _Optional[str] = ..., unserved: _Optional[str] = ..., strict_paths: _Optional[bool] = ..., chosen_routes: _Optional[_Iterable[bytes]] = ..., listeners: _Optional[_Iterable[str]] = ..., unresolved: _Optional[str] = ..., first_route: _Optional[bytes] = ...) -> None: ...
+    operations: OperationTable
+    def __init__(self, api: _Optional[str] = ..., digest: _Optional[str] = ..., hosts: _Optional[_Iterable[str]] = ..., context: _Optional[str] = ..., routes: _Optional[_Iterable[bytes]] = ..., clusters: _Optional[_Iterable[bytes]] = ..., chains: _Optional[_Iterable[_Union[Chain, _Mapping]]] = ..., version: _Optional[str] = ..., unserved: _Optional[str] = ..., strict_paths: _Optional[bool] = ..., chosen_routes: _Optional[_Iterable[bytes]] = ..., listeners: _Optional[_Iterable[str]] = ..., unresolved: _Optional[str] = ..., first_route: _Optional[bytes] = ..., operations: _Optional[_Union[OperationTable, _Mapping]] = ...) -> None: ...
+
+class OperationTable(_message.Message):
+    __slots__ = ("id", "paths", "rows")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    PATHS_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    paths: _containers.RepeatedCompositeFieldContainer[PathMatch]
+    rows: _containers.RepeatedCompositeFieldContainer[OperationRow]
+    def __init__(self, id: _Optional[str] = ..., paths: _Optional[_Iterable[_Union[PathMatch, _Mapping]]] = ..., rows: _Optional[_Iterable[_Union[OperationRow, _Mapping]]] = ...) -> None: ...
+
+class OperationRow(_message.Message):
+    __slots__ = ("path", "methods", "other_methods", "headers", "query", "operation", "chain", "websocket", "answer")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    METHODS_FIELD_NUMBER: _ClassVar[int]
+    OTHER_METHODS_FIELD_NUMBER: _ClassVar[int]
+    HEADERS_FIELD_NUMBER: _ClassVar[int]
+    QUERY_FIELD_NUMBER: _ClassVar[int]
+    OPERATION_FIELD_NUMBER: _ClassVar[int]
+    CHAIN_FIELD_NUMBER: _ClassVar[int]
+    WEBSOCKET_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    path: int
+    methods: _containers.RepeatedScalarFieldContainer[str]
+    other_methods: bool
+    headers: _containers.RepeatedCompositeFieldContainer[ValueMatch]
+    query: _containers.RepeatedCompositeFieldContainer[ValueMatch]
+    operation: str
+    chain: str
+    websocket: bool
+    answer: OwnAnswer
+    def __init__(self, path: _Optional[int] = ..., methods: _Optional[_Iterable[str]] = ..., other_methods: _Optional[bool] = ..., headers: _Optional[_Iterable[_Union[ValueMatch, _Mapping]]] = ..., query: _Optional[_Iterable[_Union[ValueMatch, _Mapping]]] = ..., operation: _Optional[str] = ..., chain: _Optional[str] = ..., websocket: _Optional[bool] = ..., answer: _Optional[_Union[OwnAnswer, _Mapping]] = ...) -> None: ...
+
+class PathMatch(_message.Message):
+    __slots__ = ("exact", "prefix", "regex")
+    EXACT_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_FIELD_NUMBER: _ClassVar[int]
+    REGEX_FIELD_NUMBER: _ClassVar[int]
+    exact: str
+    prefix: str
+    regex: str
+    def __init__(self, exact: _Optional[str] = ..., prefix: _Optional[str] = ..., regex: _Optional[str] = ...) -> None: ...
+
+class ValueMatch(_message.Message):
+    __slots__ = ("name", "exact", "prefix", "suffix", "contains", "regex", "present", "ignore_case")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    EXACT_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_FIELD_NUMBER: _ClassVar[int]
+    SUFFIX_FIELD_NUMBER: _ClassVar[int]
+    CONTAINS_FIELD_NUMBER: _ClassVar[int]
+    REGEX_FIELD_NUMBER: _ClassVar[int]
+    PRESENT_FIELD_NUMBER: _ClassVar[int]
+    IGNORE_CASE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    exact: str
+    prefix: str
+    suffix: str
+    contains: str
+    regex: str
+    present: bool
+    ignore_case: bool
+    def __init__(self, name: _Optional[str] = ..., exact: _Optional[str] = ..., prefix: _Optional[str] = ..., suffix: _Optional[str] = ..., contains: _Optional[str] = ..., regex: _Optional[str] = ..., present: _Optional[bool] = ..., ignore_case: _Optional[bool] = ...) -> None: ...
+
+class OwnAnswer(_message.Message):
+    __slots__ = ("status", "detail", "allow", "unescape_slashes", "details")
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_FIELD_NUMBER: _ClassVar[int]
+    UNESCAPE_SLASHES_FIELD_NUMBER: _ClassVar[int]
+    DETAILS_FIELD_NUMBER: _ClassVar[int]
+    status: int
+    detail: str
+    allow: str
+    unescape_slashes: bool
+    details: str
+    def __init__(self, status: _Optional[int] = ..., detail: _Optional[str] = ..., allow: _Optional[str] = ..., unescape_slashes: _Optional[bool] = ..., details: _Optional[str] = ...) -> None: ...
 
 class Chain(_message.Message):
     __slots__ = ("id", "operation", "attachments", "processing_mode", "encoded_responses", "upstreams", "upstream_paths")

@@ -20,17 +20,10 @@ from gatewright_controller.translate import envoy
 from gatewright_controller.translate.actions import action, used_pools
 from gatewright_controller.translate.chains import SHADOW_DIGEST, attach, chain
 from gatewright_controller.translate.pools import Pool, Pools
-from gatewright_controller.translate.routes import (
-    RoutedAnswer,
-    RoutedOperation,
-    RoutedPath,
-    Target,
-    by_path,
-    first_route,
-    render_chosen_routes,
-    render_routes,
-)
+from gatewright_controller.translate.route_table import RoutedAnswer, RoutedOperation, RoutedPath, by_path
+from gatewright_controller.translate.routes import Target, first_route, render_chosen_routes, render_routes
 from gatewright_controller.translate.settings import EdgeSettings
+from gatewright_controller.translate.shared_route import share
 from gatewright_controller.translate.timeouts import timeouts
 from gatewright_controller.translate.upstream_paths import upstream_paths
 
@@ -101,6 +94,7 @@ def translate(api: Api, definitions: Definitions, settings: EdgeSettings) -> Bun
     """The bundle of a valid API. Raises `UnknownPolicyError` if a policy has left the definitions since."""
     pools = Pools.of(api.spec.upstream, settings, maps_paths=api.spec.map_upstream_paths)
     paths, target = routed_paths(api, definitions, settings, pools), _target(api, pools.pool)
+    shared = share(paths, target)
     message = node_pb2.ApiBundle(
         api=api.metadata.name,
         hosts=sorted(api.spec.hosts),
@@ -108,11 +102,12 @@ def translate(api: Api, definitions: Definitions, settings: EdgeSettings) -> Bun
         context=context_of(api.spec.context, api.spec.version),
         version=api.spec.version,
         strict_paths=api.spec.strict_paths,
-        first_route=envoy.serialized(first_route(target)),
-        routes=[envoy.serialized(route) for route in render_routes(paths, target)],
-        chosen_routes=[envoy.serialized(route) for route in render_chosen_routes(paths, target)],
+        first_route=b"" if shared else envoy.serialized(first_route(target)),
+        routes=map(envoy.serialized, [shared.route] if shared else render_routes(paths, target)),
+        chosen_routes=map(envoy.serialized, () if shared else render_chosen_routes(paths, target)),
         clusters=[envoy.serialized(cluster) for cluster in pools.clusters(used_pools(api))],
         chains=_distinct(paths),
+        operations=shared.table if shared else None,
     )
     message.digest = _digest(message)
     return Bundle.of(message, _policies(message), api.spec.nodes, _secrets(message))

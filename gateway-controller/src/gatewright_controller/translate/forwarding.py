@@ -60,6 +60,14 @@ class Forwarder:
                 part = asked if millionths == WHOLE else envoy.narrowed(asked, millionths=millionths)
                 yield self._route(part, name, idle_ms, self._group(idle_ms))
 
+    @property
+    def whole(self) -> envoy.Forward | None:
+        """What becomes of its requests where that is the same for all of them; None where some need a route of their
+        own: a part of them, those for a WebSocket, those for a pool that a policy chooses."""
+        if len(self.action.pools) > 1 or self._idle_times != [None] or self._choices:
+            return None
+        return self._forward(self.pool(self.action.pools[0][0]))
+
     def chosen_routes(self) -> Iterator[envoy.EnvoyMessage]:
         """Those that take requests once policies have run."""
         for idle_ms in self._idle_times:

@@ -19,7 +19,7 @@ from gatewright_controller.resource.paths import PathTemplate, context_of
 from gatewright_controller.translate.actions import Forwarding
 from gatewright_controller.translate.bundle import routed_paths
 from gatewright_controller.translate.pools import Pools, targets_of
-from gatewright_controller.translate.routes import RoutedOperation
+from gatewright_controller.translate.route_table import RoutedOperation
 from gatewright_controller.translate.settings import EdgeSettings
 
 

@@ -36,18 +36,18 @@ const (
 	// 8555, 8.3). Read by the controller's acme/challenges.py.
 	ChallengePath = "/.well-known/acme-challenge/"
 
-	// EscapedSlashPattern: written by the controller's translate/routes.py, as RE2 of what the first route of an API
+	// EscapedSlashPattern: written by the controller's translate/route_table.py, as RE2 of what the first route of an API
 	// without strictPaths replaces by a slash, since upstreams decode it. Read by Envoy.
 	EscapedSlashPattern = "%(?:2[Ff]|5[Cc])"
 
-	// EscapedSlashPathPattern: written by the controller's translate/routes.py, as RE2 of the paths that the first route
-	// of an API without strictPaths takes. Read by xds/front.go, which refuses a bundle whose first route does not take
-	// them.
+	// EscapedSlashPathPattern: written by the controller's translate/route_table.py, as RE2 of the paths that the first
+	// route of an API without strictPaths takes. Read by xds/front.go, which refuses a bundle whose first route does not
+	// take them.
 	EscapedSlashPathPattern = ".*%(?:2[Ff]|5[Cc]).*"
 
-	// DoubtfulPathPattern: written by the controller's translate/routes.py, as RE2 of the paths that the first route of an
-	// API with strictPaths refuses, since upstreams read them in different ways. Read by xds/front.go, which refuses a
-	// bundle whose first route does not take them, and the controller's resource/paths.py, which refuses operations that
+	// DoubtfulPathPattern: written by the controller's translate/route_table.py, as RE2 of the paths that the first route
+	// of an API with strictPaths refuses, since upstreams read them in different ways. Read by xds/front.go, which refuses
+	// a bundle whose first route does not take them, and the controller's resource/paths.py, which refuses operations that
 	// have them.
 	DoubtfulPathPattern = ".*(?:;|%3[Bb]|%(?:2[Ff]|5[Cc])|%25[0-9A-Fa-f]{2}|%[^0-9A-Fa-f]|%[0-9A-Fa-f][^0-9A-Fa-f]).*|.*%.?"
 
@@ -135,6 +135,14 @@ const (
 
 	// IdentityMethodKey: written by extproc/outgoing.go, in identity_namespace. Read by access_logs.py.
 	IdentityMethodKey = "method"
+
+	// RouteNamespace: written by extproc/outgoing.go, of exchanges on a route that operations share. Read by
+	// access_logs.py, proxy_answers.py and accesslog/entries.
+	RouteNamespace = "gatewright.route"
+
+	// RouteNameKey: written by extproc/outgoing.go, in route_namespace, the name that a route of the operation's own would
+	// have. Read by access_logs.py, proxy_answers.py and accesslog/entries.
+	RouteNameKey = "name"
 
 	// TraceNamespace: written by extproc/trace.go, with the trace of an exchange, and traces.py, with the token of a
 	// client. Read by access_logs.py, traces.py, extproc/trace.go and tracing/accesslog.go.

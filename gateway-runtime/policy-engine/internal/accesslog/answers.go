@@ -11,6 +11,7 @@ import (
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
 
 	"gatewright.dev/policy-engine/gen/envoynames"
+	"gatewright.dev/policy-engine/internal/accesslog/entries"
 	"gatewright.dev/policy-engine/internal/exchange"
 	"gatewright.dev/policy-engine/internal/node"
 	"gatewright.dev/policy-engine/internal/proxyanswer"
@@ -64,7 +65,7 @@ func (a *Answers) Read(entry *accesslogv3.HTTPAccessLogEntry) {
 		UserAgent: request.GetUserAgent(), StartedAt: common.GetStartTime().AsTime(), Lasted: common.GetDuration().AsDuration(),
 	}
 	path, query, _ := strings.Cut(tags[envoynames.PathTag], "?")
-	api, operation, chainID := exchange.RouteParts(common.GetRouteName())
+	api, operation, chainID := exchange.RouteParts(entries.RouteName(common))
 	x.Query, x.Answer = query, proxyanswer.Answer{
 		Status: int(response.GetResponseCode().GetValue()), Flags: orEmpty(tags[envoynames.FlagsTag]), Details: response.GetResponseCodeDetails(),
 		Upstream: addressOf(common.GetUpstreamRemoteAddress()), Transport: common.GetUpstreamTransportFailureReason(),

@@ -164,7 +164,7 @@ func TestTheProxyAnswersBetweenTheFirstChunkAndTheHeaders(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := c.Run(t.Context(), refusing{x}, nil); err != nil {
+		if err := c.Run(t.Context(), refusing{x}, nil, nil); err != nil {
 			t.Error(err)
 		}
 		x.expect(t, `

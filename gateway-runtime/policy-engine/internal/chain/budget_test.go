@@ -27,7 +27,7 @@ func (t *transcript) runOn(test *testing.T, budget *chain.Budget, instances ...*
 	if err != nil {
 		test.Fatal(err)
 	}
-	if err := c.Run(test.Context(), t, nil); err != nil {
+	if err := c.Run(test.Context(), t, nil, nil); err != nil {
 		test.Fatal(err)
 	}
 }
@@ -104,7 +104,7 @@ func TestAClientThatGoesAwayGivesBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Run(ctx, x, nil); err == nil || budget.Stats().Held != 0 {
+	if err := c.Run(ctx, x, nil, nil); err == nil || budget.Stats().Held != 0 {
 		t.Errorf("expected an error and nothing charged, got %v, %d bytes", err, budget.Stats().Held)
 	}
 }

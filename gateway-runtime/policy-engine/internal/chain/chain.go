@@ -213,8 +213,9 @@ func (c *Chain) Active() int64 { return c.use.active.Load() }
 // An error means that the exchange cannot go on (it was cancelled, the front end failed, a stream ended too late for
 // an answer): no more policies run, and the front end must end the exchange with an error of its own.
 //
-// The watcher is notified of each step; nil: the exchange is not watched.
-func (c *Chain) Run(ctx context.Context, front FrontEnd, watcher Watcher) error {
+// The watcher is notified of each step; nil: the exchange is not watched. own is the gateway's own answer to a request that
+// no policy has answered, which then does not go on; nil: it goes on.
+func (c *Chain) Run(ctx context.Context, front FrontEnd, watcher Watcher, own *Answer) error {
 	x := newExchange(c, front, watcher)
 	defer x.metadata.End()
 	defer x.release()
@@ -229,6 +230,9 @@ func (c *Chain) Run(ctx context.Context, front FrontEnd, watcher Watcher) error 
 		if x.answered || x.responded {
 			break
 		}
+	}
+	if own != nil && !x.answered && !x.responded {
+		x.answerOwn(own)
 	}
 	if !x.answered {
 		if err := x.endStream(x.sendRequest(ctx)); err != nil || !x.answered && !c.mode.WantsResponse() {

@@ -374,7 +374,7 @@ func TestAnyChainMakesOfAnyCutWhatItsPoliciesMakeOfTheWhole(t *testing.T) {
 			r.Fatal(err)
 		}
 		sink := &collects{transcript: x}
-		if err := c.Run(context.Background(), sink, nil); err != nil {
+		if err := c.Run(context.Background(), sink, nil, nil); err != nil {
 			r.Fatal(err)
 		}
 		for direction, wanted := range []bool{c.Mode().WantsRequestBody(), c.Mode().WantsResponseBody()} {

@@ -55,7 +55,7 @@ func (s *sent) run(test *testing.T, instances ...*chain.Instance) error {
 	if err != nil {
 		test.Fatal(err)
 	}
-	return c.Run(test.Context(), s, nil)
+	return c.Run(test.Context(), s, nil, nil)
 }
 
 func (s *sent) headers() string {
@@ -274,7 +274,7 @@ func TestADecodersMemoryIsReleased(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_ = c.Run(t.Context(), x, nil)
+			_ = c.Run(t.Context(), x, nil, nil)
 		}
 		run(wraps)
 		run(after(1, nil, nil))

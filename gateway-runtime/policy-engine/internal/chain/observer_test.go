@@ -171,7 +171,7 @@ func TestAClosedChainClosesItsObservers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Run(context.Background(), x, nil); err != nil || x.observer.closed != 0 {
+	if err := c.Run(context.Background(), x, nil, nil); err != nil || x.observer.closed != 0 {
 		t.Fatalf("%v, %d closed", err, x.observer.closed)
 	}
 	if c.Close(); x.observer.closed != 2 {

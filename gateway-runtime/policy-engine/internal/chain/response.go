@@ -228,6 +228,13 @@ func (x *exchange) answer(a *v1alpha.ImmediateResponse, held body, details strin
 	x.analytics = merge(x.analytics, a.AnalyticsMetadata)
 }
 
+// answerOwn makes the gateway's own answer the response.
+func (x *exchange) answerOwn(own *Answer) {
+	held := body{budget: x.chain.spec.Bodies}
+	held.set(own.Body)
+	x.answer(&v1alpha.ImmediateResponse{StatusCode: own.Status, Headers: own.Headers, Body: own.Body}, held, own.Details, 0)
+}
+
 // lowerCase returns the headers of a policy's answer with names in lower case.
 func lowerCase(original []v1alpha.Header) v1alpha.Headers {
 	headers := make(v1alpha.Headers, len(original))

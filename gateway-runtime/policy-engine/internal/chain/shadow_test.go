@@ -467,7 +467,7 @@ func TestAShadowKeepsItsChainUntilItHasEnded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Run(t.Context(), x, &x.looks); err != nil {
+	if err := c.Run(t.Context(), x, &x.looks, nil); err != nil {
 		t.Fatal(err)
 	}
 	if c.Active() != 1 {

@@ -133,7 +133,7 @@ func (t *transcript) runWith(ctx context.Context, test *testing.T, instances ...
 	defer t.looks.expectPairs(test, &t.observer)
 	running, end := context.WithCancel(ctx)
 	defer end()
-	return c.Run(running, t, &t.looks)
+	return c.Run(running, t, &t.looks, nil)
 }
 
 // ---------------------------------------------------------------- chain.FrontEnd

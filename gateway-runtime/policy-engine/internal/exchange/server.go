@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/operations"
 	"gatewright.dev/policy-engine/internal/proxyanswer"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -25,6 +26,9 @@ type FrontEnd interface {
 	Open(ctx context.Context) (Opening, error)
 	// PassRefusal forwards the proxy's own refusal unchanged. It replaces all calls but Open.
 	PassRefusal() error
+	// SetRoute has the proxy log the exchange by this route's name, in place of the name of a route that operations share.
+	// Like SetTrace it comes right after Open, if at all.
+	SetRoute(name string)
 	// SetTrace makes the exchange traced: the request goes upstream with its traceparent, and the proxy reports the
 	// exchange when it has ended. It comes right after Open, if at all.
 	SetTrace(trace *Trace)
@@ -42,7 +46,7 @@ type FrontEnd interface {
 // Opening is the start of an exchange.
 type Opening struct {
 	RequestID string
-	ChainID   string // of the route's chain
+	ChainID   string // of the route's chain; of a route that operations share: of their table
 	Route     string // the route's name
 	// Refusal is the status with which the proxy itself has refused the request, which then does not come; otherwise 0.
 	Refusal int
@@ -62,19 +66,23 @@ var (
 
 // Server runs exchanges through their chains. Several front ends may share it.
 type Server struct {
-	table     *chain.Table
-	observer  Observer
-	chainless chain.ExchangeObserver // of exchanges without a chain
-	watches   *Watches
+	table      *chain.Table
+	operations *operations.Tables
+	observer   Observer
+	chainless  chain.ExchangeObserver // of exchanges without a chain
+	watches    *Watches
 }
 
-// NewServer makes a server that finds its chains in table, notifies observer of all exchanges, and the watchers in
-// watches of those that they watch; nil: none.
-func NewServer(table *chain.Table, observer Observer, watches *Watches) *Server {
+// NewServer makes a server that finds its chains in table, and those of routes that operations share by tables (nil: there are
+// no such routes). It notifies observer of all exchanges, and the watchers in watches of those that they watch; nil: none.
+func NewServer(table *chain.Table, tables *operations.Tables, observer Observer, watches *Watches) *Server {
 	if watches == nil {
 		watches = &Watches{}
 	}
-	return &Server{table, observer, observer.Exchanges(chain.Labels{}), watches}
+	if tables == nil {
+		tables = &operations.Tables{}
+	}
+	return &Server{table, tables, observer, observer.Exchanges(chain.Labels{}), watches}
 }
 
 // Serve runs one exchange through its chain. It returns nil only after the last phase that the chain needs, otherwise
@@ -95,6 +103,10 @@ func (s *Server) Serve(ctx context.Context, front FrontEnd) (err error) {
 	if opening.Refusal != 0 && opening.Refusal != http.StatusForbidden {
 		return front.PassRefusal() // by a filter before the engine's; the access log has it
 	}
+	row := s.findOperation(&opening, front)
+	if row != nil && row.ChainID == "" && opening.Refusal == 0 {
+		return front.Answer(ownAnswer(row.Answer, front.Request())) // the proxy's log reports it, as it does where there is no engine
+	}
 	c, refusal := s.find(&opening)
 	if c != nil {
 		defer c.Release()
@@ -109,10 +121,15 @@ func (s *Server) Serve(ctx context.Context, front FrontEnd) (err error) {
 	if err := front.CheckMode(c); err != nil {
 		return err
 	}
-	if c.CopiesBodies() {
-		return runCopying(ctx, c, front, watcher)
+	var own *chain.Answer
+	if row != nil && row.Answer != nil {
+		answer := ownAnswer(row.Answer, front.Request())
+		own = &answer
 	}
-	if err := c.Run(ctx, front, watcher); err != nil {
+	if c.CopiesBodies() {
+		return runCopying(ctx, c, front, watcher, own)
+	}
+	if err := c.Run(ctx, front, watcher, own); err != nil {
 		return err
 	}
 	return front.Finish(ctx)
@@ -121,10 +138,10 @@ func (s *Server) Serve(ctx context.Context, front FrontEnd) (err error) {
 // runCopying runs a chain that copies bodies. Its context ends when all bodies have gone, which ends the copies.
 //
 //go:noinline
-func runCopying(ctx context.Context, c *chain.Chain, front FrontEnd, watcher Watcher) error {
+func runCopying(ctx context.Context, c *chain.Chain, front FrontEnd, watcher Watcher, own *chain.Answer) error {
 	running, end := context.WithCancel(ctx)
 	defer end()
-	if err := c.Run(running, front, watcher); err != nil {
+	if err := c.Run(running, front, watcher, own); err != nil {
 		return err
 	}
 	return front.Finish(ctx)

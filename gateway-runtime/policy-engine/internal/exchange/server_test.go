@@ -23,6 +23,7 @@ type front struct {
 	panics   string           // a method
 	calls    []string
 	trace    *exchange.Trace
+	head     chain.Head // zero: a GET of /
 	show     func(chain.Side, chain.Head)
 }
 
@@ -35,6 +36,7 @@ func (f *front) note(method string) error {
 }
 
 func (f *front) Open(context.Context) (exchange.Opening, error) { return f.opening, f.note("open") }
+func (f *front) SetRoute(name string)                           { _ = f.note("route " + name) }
 func (f *front) SetTrace(trace *exchange.Trace)                 { f.trace = trace }
 func (f *front) ShowResponse(show func(chain.Side, chain.Head)) { f.show = show }
 func (f *front) PassRefusal() error                             { return f.note("pass") }
@@ -50,6 +52,9 @@ func (f *front) Finish(context.Context) error {
 	return f.note("finish")
 }
 func (f *front) Request() chain.Head {
+	if f.head.Method != "" {
+		return f.head
+	}
 	return chain.Head{Method: "GET", Path: "/", RequestID: "id-1", Ended: true}
 }
 func (f *front) Response(context.Context) (chain.Head, error) {
@@ -93,7 +98,7 @@ func serve(t *testing.T, ctx context.Context, front *front) (*exchange.Counters,
 	}
 	table := &chain.Table{}
 	table.Put(c)
-	err = exchange.NewServer(table, counters, nil).Serve(ctx, front)
+	err = exchange.NewServer(table, nil, counters, nil).Serve(ctx, front)
 	if c.Active() != 0 || counters.Stats().Active != 0 || counters.Stats().Exchanges != 1 {
 		t.Errorf("expected one exchange, and none under way: %+v, %d in the chain", counters.Stats(), c.Active())
 	}

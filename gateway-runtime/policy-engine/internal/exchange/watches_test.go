@@ -83,7 +83,7 @@ func watched(t *testing.T, f *front, names ...string) []string {
 	}
 	table := &chain.Table{}
 	table.Put(c)
-	_ = exchange.NewServer(table, counters, watches).Serve(t.Context(), f)
+	_ = exchange.NewServer(table, nil, counters, watches).Serve(t.Context(), f)
 	return notes
 }
 
@@ -144,7 +144,7 @@ func TestAWatcherSeesAFailedExchange(t *testing.T) {
 func TestWatchesComeAndGo(t *testing.T) {
 	watches, asked := &exchange.Watches{}, 0
 	table, f := &chain.Table{}, &front{opening: exchange.Opening{RequestID: "id-1", ChainID: "other"}}
-	server := exchange.NewServer(table, quietCounters(), watches)
+	server := exchange.NewServer(table, nil, quietCounters(), watches)
 	serve := func(want int) {
 		t.Helper()
 		if err := server.Serve(t.Context(), f); err != nil || asked != want {

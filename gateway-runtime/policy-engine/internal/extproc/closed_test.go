@@ -102,7 +102,7 @@ var anything = rapid.Custom(func(t *rapid.T) *servicev3.ProcessingRequest {
 func countedServer(name string) (*extproc.Server, *exchange.Counters) {
 	table, counters := &chain.Table{}, exchange.NewCounters(slog.New(slog.DiscardHandler))
 	table.Put(must(chain.New(chain.Spec{ID: name, Context: "/", Instances: scenarios[name], Observer: counters})))
-	return extproc.NewServer(exchange.NewServer(table, counters, nil), nil, slog.New(slog.DiscardHandler)), counters
+	return extproc.NewServer(exchange.NewServer(table, nil, counters, nil), nil, slog.New(slog.DiscardHandler)), counters
 }
 
 func serverOf(name string) *extproc.Server {
@@ -277,7 +277,7 @@ func TestPanicOfTheFrontEnd(t *testing.T) {
 	if err := serverOf("order").Process(stream); err == nil {
 		t.Error("ended well")
 	}
-	noTable := exchange.NewServer(nil, exchange.NewCounters(slog.New(slog.DiscardHandler)), nil)
+	noTable := exchange.NewServer(nil, nil, exchange.NewCounters(slog.New(slog.DiscardHandler)), nil)
 	if err := extproc.NewServer(noTable, nil, slog.New(slog.DiscardHandler)).Process(&script{ctx: t.Context(), sends: []*servicev3.ProcessingRequest{opening("order", true)}}); err == nil {
 		t.Error("a panic ended well")
 	}

@@ -256,7 +256,14 @@ func withResponse(answer *servicev3.HeadersResponse, changes *chain.Changes, res
 func TestGeneratedCodeReadsTheAnswerToHeaders(t *testing.T) {
 	property.Check(t, func(t *rapid.T) {
 		changes, response := anyChanges.Draw(t, "changes"), rapid.Bool().Draw(t, "response")
-		want, got := written(changes, response), decoded(t, must(headersAnswer(changes, response)))
+		route := rapid.SampledFrom([]string{"", "orders|GET /items/{id}|0123", strings.Repeat("x", 300)}).Draw(t, "route")
+		want, got := written(changes, response), decoded(t, must(headersAnswer(changes, route, response)))
+		if route != "" {
+			if want.DynamicMetadata == nil {
+				want.DynamicMetadata = &structpb.Struct{Fields: map[string]*structpb.Value{}}
+			}
+			want.DynamicMetadata.Fields["gatewright.route"] = must(structpb.NewValue(map[string]any{"name": route}))
+		}
 		if !proto.Equal(want, got) {
 			t.Errorf("expected %.500v, got %.500v", want, got)
 		}
@@ -295,7 +302,7 @@ func TestGeneratedCodeReadsAnImmediateAnswer(t *testing.T) {
 	for _, size := range []int{0, 1, 100, 127, 128, 16383, 16384, 3 << 20} {
 		answer := chain.Answer{Status: 403, Headers: v1alpha.Headers{{Name: "x-why", Value: "no"}}, Body: bytes.Repeat([]byte("x"), size),
 			Details: "policy_answer", GRPCStatus: 7, Analytics: map[string]any{"who": "me"}}
-		got := decoded(t, must(immediateAnswer(&answer)))
+		got := decoded(t, must(immediateAnswer(&answer, "a|GET /|0123")))
 		immediate := got.GetImmediateResponse()
 		if immediate.GetStatus().GetCode() != 403 || !bytes.Equal(immediate.GetBody(), answer.Body) || immediate.GetDetails() != "policy_answer" ||
 			immediate.GetGrpcStatus().GetStatus() != 7 || string(immediate.GetHeaders().GetSetHeaders()[0].GetHeader().GetRawValue()) != "no" {

@@ -101,7 +101,7 @@ func (w *world) startEngine(socket string) (string, func()) {
 			EncodedResponses: strings.HasPrefix(name, "encodes-"), Observer: w.counters,
 		})))
 	}
-	server := extproc.NewServer(exchange.NewServer(table, w.counters, &w.watches), nil, slog.New(slog.DiscardHandler)).GRPC()
+	server := extproc.NewServer(exchange.NewServer(table, nil, w.counters, &w.watches), nil, slog.New(slog.DiscardHandler)).GRPC()
 	listener := must(new(net.ListenConfig).Listen(context.Background(), "unix", socket))
 	go func() { _ = server.Serve(listener) }()
 	return socket, server.Stop

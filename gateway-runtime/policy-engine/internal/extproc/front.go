@@ -39,6 +39,7 @@ type front struct {
 	stream Stream
 	peers  *clientcert.Cache
 	redact RedactAnalytics
+	route  string          // the name that Envoy does not know yet, of an operation whose route is shared; "": none
 	trace  *exchange.Trace // nil: the exchange is not traced
 	show   show            // nil: no watcher needs a response that the chain does not see
 	head   chain.Head
@@ -102,6 +103,9 @@ func (f *front) Open(ctx context.Context) (exchange.Opening, error) {
 	route := f.message.route
 	return exchange.Opening{RequestID: f.head.RequestID, Route: route, ChainID: route[strings.LastIndex(route, envoynames.RouteNameSeparator)+1:], TraceToken: f.message.token}, nil
 }
+
+// SetRoute has Envoy log the exchange by this route's name. The first message to Envoy has it.
+func (f *front) SetRoute(name string) { f.route = name }
 
 // CheckMode refuses a route whose body modes are not those the chain needs.
 func (f *front) CheckMode(c *chain.Chain) error {
@@ -302,7 +306,7 @@ func (f *front) SendHeaders(direction chain.Direction, changes chain.Changes) er
 	if direction == chain.Response && f.answered {
 		changes = withoutProxyAnswer(changes)
 	}
-	message, err := headersAnswer(&changes, direction == chain.Response)
+	message, err := headersAnswer(&changes, f.route, direction == chain.Response)
 	if err != nil {
 		return err
 	}
@@ -319,6 +323,7 @@ func (f *front) SendHeaders(direction chain.Direction, changes chain.Changes) er
 	if refused {
 		return chain.ErrResponded
 	}
+	f.route = ""
 	return f.sendTraced(message)
 }
 
@@ -408,7 +413,7 @@ func (f *front) copyRest(direction chain.Direction, piece []byte, last bool) {
 // Answer ends the exchange.
 func (f *front) Answer(answer chain.Answer) error {
 	answer.Analytics = f.redactAnalytics(answer.Analytics)
-	message, err := immediateAnswer(&answer)
+	message, err := immediateAnswer(&answer, f.route)
 	if err != nil {
 		return err
 	}

@@ -66,10 +66,18 @@ const (
 	headerKey        = protowire.Number(1) // of HeaderValue, as is
 	headerRawValue   = protowire.Number(3)
 	boolValue        = protowire.Number(1) // of BoolValue
+	dynamicMetadata  = protowire.Number(8) // of ProcessingResponse
+	structFields     = protowire.Number(1) // of Struct
+	structValue      = protowire.Number(5) // of Value, as is
+	stringValue      = protowire.Number(3)
+	entryKey         = protowire.Number(1) // of an entry of a map, as is
+	entryValue       = protowire.Number(2)
 )
 
-func headersAnswer(changes *chain.Changes, response bool) (out outgoing, err error) {
-	b := make(builder, 0, messageCapacity)
+// headersAnswer answers a headers message. route is a name that Envoy does not know yet; "": none.
+func headersAnswer(changes *chain.Changes, route string, response bool) (out outgoing, err error) {
+	b := make(builder, 0, messageCapacity+len(route))
+	b.routeName(route)
 	if err := b.metadata(changes.Analytics, changes.Identity, changes.Authority, changes.Upstream); err != nil {
 		return out, err
 	}
@@ -188,7 +196,7 @@ func echo(message *incoming) outgoing {
 	}
 }
 
-func immediateAnswer(answer *chain.Answer) (out outgoing, err error) {
+func immediateAnswer(answer *chain.Answer, route string) (out outgoing, err error) {
 	immediate := &servicev3.ImmediateResponse{
 		Status:  &typev3.HttpStatus{Code: typev3.StatusCode(answer.Status)},
 		Headers: &servicev3.HeaderMutation{SetHeaders: setOptions(answer.Headers)},
@@ -197,7 +205,8 @@ func immediateAnswer(answer *chain.Answer) (out outgoing, err error) {
 	if answer.GRPCStatus != 0 {
 		immediate.GrpcStatus = &servicev3.GrpcStatus{Status: answer.GRPCStatus}
 	}
-	b := make(builder, 0, messageCapacity)
+	b := make(builder, 0, messageCapacity+len(route))
+	b.routeName(route)
 	if err := b.metadata(answer.Analytics, answer.Identity, "", ""); err != nil {
 		return out, err
 	}
@@ -250,6 +259,28 @@ func (b *builder) metadata(analytics map[string]any, identity *chain.Identity, a
 	metadata := &servicev3.ProcessingResponse{DynamicMetadata: &structpb.Struct{Fields: fields}}
 	*b, err = proto.MarshalOptions{}.MarshalAppend(*b, metadata) // concatenated messages are merged
 	return err
+}
+
+// routeName writes the name of the operation's route for Envoy's logs, where operations share a route; "": nothing.
+func (b *builder) routeName(name string) {
+	if name == "" {
+		return
+	}
+	metadata := b.open(dynamicMetadata)
+	namespace := b.open(structFields)
+	b.text(entryKey, envoynames.RouteNamespace)
+	value := b.open(entryValue)
+	fields := b.open(structValue)
+	entry := b.open(structFields)
+	b.text(entryKey, envoynames.RouteNameKey)
+	text := b.open(entryValue)
+	b.text(stringValue, name)
+	b.close(text)
+	b.close(entry)
+	b.close(fields)
+	b.close(value)
+	b.close(namespace)
+	b.close(metadata)
 }
 
 // choiceValue wraps a policy's choice the way that routes read it: without one, a route rewrites the host to its

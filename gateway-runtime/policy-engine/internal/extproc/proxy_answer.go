@@ -84,7 +84,7 @@ func withoutProxyAnswer(changes chain.Changes) chain.Changes {
 // PassRefusal answers the response's headers, the first message of a request that a filter before ext_proc has refused.
 // After the end of the stream Envoy goes on without the engine.
 func (f *front) PassRefusal() error {
-	message, err := headersAnswer(&chain.Changes{}, true)
+	message, err := headersAnswer(&chain.Changes{}, "", true)
 	if err != nil {
 		return err
 	}

@@ -57,7 +57,7 @@ func (f *front) passResponse(response *chain.Head) error {
 	if f.answered {
 		changes = withoutProxyAnswer(changes)
 	}
-	message, err := headersAnswer(&changes, true)
+	message, err := headersAnswer(&changes, "", true)
 	if err == nil {
 		err = f.send(message)
 	}

@@ -184,7 +184,7 @@ func watchedServerOf(name string, w exchange.Watcher) *extproc.Server {
 		watches.Set("test", func(context.Context, exchange.Opening, chain.Head, *chain.Chain) exchange.Watcher { return w })
 	}
 	counters := exchange.NewCounters(slog.New(slog.DiscardHandler))
-	return extproc.NewServer(exchange.NewServer(table, counters, watches), nil, slog.New(slog.DiscardHandler))
+	return extproc.NewServer(exchange.NewServer(table, nil, counters, watches), nil, slog.New(slog.DiscardHandler))
 }
 
 func responseOf(status string, ended bool) *servicev3.ProcessingRequest {

@@ -10,6 +10,7 @@ import (
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/node/statedir"
 	"gatewright.dev/policy-engine/internal/node/transient"
+	"gatewright.dev/policy-engine/internal/operations"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -44,6 +45,7 @@ type build struct {
 	built      map[string]*builtInstance
 	failures   map[string]error
 	unresolved error
+	operations *operations.Table // of the route that operations share; nil: they have routes of their own
 }
 
 // instance returns the id of an attachment's instance in this build.

@@ -17,6 +17,7 @@ import (
 	"gatewright.dev/policy-engine/internal/node/rotation"
 	"gatewright.dev/policy-engine/internal/node/statedir"
 	"gatewright.dev/policy-engine/internal/node/transient"
+	"gatewright.dev/policy-engine/internal/operations"
 	"gatewright.dev/policy-engine/internal/redaction"
 	"gatewright.dev/policy-engine/internal/secrets"
 )
@@ -26,6 +27,7 @@ import (
 // comment says otherwise.
 type chains struct {
 	table      *chain.Table
+	operations *operations.Tables
 	bodies     *chain.Budget
 	shadows    *chain.Shadows
 	limit      time.Duration  // for requests
@@ -45,7 +47,7 @@ type chains struct {
 }
 
 func newChains(options Options, policies *atomic.Pointer[policies], binder *binder, grace time.Duration, gone func(departure)) *chains {
-	return &chains{table: options.Table, bodies: options.Bodies, shadows: options.Shadows, limit: options.RequestLimit, observer: options.Observer, policies: policies, conditions: &condition.Cache{}, grace: grace, gone: gone,
+	return &chains{table: options.Table, operations: cmp.Or(options.Operations, &operations.Tables{}), bodies: options.Bodies, shadows: options.Shadows, limit: options.RequestLimit, observer: options.Observer, policies: policies, conditions: &condition.Cache{}, grace: grace, gone: gone,
 		log: options.Log, refs: map[string]*chainRef{}, instances: map[string]*instanceRef{}, binder: binder, values: cmp.Or(options.Values, &redaction.Values{}), replaced: map[*replacedChain]bool{}, slots: make(chan struct{}, buildersAtOnce)}
 }
 
@@ -129,6 +131,9 @@ func (c *chains) acquireBundle(b *build) error {
 	}
 	for _, message := range b.message.GetChains() {
 		c.acquireChain(b, message, fresh[message.GetId()])
+	}
+	if b.operations != nil {
+		c.operations.Acquire(b.operations)
 	}
 	return nil
 }
@@ -241,6 +246,9 @@ func (c *chains) release(bundle *nodev1.ApiBundle) []departure {
 		going := departure{chain: message.GetId(), retirement: ref.retirement}
 		departures = append(departures, going)
 		c.table.Retire(message.GetId(), c.grace, func() { c.gone(going) })
+	}
+	if table := bundle.GetOperations(); table != nil {
+		c.operations.Release(table.GetId(), c.grace)
 	}
 	return departures
 }

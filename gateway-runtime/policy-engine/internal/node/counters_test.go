@@ -26,7 +26,7 @@ func (b *bench) executeIn(id string) {
 		b.t.Fatalf("chain %s is not in the table", id)
 	}
 	defer c.Release()
-	if err := c.Run(context.Background(), headersFront{}, nil); err != nil {
+	if err := c.Run(context.Background(), headersFront{}, nil, nil); err != nil {
 		b.t.Fatal(err)
 	}
 }

@@ -58,6 +58,7 @@ func (n *Node) startBuild(entry *queuedAPI) *build {
 			n.chains.discard(b)
 		}
 	})
+	b.operations = entry.Bundle.Table
 	entry.Begin(b)
 	return b
 }

@@ -28,6 +28,7 @@ import (
 	"gatewright.dev/policy-engine/internal/node/rotation"
 	"gatewright.dev/policy-engine/internal/node/signedstate"
 	"gatewright.dev/policy-engine/internal/node/statedir"
+	"gatewright.dev/policy-engine/internal/operations"
 	"gatewright.dev/policy-engine/internal/redaction"
 	"gatewright.dev/policy-engine/internal/secrets"
 	"gatewright.dev/policy-engine/internal/xds"
@@ -88,10 +89,11 @@ type Options struct {
 	Secrets       string            // folder of the secret files; "": none
 	Values        *redaction.Values // collects the secret values of all instances, for redaction; nil: unused
 	Table         *chain.Table
-	Bodies        *chain.Budget  // budget for the bodies that chains hold; nil: without a limit
-	Shadows       *chain.Shadows // budget for the copies that shadow attachments receive; nil: each chain has its own
-	RequestLimit  time.Duration  // how long chains wait for bodies that policies want whole; 0: any time
-	Observer      Observer       // receives the events of the chains' executions; nil: no observer
+	Operations    *operations.Tables // of routes that operations share; nil: exchanges find none
+	Bodies        *chain.Budget      // budget for the bodies that chains hold; nil: without a limit
+	Shadows       *chain.Shadows     // budget for the copies that shadow attachments receive; nil: each chain has its own
+	RequestLimit  time.Duration      // how long chains wait for bodies that policies want whole; 0: any time
+	Observer      Observer           // receives the events of the chains' executions; nil: no observer
 	Envoy         Envoy
 	Resolver      Resolver // resolves the names of upstreams before Envoy does; nil: the node resolves none
 	Timing        Timing

@@ -27,6 +27,9 @@ func outlineOf(message *nodev1.ApiBundle) *nodev1.ApiBundle {
 	for _, chain := range message.GetChains() {
 		outline.Chains = append(outline.Chains, &nodev1.Chain{Id: chain.GetId(), Operation: chain.GetOperation()})
 	}
+	if table := message.GetOperations(); table != nil {
+		outline.Operations = &nodev1.OperationTable{Id: table.GetId()}
+	}
 	return outline
 }
 

@@ -106,7 +106,7 @@ var rules = []rule{
 		reason: "the API {api} cannot be served at present{obstacle}", cure: "see why: gatewright status"},
 
 	// ------------------------------------------------ requests that no operation takes
-	{code: NoRoute, party: Client, flags: []string{"NR"}, reason: "no API has the path {path} on the host {authority}",
+	{code: NoRoute, party: Client, flags: []string{"NR"}, details: []string{"route_not_found"}, reason: "no API has the path {path} on the host {authority}",
 		cure: "correct the path, or publish an API whose context contains it"},
 	{code: "method_not_allowed", party: Client, status: 405, refusing: true,
 		reason: "no operation of the API {api} takes {method} at this path", cure: "use a method of the answer's Allow header, or add the operation to the API"},

@@ -67,6 +67,7 @@ func (f *front) SetTrace(*exchange.Trace)                       {}
 func (f *front) ShowResponse(show func(chain.Side, chain.Head)) { f.show = show }
 
 func (f *front) PassRefusal() error { return nil }
+func (f *front) SetRoute(string)    {}
 
 func (f *front) ShowProxyAnswer(show func(proxyanswer.Answer)) { f.showProxy = show }
 
@@ -217,7 +218,7 @@ func newGateway(t testing.TB, maxBytes uint64, instances ...*chain.Instance) *ga
 		}
 		table.Put(c)
 	}
-	g.server = exchange.NewServer(table, exchange.NewCounters(slog.New(slog.DiscardHandler)), g.watches)
+	g.server = exchange.NewServer(table, nil, exchange.NewCounters(slog.New(slog.DiscardHandler)), g.watches)
 	return g
 }
 

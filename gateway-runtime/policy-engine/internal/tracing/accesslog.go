@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"gatewright.dev/policy-engine/gen/envoynames"
+	"gatewright.dev/policy-engine/internal/accesslog/entries"
 	"gatewright.dev/policy-engine/internal/exchange"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -22,7 +23,7 @@ import (
 // on routes without policies, which the engine does not see otherwise.
 func (t *Tracing) Read(entry *accesslogv3.HTTPAccessLogEntry) {
 	common := entry.GetCommonProperties()
-	api, operation, chainID := exchange.RouteParts(common.GetRouteName())
+	api, operation, chainID := exchange.RouteParts(entries.RouteName(common))
 	traced := t.traceOf(entry, chainID)
 	if traced == nil {
 		return

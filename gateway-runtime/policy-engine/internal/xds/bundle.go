@@ -17,6 +17,7 @@ import (
 
 	"gatewright.dev/policy-engine/gen/envoynames"
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/operations"
 )
 
 // The types of resources, in the order in which a new Envoy receives them.
@@ -48,17 +49,18 @@ type Resources map[string]Resource
 type Bundle struct {
 	API        string
 	Digest     string
-	Context    string    // "/orders", "/" for the root
-	Hosts      []string  // sorted, in lower case, without a final dot; "*" is every host
-	Listeners  []string  // names of the listeners that serve it; none: all but the internal ones
-	Clusters   Resources // by name, which contains a digest: old and new clusters exist side by side
-	Names      Names     // the names that Envoy resolves for the clusters
-	Operations []string  // "GET /{id}", in the order of their routes
-	Secrets    []string  // the names of the clusters' secrets, sorted: "certificate/NAME", "authority/NAME"
-	entry      []byte    // its context's entry in the tree, serialized, if no other bundle has the context; its end is
-	routeBytes int       // a serialized RouteList of this size
-	chosen     chosen    // the routes of the pools that policies choose between
-	unserved   bool      // any other bundle of its context takes precedence
+	Context    string            // "/orders", "/" for the root
+	Hosts      []string          // sorted, in lower case, without a final dot; "*" is every host
+	Listeners  []string          // names of the listeners that serve it; none: all but the internal ones
+	Clusters   Resources         // by name, which contains a digest: old and new clusters exist side by side
+	Names      Names             // the names that Envoy resolves for the clusters
+	Operations []string          // "GET /{id}", in the order of their routes
+	Table      *operations.Table // of the one route that the operations share; nil: they have routes of their own
+	Secrets    []string          // the names of the clusters' secrets, sorted: "certificate/NAME", "authority/NAME"
+	entry      []byte            // its context's entry in the tree, serialized, if no other bundle has the context; its end is
+	routeBytes int               // a serialized RouteList of this size
+	chosen     chosen            // the routes of the pools that policies choose between
+	unserved   bool              // any other bundle of its context takes precedence
 }
 
 // Names are host names by cluster; a cluster of addresses has none.
@@ -71,7 +73,12 @@ func ParseBundle(message *nodev1.ApiBundle) (*Bundle, error) {
 	var errs [3]error
 	bundle.Hosts, errs[0] = parseHosts(message.GetHosts())
 	var routes []byte
-	routes, bundle.chosen, bundle.Operations, errs[1] = parseRoutes(message)
+	if message.GetOperations() != nil {
+		routes, bundle.Table, errs[1] = parseShared(message)
+		bundle.Operations = bundle.Table.Operations()
+	} else {
+		routes, bundle.chosen, bundle.Operations, errs[1] = parseRoutes(message)
+	}
 	errs[2] = bundle.parseClusters(message.GetClusters())
 	if err := errors.Join(checkContext(bundle.Context), errs[0], errs[1], errs[2]); err != nil {
 		return nil, err
@@ -82,7 +89,11 @@ func ParseBundle(message *nodev1.ApiBundle) (*Bundle, error) {
 
 // setRoutes sets the bundle's routes, a serialized RouteList, once its context is known. Composing copies what this serializes.
 func (b *Bundle) setRoutes(list []byte) {
-	b.entry, b.routeBytes = contextEntry(b.Context, list).join(), len(list)
+	entry := contextEntry(b.Context, list)
+	if b.Table != nil {
+		entry = sharedEntry(b.Context, list)
+	}
+	b.entry, b.routeBytes = entry.join(), len(list)
 }
 
 // routes returns the bundle's routes, a serialized RouteList: all that the entry has around them stands before them.

@@ -112,6 +112,10 @@ func contextEntry(context string, routes ...[]byte) rope {
 	return entryOf(context, toMatcher(firstOf(ifMatches(boundary, list))))
 }
 
+// sharedEntry is the entry of a context whose one route matches the paths in the context, and no others: what contextEntry adds
+// to it costs Envoy as much as the route. If the path continues within a segment, no shorter context of the tree is tried.
+func sharedEntry(context string, list []byte) rope { return entryOf(context, toRoutes(list)) }
+
 var pathInput = mustInput("path", &matcherv3.HttpRequestHeaderMatchInput{HeaderName: ":path"})
 
 func mustInput(name string, message proto.Message) *xdscorev3.TypedExtensionConfig {

@@ -63,11 +63,16 @@ func (o owners) key() string {
 // without one it is Envoy's 404.
 func (o owners) tree(unclaimed onMatch) matcher {
 	entries, choices := make([]rope, 0, len(o)), chosen{}
+	var beginnings []string // of the context, among those before it
 	for _, context := range slices.Sorted(maps.Keys(o)) {
+		for len(beginnings) > 0 && !strings.HasPrefix(context, beginnings[len(beginnings)-1]) {
+			beginnings = beginnings[:len(beginnings)-1]
+		}
 		for _, bundle := range o[context] {
 			maps.Copy(choices, bundle.chosen)
 		}
-		entries = append(entries, entryOfOwners(context, o[context]))
+		entries = append(entries, entryOfOwners(context, o[context], len(beginnings) > 0))
+		beginnings = append(beginnings, context)
 	}
 	tree := byPrefix(entries)
 	if unclaimed.size > 0 {
@@ -76,8 +81,10 @@ func (o owners) tree(unclaimed onMatch) matcher {
 	return choicesBefore(tree, choices)
 }
 
-func entryOfOwners(context string, bundles []*Bundle) rope {
-	if len(bundles) == 1 {
+// entryOfOwners returns the entry of a context. hasShorter: another context of the tree is the beginning of it, for which
+// paths are that continue within a segment.
+func entryOfOwners(context string, bundles []*Bundle, hasShorter bool) rope {
+	if len(bundles) == 1 && (bundles[0].Table == nil || !hasShorter) {
 		return ropeOf(bundles[0].entry)
 	}
 	lists := make([][]byte, 0, len(bundles))

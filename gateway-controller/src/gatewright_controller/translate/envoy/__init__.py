@@ -3,6 +3,7 @@
 from gatewright_controller.translate.envoy.clusters import Content, PoolTarget, cluster, name_of
 from gatewright_controller.translate.envoy.common import EnvoyMessage, serialized
 from gatewright_controller.translate.envoy.listeners import answers_challenges, listeners
+from gatewright_controller.translate.envoy.local_replies import NO_ROUTE
 from gatewright_controller.translate.envoy.matches import (
     EVERY_METHOD,
     PATH_AND_QUERY,
@@ -32,6 +33,7 @@ from gatewright_controller.translate.envoy.upstream_paths import UpstreamPaths
 
 __all__ = [
     "EVERY_METHOD",
+    "NO_ROUTE",
     "PATH_AND_QUERY",
     "Answer",
     "Choice",

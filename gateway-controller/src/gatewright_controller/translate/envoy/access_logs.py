@@ -23,7 +23,7 @@ def _metadata(namespace: str, key: str) -> str:
 
 def _first_of(*operators: tuple[str, str]) -> str:
     """The first of the operators that has a value."""
-    named = [{"command": command, "param": param} for command, param in operators]
+    named = [{"command": command} | ({"param": param} if param else {}) for command, param in operators]
     return f"%COALESCE({json.dumps({'operators': named})})%"
 
 
@@ -40,7 +40,10 @@ OPERATORS = {
     "durationMs": "%DURATION%",
     "bytesReceived": "%BYTES_RECEIVED%",
     "bytesSent": "%BYTES_SENT%",
-    "route": "%ROUTE_NAME%",
+    # The first where operations share a route, whose name says nothing of them.
+    "route": _first_of(
+        ("DYNAMIC_METADATA", f"{envoy_names.ROUTE_NAMESPACE}:{envoy_names.ROUTE_NAME_KEY}"), ("ROUTE_NAME", "")
+    ),
     "client": "%DOWNSTREAM_REMOTE_ADDRESS%",
     "upstream": "%UPSTREAM_HOST%",
     "analytics": f"%DYNAMIC_METADATA({envoy_names.ANALYTICS_NAMESPACE})%",

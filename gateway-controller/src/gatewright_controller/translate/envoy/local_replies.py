@@ -15,6 +15,9 @@ TWO_HOSTS: JsonObject = {"name": ":authority", "string_match": {"contains": ","}
 """Envoy joins two Host headers into one; RFC 9112, 3.2 wants such a request refused. The first of all routes does that:
 internal/xds/host_front.go."""
 
+NO_ROUTE = "There is no such route."
+"""What a client is told whose request matches no route; the engine says it where operations share a route."""
+
 FACTS = ("RESPONSE_FLAGS", "RESPONSE_CODE_DETAILS", "UPSTREAM_HOST", "UPSTREAM_TRANSPORT_FAILURE_REASON")
 """The values of the header that reports an answer to the engine, behind the token, in this order. Only the engine and
 Envoy know the token, for the engine removes the header (internal/extproc/proxy_answer.go)."""
@@ -106,7 +109,7 @@ def _by_flag() -> list[JsonObject]:
     refused = {"header_filter": {"header": {"name": ":method", "present_match": False}}}
     before = _problem(refused, "%LOCAL_REPLY_BODY%", "The request was refused before it was read.", request=False)
     return [
-        _problem(_flags("NR"), "Not Found", "There is no such route."),
+        _problem(_flags("NR"), "Not Found", NO_ROUTE),
         *_of_upstreams(),
         before,  # what is refused before it is a request (400, 426, 431) has no flag yet, and no method
         _problem(_flags("DPE"), "Bad Request", "The request is malformed."),

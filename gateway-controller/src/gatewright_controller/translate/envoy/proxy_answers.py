@@ -39,6 +39,16 @@ def answers_log(listener: str) -> JsonObject:
     chainless = f"{route} == '' || {route}.endsWith('{envoy_names.ROUTE_NAME_SEPARATOR}')"
     before = " || ".join(f"response.code_details.startsWith('{prefix}')" for prefix in BEFORE_POLICIES)
     unseen = cel(f"response.code_details != 'via_upstream' && ({chainless} || {before})")
-    unflagged = all_of({"status_code_filter": at_least_400}, unseen)
+    unflagged = all_of({"status_code_filter": at_least_400}, any_of(unseen, _refused_by_engine()))
     wanted = any_of({"response_flag_filter": {"flags": list(FLAGS)}}, unflagged)
     return grpc_log(envoy_names.ANSWERS_LOG, {**TAGS, envoy_names.LISTENER_TAG: listener}) | {"filter": wanted}
+
+
+def _refused_by_engine() -> JsonObject:
+    """Whether the engine has refused a request on a route that operations share: the name that it says has no chain."""
+    matcher = {
+        "filter": envoy_names.ROUTE_NAMESPACE,
+        "path": [{"key": envoy_names.ROUTE_NAME_KEY}],
+        "value": {"string_match": {"suffix": envoy_names.ROUTE_NAME_SEPARATOR}},
+    }
+    return {"metadata_filter": {"matcher": matcher, "match_if_key_not_found": False}}

@@ -3026,7 +3026,10 @@ type ApiBundle struct {
 	// is another.
 	Unresolved string `protobuf:"bytes,13,opt,name=unresolved,proto3" json:"unresolved,omitempty"`
 	// envoy.config.route.v3.Route, serialized: takes the paths that none of `routes` may, and stands before them.
-	FirstRoute    []byte `protobuf:"bytes,14,opt,name=first_route,json=firstRoute,proto3" json:"first_route,omitempty"`
+	FirstRoute []byte `protobuf:"bytes,14,opt,name=first_route,json=firstRoute,proto3" json:"first_route,omitempty"`
+	// Where all operations of the API share one route: `routes` has that one alone, its name is API||ID with the id of this
+	// table, it matches all paths in the context, and the engine finds the operation. There is no first route and no chosen one.
+	Operations    *OperationTable `protobuf:"bytes,60,opt,name=operations,proto3" json:"operations,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3159,6 +3162,523 @@ func (x *ApiBundle) GetFirstRoute() []byte {
 	return nil
 }
 
+func (x *ApiBundle) GetOperations() *OperationTable {
+	if x != nil {
+		return x.Operations
+	}
+	return nil
+}
+
+// What the engine does with each request on a route that all operations of an API share. The first row that matches a
+// request counts; a request that none matches is answered 404.
+type OperationTable struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`       // hash of its content, 32 hex digits
+	Paths         []*PathMatch           `protobuf:"bytes,2,rep,name=paths,proto3" json:"paths,omitempty"` // each once
+	Rows          []*OperationRow        `protobuf:"bytes,3,rep,name=rows,proto3" json:"rows,omitempty"`   // in order of precedence; the first is for the paths that first_route takes elsewhere
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OperationTable) Reset() {
+	*x = OperationTable{}
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OperationTable) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OperationTable) ProtoMessage() {}
+
+func (x *OperationTable) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OperationTable.ProtoReflect.Descriptor instead.
+func (*OperationTable) Descriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *OperationTable) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *OperationTable) GetPaths() []*PathMatch {
+	if x != nil {
+		return x.Paths
+	}
+	return nil
+}
+
+func (x *OperationTable) GetRows() []*OperationRow {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
+// A row matches a request as a route of Envoy's does that says the same: path and query as Envoy has normalized them.
+type OperationRow struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          uint32                 `protobuf:"varint,1,opt,name=path,proto3" json:"path,omitempty"`                                     // index in `paths`
+	Methods       []string               `protobuf:"bytes,2,rep,name=methods,proto3" json:"methods,omitempty"`                                // any of these; without one, and without other_methods: any method
+	OtherMethods  bool                   `protobuf:"varint,3,opt,name=other_methods,json=otherMethods,proto3" json:"other_methods,omitempty"` // besides, all methods without lower-case letters, but TRACE
+	Headers       []*ValueMatch          `protobuf:"bytes,4,rep,name=headers,proto3" json:"headers,omitempty"`                                // all match; a name that begins with ":" is a pseudo-header's
+	Query         []*ValueMatch          `protobuf:"bytes,5,rep,name=query,proto3" json:"query,omitempty"`                                    // all match
+	Operation     string                 `protobuf:"bytes,6,opt,name=operation,proto3" json:"operation,omitempty"`                            // "GET /{id}", "OPTIONS /{id}" for a generated one; of a row that refuses requests its status: "405"
+	Chain         string                 `protobuf:"bytes,7,opt,name=chain,proto3" json:"chain,omitempty"`                                    // id; "" if the operation has no chain
+	Websocket     bool                   `protobuf:"varint,8,opt,name=websocket,proto3" json:"websocket,omitempty"`                           // whether a connection may be upgraded to a WebSocket
+	Answer        *OwnAnswer             `protobuf:"bytes,9,opt,name=answer,proto3" json:"answer,omitempty"`                                  // that the gateway gives once the chain has passed the request on; absent: the request goes upstream
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OperationRow) Reset() {
+	*x = OperationRow{}
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OperationRow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OperationRow) ProtoMessage() {}
+
+func (x *OperationRow) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OperationRow.ProtoReflect.Descriptor instead.
+func (*OperationRow) Descriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *OperationRow) GetPath() uint32 {
+	if x != nil {
+		return x.Path
+	}
+	return 0
+}
+
+func (x *OperationRow) GetMethods() []string {
+	if x != nil {
+		return x.Methods
+	}
+	return nil
+}
+
+func (x *OperationRow) GetOtherMethods() bool {
+	if x != nil {
+		return x.OtherMethods
+	}
+	return false
+}
+
+func (x *OperationRow) GetHeaders() []*ValueMatch {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
+func (x *OperationRow) GetQuery() []*ValueMatch {
+	if x != nil {
+		return x.Query
+	}
+	return nil
+}
+
+func (x *OperationRow) GetOperation() string {
+	if x != nil {
+		return x.Operation
+	}
+	return ""
+}
+
+func (x *OperationRow) GetChain() string {
+	if x != nil {
+		return x.Chain
+	}
+	return ""
+}
+
+func (x *OperationRow) GetWebsocket() bool {
+	if x != nil {
+		return x.Websocket
+	}
+	return false
+}
+
+func (x *OperationRow) GetAnswer() *OwnAnswer {
+	if x != nil {
+		return x.Answer
+	}
+	return nil
+}
+
+// Of the path without its query; absent: any.
+type PathMatch struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Match:
+	//
+	//	*PathMatch_Exact
+	//	*PathMatch_Prefix
+	//	*PathMatch_Regex
+	Match         isPathMatch_Match `protobuf_oneof:"match"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PathMatch) Reset() {
+	*x = PathMatch{}
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PathMatch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PathMatch) ProtoMessage() {}
+
+func (x *PathMatch) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PathMatch.ProtoReflect.Descriptor instead.
+func (*PathMatch) Descriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *PathMatch) GetMatch() isPathMatch_Match {
+	if x != nil {
+		return x.Match
+	}
+	return nil
+}
+
+func (x *PathMatch) GetExact() string {
+	if x != nil {
+		if x, ok := x.Match.(*PathMatch_Exact); ok {
+			return x.Exact
+		}
+	}
+	return ""
+}
+
+func (x *PathMatch) GetPrefix() string {
+	if x != nil {
+		if x, ok := x.Match.(*PathMatch_Prefix); ok {
+			return x.Prefix
+		}
+	}
+	return ""
+}
+
+func (x *PathMatch) GetRegex() string {
+	if x != nil {
+		if x, ok := x.Match.(*PathMatch_Regex); ok {
+			return x.Regex
+		}
+	}
+	return ""
+}
+
+type isPathMatch_Match interface {
+	isPathMatch_Match()
+}
+
+type PathMatch_Exact struct {
+	Exact string `protobuf:"bytes,1,opt,name=exact,proto3,oneof"`
+}
+
+type PathMatch_Prefix struct {
+	Prefix string `protobuf:"bytes,2,opt,name=prefix,proto3,oneof"` // this path, and all below it
+}
+
+type PathMatch_Regex struct {
+	Regex string `protobuf:"bytes,3,opt,name=regex,proto3,oneof"` // RE2, of the whole path
+}
+
+func (*PathMatch_Exact) isPathMatch_Match() {}
+
+func (*PathMatch_Prefix) isPathMatch_Match() {}
+
+func (*PathMatch_Regex) isPathMatch_Match() {}
+
+// Of a header, of whose lines one has to match, or of a query parameter, of which the first counts and nothing is decoded.
+type ValueMatch struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Types that are valid to be assigned to Match:
+	//
+	//	*ValueMatch_Exact
+	//	*ValueMatch_Prefix
+	//	*ValueMatch_Suffix
+	//	*ValueMatch_Contains
+	//	*ValueMatch_Regex
+	//	*ValueMatch_Present
+	Match         isValueMatch_Match `protobuf_oneof:"match"`
+	IgnoreCase    bool               `protobuf:"varint,8,opt,name=ignore_case,json=ignoreCase,proto3" json:"ignore_case,omitempty"` // of exact, prefix, suffix and contains
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ValueMatch) Reset() {
+	*x = ValueMatch{}
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ValueMatch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ValueMatch) ProtoMessage() {}
+
+func (x *ValueMatch) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ValueMatch.ProtoReflect.Descriptor instead.
+func (*ValueMatch) Descriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *ValueMatch) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ValueMatch) GetMatch() isValueMatch_Match {
+	if x != nil {
+		return x.Match
+	}
+	return nil
+}
+
+func (x *ValueMatch) GetExact() string {
+	if x != nil {
+		if x, ok := x.Match.(*ValueMatch_Exact); ok {
+			return x.Exact
+		}
+	}
+	return ""
+}
+
+func (x *ValueMatch) GetPrefix() string {
+	if x != nil {
+		if x, ok := x.Match.(*ValueMatch_Prefix); ok {
+			return x.Prefix
+		}
+	}
+	return ""
+}
+
+func (x *ValueMatch) GetSuffix() string {
+	if x != nil {
+		if x, ok := x.Match.(*ValueMatch_Suffix); ok {
+			return x.Suffix
+		}
+	}
+	return ""
+}
+
+func (x *ValueMatch) GetContains() string {
+	if x != nil {
+		if x, ok := x.Match.(*ValueMatch_Contains); ok {
+			return x.Contains
+		}
+	}
+	return ""
+}
+
+func (x *ValueMatch) GetRegex() string {
+	if x != nil {
+		if x, ok := x.Match.(*ValueMatch_Regex); ok {
+			return x.Regex
+		}
+	}
+	return ""
+}
+
+func (x *ValueMatch) GetPresent() bool {
+	if x != nil {
+		if x, ok := x.Match.(*ValueMatch_Present); ok {
+			return x.Present
+		}
+	}
+	return false
+}
+
+func (x *ValueMatch) GetIgnoreCase() bool {
+	if x != nil {
+		return x.IgnoreCase
+	}
+	return false
+}
+
+type isValueMatch_Match interface {
+	isValueMatch_Match()
+}
+
+type ValueMatch_Exact struct {
+	Exact string `protobuf:"bytes,2,opt,name=exact,proto3,oneof"`
+}
+
+type ValueMatch_Prefix struct {
+	Prefix string `protobuf:"bytes,3,opt,name=prefix,proto3,oneof"`
+}
+
+type ValueMatch_Suffix struct {
+	Suffix string `protobuf:"bytes,4,opt,name=suffix,proto3,oneof"`
+}
+
+type ValueMatch_Contains struct {
+	Contains string `protobuf:"bytes,5,opt,name=contains,proto3,oneof"`
+}
+
+type ValueMatch_Regex struct {
+	Regex string `protobuf:"bytes,6,opt,name=regex,proto3,oneof"` // RE2, of the whole value
+}
+
+type ValueMatch_Present struct {
+	Present bool `protobuf:"varint,7,opt,name=present,proto3,oneof"` // whether it is there
+}
+
+func (*ValueMatch_Exact) isValueMatch_Match() {}
+
+func (*ValueMatch_Prefix) isValueMatch_Match() {}
+
+func (*ValueMatch_Suffix) isValueMatch_Match() {}
+
+func (*ValueMatch_Contains) isValueMatch_Match() {}
+
+func (*ValueMatch_Regex) isValueMatch_Match() {}
+
+func (*ValueMatch_Present) isValueMatch_Match() {}
+
+// An answer of the gateway's own: with `detail` a problem (RFC 9457), else without a body.
+type OwnAnswer struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Status          uint32                 `protobuf:"varint,1,opt,name=status,proto3" json:"status,omitempty"`
+	Detail          string                 `protobuf:"bytes,2,opt,name=detail,proto3" json:"detail,omitempty"`
+	Allow           string                 `protobuf:"bytes,3,opt,name=allow,proto3" json:"allow,omitempty"`                                             // the methods of the path, as the header Allow; "": no such header
+	UnescapeSlashes bool                   `protobuf:"varint,4,opt,name=unescape_slashes,json=unescapeSlashes,proto3" json:"unescape_slashes,omitempty"` // the client is sent to the same URL with a slash in the place of each escaped one
+	Details         string                 `protobuf:"bytes,5,opt,name=details,proto3" json:"details,omitempty"`                                         // for the access log, in Envoy's words: "direct_response"
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *OwnAnswer) Reset() {
+	*x = OwnAnswer{}
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OwnAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OwnAnswer) ProtoMessage() {}
+
+func (x *OwnAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OwnAnswer.ProtoReflect.Descriptor instead.
+func (*OwnAnswer) Descriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *OwnAnswer) GetStatus() uint32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *OwnAnswer) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *OwnAnswer) GetAllow() string {
+	if x != nil {
+		return x.Allow
+	}
+	return ""
+}
+
+func (x *OwnAnswer) GetUnescapeSlashes() bool {
+	if x != nil {
+		return x.UnescapeSlashes
+	}
+	return false
+}
+
+func (x *OwnAnswer) GetDetails() string {
+	if x != nil {
+		return x.Details
+	}
+	return ""
+}
+
 // The ordered policy instances of one route. An instance that stands in several chains (API level) has one id.
 type Chain struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
@@ -3177,7 +3697,7 @@ type Chain struct {
 
 func (x *Chain) Reset() {
 	*x = Chain{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[38]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3189,7 +3709,7 @@ func (x *Chain) String() string {
 func (*Chain) ProtoMessage() {}
 
 func (x *Chain) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[38]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3202,7 +3722,7 @@ func (x *Chain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chain.ProtoReflect.Descriptor instead.
 func (*Chain) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{38}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Chain) GetId() string {
@@ -3266,7 +3786,7 @@ type UpstreamPath struct {
 
 func (x *UpstreamPath) Reset() {
 	*x = UpstreamPath{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[39]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3278,7 +3798,7 @@ func (x *UpstreamPath) String() string {
 func (*UpstreamPath) ProtoMessage() {}
 
 func (x *UpstreamPath) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[39]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3291,7 +3811,7 @@ func (x *UpstreamPath) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpstreamPath.ProtoReflect.Descriptor instead.
 func (*UpstreamPath) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{39}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *UpstreamPath) GetUpstream() string {
@@ -3348,7 +3868,7 @@ type Attachment struct {
 
 func (x *Attachment) Reset() {
 	*x = Attachment{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[40]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3360,7 +3880,7 @@ func (x *Attachment) String() string {
 func (*Attachment) ProtoMessage() {}
 
 func (x *Attachment) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[40]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3373,7 +3893,7 @@ func (x *Attachment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attachment.ProtoReflect.Descriptor instead.
 func (*Attachment) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{40}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Attachment) GetInstance() string {
@@ -3502,7 +4022,7 @@ type ProcessingMode struct {
 
 func (x *ProcessingMode) Reset() {
 	*x = ProcessingMode{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[41]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3514,7 +4034,7 @@ func (x *ProcessingMode) String() string {
 func (*ProcessingMode) ProtoMessage() {}
 
 func (x *ProcessingMode) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[41]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3527,7 +4047,7 @@ func (x *ProcessingMode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessingMode.ProtoReflect.Descriptor instead.
 func (*ProcessingMode) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{41}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ProcessingMode) GetRequestHeaders() HeaderMode {
@@ -3804,7 +4324,7 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\x14CertificateAuthority\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04file\x18\x02 \x01(\tR\x04file\x12'\n" +
-	"\x0frevocation_file\x18\x03 \x01(\tR\x0erevocationFile\"\xa9\x03\n" +
+	"\x0frevocation_file\x18\x03 \x01(\tR\x0erevocationFile\"\xed\x03\n" +
 	"\tApiBundle\x12\x10\n" +
 	"\x03api\x18\x01 \x01(\tR\x03api\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x14\n" +
@@ -3823,7 +4343,47 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"unresolved\x18\r \x01(\tR\n" +
 	"unresolved\x12\x1f\n" +
 	"\vfirst_route\x18\x0e \x01(\fR\n" +
-	"firstRoute\"\xd8\x02\n" +
+	"firstRoute\x12B\n" +
+	"\n" +
+	"operations\x18< \x01(\v2\".gatewright.node.v1.OperationTableR\n" +
+	"operations\"\x8b\x01\n" +
+	"\x0eOperationTable\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x123\n" +
+	"\x05paths\x18\x02 \x03(\v2\x1d.gatewright.node.v1.PathMatchR\x05paths\x124\n" +
+	"\x04rows\x18\x03 \x03(\v2 .gatewright.node.v1.OperationRowR\x04rows\"\xda\x02\n" +
+	"\fOperationRow\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\rR\x04path\x12\x18\n" +
+	"\amethods\x18\x02 \x03(\tR\amethods\x12#\n" +
+	"\rother_methods\x18\x03 \x01(\bR\fotherMethods\x128\n" +
+	"\aheaders\x18\x04 \x03(\v2\x1e.gatewright.node.v1.ValueMatchR\aheaders\x124\n" +
+	"\x05query\x18\x05 \x03(\v2\x1e.gatewright.node.v1.ValueMatchR\x05query\x12\x1c\n" +
+	"\toperation\x18\x06 \x01(\tR\toperation\x12\x14\n" +
+	"\x05chain\x18\a \x01(\tR\x05chain\x12\x1c\n" +
+	"\twebsocket\x18\b \x01(\bR\twebsocket\x125\n" +
+	"\x06answer\x18\t \x01(\v2\x1d.gatewright.node.v1.OwnAnswerR\x06answer\"^\n" +
+	"\tPathMatch\x12\x16\n" +
+	"\x05exact\x18\x01 \x01(\tH\x00R\x05exact\x12\x18\n" +
+	"\x06prefix\x18\x02 \x01(\tH\x00R\x06prefix\x12\x16\n" +
+	"\x05regex\x18\x03 \x01(\tH\x00R\x05regexB\a\n" +
+	"\x05match\"\xe8\x01\n" +
+	"\n" +
+	"ValueMatch\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x05exact\x18\x02 \x01(\tH\x00R\x05exact\x12\x18\n" +
+	"\x06prefix\x18\x03 \x01(\tH\x00R\x06prefix\x12\x18\n" +
+	"\x06suffix\x18\x04 \x01(\tH\x00R\x06suffix\x12\x1c\n" +
+	"\bcontains\x18\x05 \x01(\tH\x00R\bcontains\x12\x16\n" +
+	"\x05regex\x18\x06 \x01(\tH\x00R\x05regex\x12\x1a\n" +
+	"\apresent\x18\a \x01(\bH\x00R\apresent\x12\x1f\n" +
+	"\vignore_case\x18\b \x01(\bR\n" +
+	"ignoreCaseB\a\n" +
+	"\x05match\"\x96\x01\n" +
+	"\tOwnAnswer\x12\x16\n" +
+	"\x06status\x18\x01 \x01(\rR\x06status\x12\x16\n" +
+	"\x06detail\x18\x02 \x01(\tR\x06detail\x12\x14\n" +
+	"\x05allow\x18\x03 \x01(\tR\x05allow\x12)\n" +
+	"\x10unescape_slashes\x18\x04 \x01(\bR\x0funescapeSlashes\x12\x18\n" +
+	"\adetails\x18\x05 \x01(\tR\adetails\"\xd8\x02\n" +
 	"\x05Chain\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\toperation\x18\x02 \x01(\tR\toperation\x12@\n" +
@@ -3920,7 +4480,7 @@ func file_gatewright_node_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_gatewright_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_gatewright_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
+var file_gatewright_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
 var file_gatewright_node_v1_node_proto_goTypes = []any{
 	(DrainState)(0),              // 0: gatewright.node.v1.DrainState
 	(Document)(0),                // 1: gatewright.node.v1.Document
@@ -3967,28 +4527,33 @@ var file_gatewright_node_v1_node_proto_goTypes = []any{
 	(*Certificate)(nil),          // 42: gatewright.node.v1.Certificate
 	(*CertificateAuthority)(nil), // 43: gatewright.node.v1.CertificateAuthority
 	(*ApiBundle)(nil),            // 44: gatewright.node.v1.ApiBundle
-	(*Chain)(nil),                // 45: gatewright.node.v1.Chain
-	(*UpstreamPath)(nil),         // 46: gatewright.node.v1.UpstreamPath
-	(*Attachment)(nil),           // 47: gatewright.node.v1.Attachment
-	(*ProcessingMode)(nil),       // 48: gatewright.node.v1.ProcessingMode
-	nil,                          // 49: gatewright.node.v1.Hello.LabelsEntry
-	nil,                          // 50: gatewright.node.v1.Observed.LabelsEntry
-	nil,                          // 51: gatewright.node.v1.StatesRequest.LabelsEntry
-	nil,                          // 52: gatewright.node.v1.Consumer.LabelsEntry
-	nil,                          // 53: gatewright.node.v1.Update.NodesEntry
-	nil,                          // 54: gatewright.node.v1.NodeLabels.LabelsEntry
-	nil,                          // 55: gatewright.node.v1.SecretValues.ValuesEntry
-	nil,                          // 56: gatewright.node.v1.Tracing.ResourceAttributesEntry
-	nil,                          // 57: gatewright.node.v1.Tracing.HeadersEntry
-	nil,                          // 58: gatewright.node.v1.Logging.HeadersEntry
-	nil,                          // 59: gatewright.node.v1.Attachment.OnErrorByClassEntry
+	(*OperationTable)(nil),       // 45: gatewright.node.v1.OperationTable
+	(*OperationRow)(nil),         // 46: gatewright.node.v1.OperationRow
+	(*PathMatch)(nil),            // 47: gatewright.node.v1.PathMatch
+	(*ValueMatch)(nil),           // 48: gatewright.node.v1.ValueMatch
+	(*OwnAnswer)(nil),            // 49: gatewright.node.v1.OwnAnswer
+	(*Chain)(nil),                // 50: gatewright.node.v1.Chain
+	(*UpstreamPath)(nil),         // 51: gatewright.node.v1.UpstreamPath
+	(*Attachment)(nil),           // 52: gatewright.node.v1.Attachment
+	(*ProcessingMode)(nil),       // 53: gatewright.node.v1.ProcessingMode
+	nil,                          // 54: gatewright.node.v1.Hello.LabelsEntry
+	nil,                          // 55: gatewright.node.v1.Observed.LabelsEntry
+	nil,                          // 56: gatewright.node.v1.StatesRequest.LabelsEntry
+	nil,                          // 57: gatewright.node.v1.Consumer.LabelsEntry
+	nil,                          // 58: gatewright.node.v1.Update.NodesEntry
+	nil,                          // 59: gatewright.node.v1.NodeLabels.LabelsEntry
+	nil,                          // 60: gatewright.node.v1.SecretValues.ValuesEntry
+	nil,                          // 61: gatewright.node.v1.Tracing.ResourceAttributesEntry
+	nil,                          // 62: gatewright.node.v1.Tracing.HeadersEntry
+	nil,                          // 63: gatewright.node.v1.Logging.HeadersEntry
+	nil,                          // 64: gatewright.node.v1.Attachment.OnErrorByClassEntry
 }
 var file_gatewright_node_v1_node_proto_depIdxs = []int32{
 	8,  // 0: gatewright.node.v1.NodeMessage.hello:type_name -> gatewright.node.v1.Hello
 	13, // 1: gatewright.node.v1.NodeMessage.report:type_name -> gatewright.node.v1.Report
 	11, // 2: gatewright.node.v1.Hello.policies:type_name -> gatewright.node.v1.PolicyRef
 	12, // 3: gatewright.node.v1.Hello.bundles:type_name -> gatewright.node.v1.BundleRef
-	49, // 4: gatewright.node.v1.Hello.labels:type_name -> gatewright.node.v1.Hello.LabelsEntry
+	54, // 4: gatewright.node.v1.Hello.labels:type_name -> gatewright.node.v1.Hello.LabelsEntry
 	0,  // 5: gatewright.node.v1.Hello.drain:type_name -> gatewright.node.v1.DrainState
 	10, // 6: gatewright.node.v1.Hello.secrets:type_name -> gatewright.node.v1.SecretVersion
 	9,  // 7: gatewright.node.v1.Hello.consumers:type_name -> gatewright.node.v1.ConsumerVersions
@@ -3997,23 +4562,23 @@ var file_gatewright_node_v1_node_proto_depIdxs = []int32{
 	6,  // 10: gatewright.node.v1.GatewayStatus.state:type_name -> gatewright.node.v1.ApiStatus.State
 	6,  // 11: gatewright.node.v1.ApiStatus.state:type_name -> gatewright.node.v1.ApiStatus.State
 	1,  // 12: gatewright.node.v1.Observed.documents:type_name -> gatewright.node.v1.Document
-	50, // 13: gatewright.node.v1.Observed.labels:type_name -> gatewright.node.v1.Observed.LabelsEntry
-	51, // 14: gatewright.node.v1.StatesRequest.labels:type_name -> gatewright.node.v1.StatesRequest.LabelsEntry
+	55, // 13: gatewright.node.v1.Observed.labels:type_name -> gatewright.node.v1.Observed.LabelsEntry
+	56, // 14: gatewright.node.v1.StatesRequest.labels:type_name -> gatewright.node.v1.StatesRequest.LabelsEntry
 	1,  // 15: gatewright.node.v1.Observation.document:type_name -> gatewright.node.v1.Document
 	29, // 16: gatewright.node.v1.ControllerMessage.update:type_name -> gatewright.node.v1.Update
 	27, // 17: gatewright.node.v1.ControllerMessage.drain:type_name -> gatewright.node.v1.Drain
 	20, // 18: gatewright.node.v1.ControllerMessage.consumers:type_name -> gatewright.node.v1.ConsumerChange
 	21, // 19: gatewright.node.v1.ConsumerChange.shards:type_name -> gatewright.node.v1.ConsumerShard
-	52, // 20: gatewright.node.v1.Consumer.labels:type_name -> gatewright.node.v1.Consumer.LabelsEntry
+	57, // 20: gatewright.node.v1.Consumer.labels:type_name -> gatewright.node.v1.Consumer.LabelsEntry
 	23, // 21: gatewright.node.v1.Consumer.keys:type_name -> gatewright.node.v1.ConsumerKey
 	24, // 22: gatewright.node.v1.Consumer.claims:type_name -> gatewright.node.v1.ConsumerClaims
 	26, // 23: gatewright.node.v1.Plans.plans:type_name -> gatewright.node.v1.Plan
 	44, // 24: gatewright.node.v1.Update.bundles:type_name -> gatewright.node.v1.ApiBundle
 	32, // 25: gatewright.node.v1.Update.gateway:type_name -> gatewright.node.v1.Gateway
-	53, // 26: gatewright.node.v1.Update.nodes:type_name -> gatewright.node.v1.Update.NodesEntry
+	58, // 26: gatewright.node.v1.Update.nodes:type_name -> gatewright.node.v1.Update.NodesEntry
 	31, // 27: gatewright.node.v1.Update.secrets:type_name -> gatewright.node.v1.SecretValues
-	54, // 28: gatewright.node.v1.NodeLabels.labels:type_name -> gatewright.node.v1.NodeLabels.LabelsEntry
-	55, // 29: gatewright.node.v1.SecretValues.values:type_name -> gatewright.node.v1.SecretValues.ValuesEntry
+	59, // 28: gatewright.node.v1.NodeLabels.labels:type_name -> gatewright.node.v1.NodeLabels.LabelsEntry
+	60, // 29: gatewright.node.v1.SecretValues.values:type_name -> gatewright.node.v1.SecretValues.ValuesEntry
 	42, // 30: gatewright.node.v1.Gateway.certificates:type_name -> gatewright.node.v1.Certificate
 	43, // 31: gatewright.node.v1.Gateway.authorities:type_name -> gatewright.node.v1.CertificateAuthority
 	35, // 32: gatewright.node.v1.Gateway.telemetry:type_name -> gatewright.node.v1.Telemetry
@@ -4025,34 +4590,40 @@ var file_gatewright_node_v1_node_proto_depIdxs = []int32{
 	39, // 38: gatewright.node.v1.Telemetry.logging:type_name -> gatewright.node.v1.Logging
 	40, // 39: gatewright.node.v1.Telemetry.redaction:type_name -> gatewright.node.v1.Redaction
 	41, // 40: gatewright.node.v1.Telemetry.recording:type_name -> gatewright.node.v1.Recording
-	56, // 41: gatewright.node.v1.Tracing.resource_attributes:type_name -> gatewright.node.v1.Tracing.ResourceAttributesEntry
-	57, // 42: gatewright.node.v1.Tracing.headers:type_name -> gatewright.node.v1.Tracing.HeadersEntry
-	58, // 43: gatewright.node.v1.Logging.headers:type_name -> gatewright.node.v1.Logging.HeadersEntry
-	45, // 44: gatewright.node.v1.ApiBundle.chains:type_name -> gatewright.node.v1.Chain
-	47, // 45: gatewright.node.v1.Chain.attachments:type_name -> gatewright.node.v1.Attachment
-	48, // 46: gatewright.node.v1.Chain.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
-	46, // 47: gatewright.node.v1.Chain.upstream_paths:type_name -> gatewright.node.v1.UpstreamPath
-	48, // 48: gatewright.node.v1.Attachment.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
-	2,  // 49: gatewright.node.v1.Attachment.on_error:type_name -> gatewright.node.v1.OnError
-	59, // 50: gatewright.node.v1.Attachment.on_error_by_class:type_name -> gatewright.node.v1.Attachment.OnErrorByClassEntry
-	3,  // 51: gatewright.node.v1.ProcessingMode.request_headers:type_name -> gatewright.node.v1.HeaderMode
-	5,  // 52: gatewright.node.v1.ProcessingMode.request_body:type_name -> gatewright.node.v1.BodyMode
-	3,  // 53: gatewright.node.v1.ProcessingMode.response_headers:type_name -> gatewright.node.v1.HeaderMode
-	5,  // 54: gatewright.node.v1.ProcessingMode.response_body:type_name -> gatewright.node.v1.BodyMode
-	4,  // 55: gatewright.node.v1.ProcessingMode.encoded_bodies:type_name -> gatewright.node.v1.EncodedBodies
-	30, // 56: gatewright.node.v1.Update.NodesEntry.value:type_name -> gatewright.node.v1.NodeLabels
-	2,  // 57: gatewright.node.v1.Attachment.OnErrorByClassEntry.value:type_name -> gatewright.node.v1.OnError
-	7,  // 58: gatewright.node.v1.NodeService.Sync:input_type -> gatewright.node.v1.NodeMessage
-	16, // 59: gatewright.node.v1.NodeService.Observe:input_type -> gatewright.node.v1.Observed
-	17, // 60: gatewright.node.v1.NodeService.States:input_type -> gatewright.node.v1.StatesRequest
-	19, // 61: gatewright.node.v1.NodeService.Sync:output_type -> gatewright.node.v1.ControllerMessage
-	18, // 62: gatewright.node.v1.NodeService.Observe:output_type -> gatewright.node.v1.Observation
-	28, // 63: gatewright.node.v1.NodeService.States:output_type -> gatewright.node.v1.StatePart
-	61, // [61:64] is the sub-list for method output_type
-	58, // [58:61] is the sub-list for method input_type
-	58, // [58:58] is the sub-list for extension type_name
-	58, // [58:58] is the sub-list for extension extendee
-	0,  // [0:58] is the sub-list for field type_name
+	61, // 41: gatewright.node.v1.Tracing.resource_attributes:type_name -> gatewright.node.v1.Tracing.ResourceAttributesEntry
+	62, // 42: gatewright.node.v1.Tracing.headers:type_name -> gatewright.node.v1.Tracing.HeadersEntry
+	63, // 43: gatewright.node.v1.Logging.headers:type_name -> gatewright.node.v1.Logging.HeadersEntry
+	50, // 44: gatewright.node.v1.ApiBundle.chains:type_name -> gatewright.node.v1.Chain
+	45, // 45: gatewright.node.v1.ApiBundle.operations:type_name -> gatewright.node.v1.OperationTable
+	47, // 46: gatewright.node.v1.OperationTable.paths:type_name -> gatewright.node.v1.PathMatch
+	46, // 47: gatewright.node.v1.OperationTable.rows:type_name -> gatewright.node.v1.OperationRow
+	48, // 48: gatewright.node.v1.OperationRow.headers:type_name -> gatewright.node.v1.ValueMatch
+	48, // 49: gatewright.node.v1.OperationRow.query:type_name -> gatewright.node.v1.ValueMatch
+	49, // 50: gatewright.node.v1.OperationRow.answer:type_name -> gatewright.node.v1.OwnAnswer
+	52, // 51: gatewright.node.v1.Chain.attachments:type_name -> gatewright.node.v1.Attachment
+	53, // 52: gatewright.node.v1.Chain.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
+	51, // 53: gatewright.node.v1.Chain.upstream_paths:type_name -> gatewright.node.v1.UpstreamPath
+	53, // 54: gatewright.node.v1.Attachment.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
+	2,  // 55: gatewright.node.v1.Attachment.on_error:type_name -> gatewright.node.v1.OnError
+	64, // 56: gatewright.node.v1.Attachment.on_error_by_class:type_name -> gatewright.node.v1.Attachment.OnErrorByClassEntry
+	3,  // 57: gatewright.node.v1.ProcessingMode.request_headers:type_name -> gatewright.node.v1.HeaderMode
+	5,  // 58: gatewright.node.v1.ProcessingMode.request_body:type_name -> gatewright.node.v1.BodyMode
+	3,  // 59: gatewright.node.v1.ProcessingMode.response_headers:type_name -> gatewright.node.v1.HeaderMode
+	5,  // 60: gatewright.node.v1.ProcessingMode.response_body:type_name -> gatewright.node.v1.BodyMode
+	4,  // 61: gatewright.node.v1.ProcessingMode.encoded_bodies:type_name -> gatewright.node.v1.EncodedBodies
+	30, // 62: gatewright.node.v1.Update.NodesEntry.value:type_name -> gatewright.node.v1.NodeLabels
+	2,  // 63: gatewright.node.v1.Attachment.OnErrorByClassEntry.value:type_name -> gatewright.node.v1.OnError
+	7,  // 64: gatewright.node.v1.NodeService.Sync:input_type -> gatewright.node.v1.NodeMessage
+	16, // 65: gatewright.node.v1.NodeService.Observe:input_type -> gatewright.node.v1.Observed
+	17, // 66: gatewright.node.v1.NodeService.States:input_type -> gatewright.node.v1.StatesRequest
+	19, // 67: gatewright.node.v1.NodeService.Sync:output_type -> gatewright.node.v1.ControllerMessage
+	18, // 68: gatewright.node.v1.NodeService.Observe:output_type -> gatewright.node.v1.Observation
+	28, // 69: gatewright.node.v1.NodeService.States:output_type -> gatewright.node.v1.StatePart
+	67, // [67:70] is the sub-list for method output_type
+	64, // [64:67] is the sub-list for method input_type
+	64, // [64:64] is the sub-list for extension type_name
+	64, // [64:64] is the sub-list for extension extendee
+	0,  // [0:64] is the sub-list for field type_name
 }
 
 func init() { file_gatewright_node_v1_node_proto_init() }
@@ -4069,13 +4640,26 @@ func file_gatewright_node_v1_node_proto_init() {
 		(*ControllerMessage_Drain)(nil),
 		(*ControllerMessage_Consumers)(nil),
 	}
+	file_gatewright_node_v1_node_proto_msgTypes[40].OneofWrappers = []any{
+		(*PathMatch_Exact)(nil),
+		(*PathMatch_Prefix)(nil),
+		(*PathMatch_Regex)(nil),
+	}
+	file_gatewright_node_v1_node_proto_msgTypes[41].OneofWrappers = []any{
+		(*ValueMatch_Exact)(nil),
+		(*ValueMatch_Prefix)(nil),
+		(*ValueMatch_Suffix)(nil),
+		(*ValueMatch_Contains)(nil),
+		(*ValueMatch_Regex)(nil),
+		(*ValueMatch_Present)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gatewright_node_v1_node_proto_rawDesc), len(file_gatewright_node_v1_node_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   53,
+			NumMessages:   58,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
