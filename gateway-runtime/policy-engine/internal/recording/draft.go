@@ -375,6 +375,9 @@ func (d *draft) setRoute(e *Exchange) {
 	e.API, e.Operation, _ = exchange.RouteParts(d.opening.Route)
 }
 
+// ownAnswer is Envoy's response code detail for answers of operations' own. The engine gives them where operations share a route.
+const ownAnswer = "direct_response"
+
 // setAnsweredBy sets the origin of the answer.
 func (d *draft) setAnsweredBy(s *shower, e *Exchange) {
 	d.setCause(s, e)
@@ -385,6 +388,8 @@ func (d *draft) setAnsweredBy(s *shower, e *Exchange) {
 		e.AnsweredBy = ByProxy
 	case !left.view.Answered:
 		e.AnsweredBy = ByUpstream
+	case left.view.Details == ownAnswer:
+		e.Details, e.AnsweredBy = ownAnswer, ByProxy
 	default:
 		e.Details, e.AnsweredBy = left.view.Details, ByGateway
 		if left.view.Details == "policy_answer" {
@@ -402,6 +407,8 @@ func (d *draft) setCause(s *shower, e *Exchange) {
 	switch {
 	case answer != nil:
 		e.Details = answer.Details
+	case left != nil && left.view.Answered && left.view.Details == ownAnswer:
+		answer = &proxyanswer.Answer{Status: left.view.Status, Details: ownAnswer}
 	case left != nil && !left.view.Answered && d.heads[chain.Request][chain.Left] == nil:
 		answer = &proxyanswer.Answer{Status: left.view.Status}
 	default:

@@ -14,6 +14,7 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/exchange"
+	"gatewright.dev/policy-engine/internal/operations"
 	"gatewright.dev/policy-engine/internal/proxyanswer"
 	"gatewright.dev/policy-engine/internal/recording"
 	"gatewright.dev/policy-engine/internal/redaction"
@@ -201,12 +202,13 @@ type gateway struct {
 	recorder *recording.Recorder
 	watches  *exchange.Watches
 	server   *exchange.Server
+	tables   *operations.Tables
 	values   *redaction.Values // that are secrets
 }
 
 func newGateway(t testing.TB, maxBytes uint64, instances ...*chain.Instance) *gateway {
 	t.Helper()
-	g := &gateway{watches: &exchange.Watches{}, values: &redaction.Values{}}
+	g := &gateway{watches: &exchange.Watches{}, tables: &operations.Tables{}, values: &redaction.Values{}}
 	g.recorder = recording.NewRecorder(recording.Options{Node: "node-1", Watches: g.watches, Values: g.values, Log: slog.New(slog.DiscardHandler)})
 	g.recorder.Configure(&nodev1.Recording{MaxBytes: maxBytes, BodyBytes: 16 << 10}, secrets)
 	table := &chain.Table{}
@@ -218,7 +220,7 @@ func newGateway(t testing.TB, maxBytes uint64, instances ...*chain.Instance) *ga
 		}
 		table.Put(c)
 	}
-	g.server = exchange.NewServer(table, nil, exchange.NewCounters(slog.New(slog.DiscardHandler)), g.watches)
+	g.server = exchange.NewServer(table, g.tables, exchange.NewCounters(slog.New(slog.DiscardHandler)), g.watches)
 	return g
 }
 
