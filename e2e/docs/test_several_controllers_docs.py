@@ -63,7 +63,7 @@ def test_the_shown_commands_work(
     assert shell.run(elsewhere).splitlines()[1:] == []
     assert shell.run(policies).startswith("NAME ")
     assert len(yaml.safe_load(shell.run(nodes))) == 1
-    assert shell.run(files).split() == ["NAME", "API", "STATE", "WINNER", "REASON"]
+    assert shell.run(files).split() == ["NAME", "KIND", "RESOURCE", "STATE", "WINNER", "REASON"]
     assert [len(shell.run(command).splitlines()) for command in (rejected, labelled, owned)] == [1, 2, 1]
     assert shell.run(saved) == ""
     assert set(re.findall(r"\w+$", shell.run(again), re.MULTILINE)) == {"unchanged"}

@@ -10,7 +10,7 @@ import httpx
 import pytest
 import yaml
 
-from e2e.kit.gateway import Gateway, api, eventually, running
+from e2e.kit.gateway import Gateway, api, attach, eventually, running
 from e2e.kit.upstream import Upstream
 
 pytestmark = pytest.mark.timeout(180)
@@ -34,8 +34,15 @@ def test_a_run_follows_its_files(build: Path, tmp_path: Path, upstream: Upstream
         return httpx.get(f"{gateway.url}{path}").status_code
 
     save("shop.yaml", "shop", "/shop")
+    defaults = {"apiVersion": "gatewright.dev/v1", "kind": "Defaults", "metadata": {"name": "all"}}
+    added = {"policies": {"before": [attach("answer", {"status": 418, "body": "by the Defaults"})]}}
+    (files / "defaults.yaml").write_text(yaml.safe_dump({**defaults, "spec": added}))
     with running(build, tmp_path / "state", "--apis", str(files), "--files-only") as gateway:
-        assert answer("/shop/x") == 200
+        assert answer("/shop/x") == 418, "by the Defaults of the folder"
+        refused = command(gateway, "delete", "defaults", "all")
+        assert (refused.returncode, "all is in defaults.yaml there: change that file" in refused.stderr) == (4, True)
+        (files / "defaults.yaml").unlink()
+        eventually("they go with their file", lambda: answer("/shop/x") == 200)
         save("late.yaml", "late", "/shop")
         save("cart.yaml", "cart", "/cart")
         eventually("a new file is served", lambda: answer("/cart/x") == 200)
@@ -53,6 +60,9 @@ def test_a_run_follows_its_files(build: Path, tmp_path: Path, upstream: Upstream
         assert f"this controller takes its APIs from the files of {files} alone" in refused.stderr
         assert command(gateway, "delete", "api", "shop").returncode == 4
         (files / "shop.yaml").unlink()
-        eventually("the loser is served", lambda: "late.yaml  late  served" in command(gateway, "list", "files").stdout)
+        eventually(
+            "the loser is served",
+            lambda: "late.yaml  Api   late      served" in command(gateway, "list", "files").stdout,
+        )
         assert answer("/shop/x") == 200
         assert command(gateway, "get", "api", "shop").returncode == 3

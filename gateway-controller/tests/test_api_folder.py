@@ -212,7 +212,7 @@ async def test_several_documents_of_a_file_have_their_lines(
         ("all.yaml:3", "other", "notServed", "orders-v1"),
         ("all.yaml:6", "", "notServed", ""),
     ]
-    assert "all.yaml:7: kind: expected 'Api', got 'Gateway'" in folder.documents[2].reason
+    assert "all.yaml:7: kind: expected 'Api', 'Defaults' or 'Namespace', got 'Gateway'" in folder.documents[2].reason
 
 
 async def test_each_refusal_is_logged_once(
@@ -289,6 +289,7 @@ async def test_the_management_api_takes_no_writes_beside_it(
     folder, path = files
     write("orders.json", "orders-v1", "/orders/$version")
     write("zlate.json", "late", "/orders/$version")
+    put(path, "Namespace", "shop", labels={"team": "shop"}, contexts=["/shop"])
     await folder.apply()
     transport = httpx.ASGITransport(create_app(controller, gateways, folder=folder), client=("127.0.0.1", 1))
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
@@ -300,8 +301,13 @@ async def test_the_management_api_takes_no_writes_beside_it(
             await client.post("/v1/apis/orders-v1/rollback", json={"revision": 1}),
             await client.post("/v1/apply", json={"sources": [source]}),
             await client.post("/v1/policies/reload", json={"apis": [source]}),
+            await client.put("/v1/defaults/slow", json={}),
+            await client.delete("/v1/namespaces/shop"),
         ]
-        assert [answer.status_code for answer in refused] == [409] * 6
+        assert [answer.status_code for answer in refused] == [409] * 8
+        others = f"this controller takes its Defaults and Namespaces from the files of {path} alone; "
+        assert refused[6].json()["detail"].startswith(f"{others}add, change or delete a file there")
+        assert refused[7].json()["detail"].startswith(f"{others}shop is in Namespace-shop.json there: change that file")
         sentence = f"this controller takes its APIs from the files of {path} alone; "
         assert refused[1].json()["detail"].startswith(f"{sentence}orders-v1 is in orders.json there: change that file")
         assert refused[2].json()["detail"].startswith(f"{sentence}late is in zlate.json there")
@@ -315,9 +321,87 @@ async def test_the_management_api_takes_no_writes_beside_it(
         shown = (await client.get("/v1/files")).json()
         assert (shown["folder"], shown["trouble"]) == (str(path), "")
         assert [(file["file"], file["state"], file.get("winner")) for file in shown["files"]] == [
+            ("Namespace-shop.json", "served", None),
             ("orders.json", "served", None),
             ("zlate.json", "notServed", "orders-v1"),
         ]
+
+
+def put(path: Path, kind: str, name: str, **spec: object) -> None:
+    """Writes another document into a file of its own."""
+    document = {"apiVersion": "gatewright.dev/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+    (path / f"{kind}-{name}.json").write_text(json.dumps(document))
+
+
+SLOW = {"for": {"labels": {"team": "shop"}}, "requestTimeout": "10s"}
+
+
+async def test_defaults_and_namespaces_of_the_folder_take_effect_and_go_with_their_files(
+    files: Changes, orders: JsonObject, controller: Controller, kinds: Kinds
+) -> None:
+    folder, path = files
+    document = copy.deepcopy(orders)
+    document["metadata"]["labels"] = {"team": "shop"}
+    (path / "a.json").write_text(json.dumps(document))
+    put(path, "Defaults", "shop", **SLOW)
+    put(path, "Namespace", "shop", labels={"team": "shop"}, contexts=["/orders"])
+    await folder.apply()
+    assert {(status.kind, status.api, status.state) for status in folder.documents} == {
+        ("Api", "orders-v1", "served"), ("Defaults", "shop", "served"), ("Namespace", "shop", "served"),
+    }  # fmt: skip
+    (stored,) = await controller.list()
+    assert controller.whole(stored.api, stored.versions).spec.request_timeout == "10s"
+    assert controller.namespaces.keys() == {"shop"}
+    revision = controller.store.revision
+    await folder.apply()
+    assert controller.store.revision == revision, "a second look changes nothing"
+
+    put(path, "Defaults", "shop", **{**SLOW, "requestTimeout": "20s"})
+    await folder.apply()
+    assert controller.whole(stored.api, stored.versions).spec.request_timeout == "20s"
+    (path / "Defaults-shop.json").unlink()
+    (path / "Namespace-shop.json").unlink()
+    await folder.apply()
+    assert (controller.defaults, controller.namespaces) == ({}, {})
+    assert [kinds[kind].list_stored() for kind in ("Defaults", "Namespace")] == [[], []]
+    entry = controller.store.history("Defaults", "shop")[0]
+    assert (entry.action, entry.author.actor) == ("deleted", "file")
+
+
+async def test_defaults_and_namespaces_that_do_not_fit_are_left_out_and_the_others_count(
+    files: Changes, write: Callable[..., None], controller: Controller
+) -> None:
+    folder, path = files
+    write("a.json", "a", "/a")
+    put(path, "Defaults", "good", requestTimeout="10s")
+    await folder.apply()
+    put(path, "Defaults", "good", requestTimeout="never")
+    put(path, "Defaults", "unknown", policies={"before": [{"name": "no-such-policy", "version": "v1"}]})
+    put(path, "Namespace", "foreign", labels={"team": "other"}, contexts=["/a"])
+    put(path, "Namespace", "free", labels={"team": "other"}, contexts=["/b"])
+    write("b.json", "b", "/b")
+    assert await served(folder, controller) == {"a": "/a"}
+    reasons = {f"{status.kind} {status.api}": (status.state, status.reason) for status in folder.documents}
+    assert reasons["Defaults good"][0] == "kept"
+    assert "spec.requestTimeout: expected" in reasons["Defaults good"][1]
+    assert reasons["Defaults unknown"][0] == reasons["Namespace foreign"][0] == "notServed"
+    assert "API a: spec.context: expected the labels team=other" in reasons["Namespace foreign"][1]
+    assert reasons["Namespace free"] == ("served", "")
+    assert reasons["Api b"][0] == "notServed"
+    assert "which the Namespace free wants" in reasons["Api b"][1]
+    assert controller.defaults.keys() == {"good"}
+
+    (path / "again.json").write_text((path / "Namespace-free.json").read_text())
+    (path / "Namespace-free.json").unlink()
+    (path / "unnamed.json").write_text("{}")
+    await folder.apply()
+    assert controller.namespaces.keys() == {"free"}, "it is in another file"
+    (path / "again.json").unlink()
+    await folder.apply()
+    assert controller.namespaces.keys() == {"free"}, "nothing goes while a file has no name"
+    (path / "unnamed.json").unlink()
+    await folder.apply()
+    assert controller.namespaces.keys() == set()
 
 
 async def test_without_a_folder_the_list_of_files_is_empty(client: httpx.AsyncClient) -> None:

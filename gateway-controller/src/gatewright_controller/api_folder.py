@@ -14,7 +14,7 @@ from gatewright_documents.yaml_documents import split_documents
 
 from gatewright_controller.apis.api_source import ApiSource
 from gatewright_controller.plans import DocumentStatus, FolderDocument, Plans
-from gatewright_controller.store import Author, StorageError
+from gatewright_controller.store import API, Author, StorageError
 
 log = logging.getLogger(__name__)
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -29,8 +29,8 @@ class ApiFolder:
     """Keeps what a controller has at what the files of a folder say. Run it once the controller has loaded."""
 
     def __init__(self, folder: Path, plans: Plans, surroundings: Callable[[], object]) -> None:
-        """surroundings: what else files are checked against now: definitions of policies, the Gateway, Secrets. Other
-        ones may fit a file that was refused."""
+        """surroundings: what else files are checked against now: definitions of policies, the Gateway, Secrets, the
+        Defaults and Namespaces that there are. Other ones may fit a file that was refused."""
         self.folder, self._plans, self._surroundings = folder, plans, surroundings
         self.documents: Sequence[DocumentStatus] = ()
         """What has become of each, as of the last change."""
@@ -57,10 +57,11 @@ class ApiFolder:
         if stamps is not None:
             await self._apply(stamps)
 
-    def place_of(self, name: str) -> str:
-        """The file that an API is read from; "" where none is."""
-        places = [document.place for document in self.documents if document.api == name]
-        return self._holders.get(name) or next(iter(places), "")
+    def place_of(self, name: str, kind: str = API) -> str:
+        """The file that an API, or what else is of this kind, is read from; "" where none is."""
+        places = [document.place for document in self.documents if (document.kind, document.api) == (kind, name)]
+        held = name if kind == API else f"{kind}/{name}"
+        return self._holders.get(held) or next(iter(places), "")
 
     async def _apply(self, stamps: Stamps) -> None:
         surroundings = self._surroundings()

@@ -215,6 +215,8 @@ def _folder(settings: Settings, controller: Controller, gateways: Gateways, kind
             controller.definitions,
             gateways.current_document,
             controller.gateways.node_gateways,
+            controller.defaults,
+            controller.namespaces,
             controller.deployment.secrets.changes,
         ),
     )

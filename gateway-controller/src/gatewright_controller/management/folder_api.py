@@ -3,10 +3,13 @@ refusal of writes beside them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from msgspec import UNSET
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gatewright_controller.access import Right
 from gatewright_controller.api_folder import ApiFolder
 from gatewright_controller.management.bodies import has_body
 from gatewright_controller.management.json_answer import JsonAnswer
@@ -14,7 +17,11 @@ from gatewright_controller.management.problems import Problem
 from gatewright_controller.management.queries import DRY_RUN, flag
 from gatewright_controller.management.rows import Answer, Part, Row
 from gatewright_controller.management.shapes import folder as shapes
+from gatewright_controller.store import API, DEFAULTS, NAMESPACE
 
+WRITES_APIS: Right = "apis:write"
+KINDS: Mapping[str, str] = {"defaults:write": DEFAULTS, "namespaces:write": NAMESPACE}
+"""What else files alone say, by the right that a write of it needs."""
 WITH_APIS = "reloadPolicies"
 """The id of the row that writes APIs where its body has some."""
 
@@ -32,6 +39,7 @@ class FolderEndpoints:
         files = [
             shapes.ApiDocument(
                 file=status.place,
+                kind=status.kind,
                 api=status.api,
                 state=status.state,
                 reason=status.reason,
@@ -42,20 +50,22 @@ class FolderEndpoints:
         return JsonAnswer(shapes.ApiFolder(folder=str(self._folder.folder), trouble=self._folder.trouble, files=files))
 
     async def refuse_writes(self, row: Row, request: Request) -> None:
-        """Raises `Problem` for what would write an API. What is only tried or planned is not refused."""
+        """Raises `Problem` for what would write an API, Defaults or a Namespace. What is only tried or planned is not
+        refused."""
         if self._folder is None or not _writes_apis(row, request):
             return
-        name = request.path_params.get("name", "")
-        place = self._folder.place_of(name)
+        name, kind = request.path_params.get("name", ""), KINDS.get(row.right or "", API)
+        place = self._folder.place_of(name, kind)
         where = f"{name} is in {place} there: change that file" if place else "add, change or delete a file there"
-        detail = f"this controller takes its APIs from the files of {self._folder.folder} alone; {where}"
+        what = "APIs" if kind == API else "Defaults and Namespaces"
+        detail = f"this controller takes its {what} from the files of {self._folder.folder} alone; {where}"
         raise Problem(409, f"{detail}, and it is applied within seconds")
 
 
 def _writes_apis(row: Row, request: Request) -> bool:
     if row.id == WITH_APIS:
         return has_body(request)
-    is_write = row.right == "apis:write" and row.audit != "nothing"
+    is_write = row.right in (WRITES_APIS, *KINDS) and row.audit != "nothing"
     return is_write and not (DRY_RUN in row.query and flag(request, DRY_RUN.name))
 
 

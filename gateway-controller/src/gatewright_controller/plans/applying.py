@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
+import msgspec
 from gatewright_documents.mistake import Invalid, Mistake
 from gatewright_documents.values import JsonObject
 
@@ -18,15 +19,17 @@ from gatewright_controller.apis.api_source import ApiSource
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.gateway.gateways import Gateways
 from gatewright_controller.kinds import Kinds
-from gatewright_controller.model import Api
+from gatewright_controller.model import Api, from_document
 from gatewright_controller.plans.defaults_effects import defaults_effects
 from gatewright_controller.plans.effects import Effects
-from gatewright_controller.plans.folder import FolderDocument, FolderPlan, plan_folder
+from gatewright_controller.plans.folder import FolderContents, FolderDocument, FolderPlan, plan_folder, read_folder
+from gatewright_controller.plans.folder_resources import plan_folder_resources
 from gatewright_controller.plans.gateway_step import NAME, GatewayPlan, gateway_diff, gateway_effects, plan_gateway
 from gatewright_controller.plans.holders import Holders
 from gatewright_controller.plans.plan import ApiPlan, ApiStep, Intent, WantedApi, claims
-from gatewright_controller.plans.planner import plan_apis
+from gatewright_controller.plans.planner import means_the_same, plan_apis
 from gatewright_controller.plans.resource_steps import (
+    Key,
     ResourcePlan,
     ResourceStep,
     plan_resources,
@@ -181,24 +184,55 @@ class Plans:
         self, documents: Sequence[FolderDocument], holders: Mapping[str, str]
     ) -> tuple[FolderPlan, Prepared]:
         store, controller = self._controller.store, self._controller
-        revision = store.revision
+        revision, contents = store.revision, read_folder(documents)
         stored = {api.name: api for api in store.list()}
+        resources = plan_folder_resources(
+            self._kinds, contents, holders, partial(self._refuse_in_folder, contents, stored)
+        )
+        defaults = self._defaults_after(resources.plan)
+        namespaces = self._namespaces_after(resources.plan)
         validate = partial(
-            controller.validate_alone, gateways=controller.gateways.known, secrets=controller.secret_keys
+            controller.validate_alone,
+            gateways=controller.gateways.known,
+            secrets=controller.secret_keys,
+            defaults=defaults,
+            namespaces=namespaces,
         )
 
         def read(source: ApiSource, document: JsonObject, before: StoredApi | None) -> WantedApi:
             return wanted_api(source, document, before, controller.definitions, validate)
 
-        folder = plan_folder(documents, stored, holders, read)
+        folder = plan_folder(contents, stored, holders, read)
         bundles = {
-            step.name: controller.translate(step.after.api, step.after.versions)
+            step.name: controller.translate(step.after.api, step.after.versions, defaults)
             for step in folder.plan.steps
             if step.after
         }
-        return folder, Prepared(
-            folder.plan, GatewayPlan(), ResourcePlan(), stored, bundles, revision, {}, controller.defaults
-        )
+        prepared = Prepared(folder.plan, GatewayPlan(), resources.plan, stored, bundles, revision, {}, defaults)
+        order = {document.place: index for index, document in enumerate(documents)}
+        statuses = sorted([*folder.documents, *resources.statuses], key=lambda status: order[status.place])
+        return replace(folder, documents=statuses, holders={**folder.holders, **resources.holders}), prepared
+
+    def _refuse_in_folder(
+        self,
+        contents: FolderContents,
+        stored: Mapping[str, StoredApi],
+        key: Key,
+        changes: Mapping[Key, JsonObject | None],
+    ) -> None:
+        """Raises `Invalid` where an API that the folder leaves as it is could not go on with the resource. One that it
+        changes is read with what is to be."""
+        controller, staying = self._controller, list(_unchanged_by(contents, stored))
+        kind, name = key
+        if kind == DEFAULTS:
+            documents = {name: document for (kind, name), document in changes.items() if kind == DEFAULTS}
+            defaults = with_documents(controller.defaults, documents)
+            mistakes = list(controller.mistakes_with(defaults, staying, controller.secret_keys))
+        else:
+            apis = [api.api for api in staying]
+            mistakes = list(self._kinds[kind].kind.unfit(name, changes[key], apis))
+        if mistakes:
+            raise Invalid(mistakes)
 
     async def _apply(self, apply_once: Callable[[], Awaitable[ShownPlan]]) -> ShownPlan:
         async with self._gateways.writing, self._controller.writing:
@@ -446,6 +480,20 @@ def _batch(prepared: Prepared) -> Batch:
         resources={step.key: step.kept for step in changing},
         seen_resources={step.key: step.stored.revision for step in changing if step.stored},
     )
+
+
+def _unchanged_by(contents: FolderContents, stored: Mapping[str, StoredApi]) -> Iterator[StoredApi]:
+    """The stored APIs that the folder has, and that no document of it says otherwise."""
+    for name, same_name in contents.apis.items():
+        if (found := stored.get(name)) and all(_says(document, found) for _, document in same_name):
+            yield found
+
+
+def _says(document: JsonObject, stored: StoredApi) -> bool:
+    try:
+        return means_the_same(from_document(document), stored.api)
+    except msgspec.ValidationError:
+        return True  # then it stays what it was
 
 
 def _outlined(step: ResourceStep, diff: str = "", effects: tuple[str, ...] = ()) -> Change:

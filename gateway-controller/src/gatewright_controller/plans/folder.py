@@ -1,4 +1,5 @@
-"""A folder whose files have all APIs that there are: which of its documents are served, and why others are not.
+"""A folder whose files have all APIs, Defaults and Namespaces that there are: which of its documents count, and why
+others do not.
 
 Pure, from values to values. Of two documents of one name the one wins that had it at the last look, else the one that
 says what is stored, else the first in the order of files. Of two APIs that claim the same context the one that has it
@@ -10,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
-from gatewright_documents.mistake import Invalid, Mistake, shown
+from gatewright_documents.mistake import Invalid, Mistake, listed, shown
 from gatewright_documents.values import JsonObject
 
 from gatewright_controller.apis.api_source import ApiSource
@@ -20,8 +21,10 @@ from gatewright_controller.plans.plan import ApiPlan, Conflict, Intent, WantedAp
 from gatewright_controller.plans.planner import plan_apis
 from gatewright_controller.plans.wanted import name_of
 from gatewright_controller.resource.hosts import EVERY_HOST
-from gatewright_controller.store import StoredApi
+from gatewright_controller.store import API, StoredApi
 
+FolderKind = Literal["Api", "Defaults", "Namespace"]
+KINDS: tuple[FolderKind, ...] = get_args(FolderKind)
 DocumentState = Literal["served", "kept", "notServed"]
 """Of a document. `kept`: it is wrong, or has lost, and its API is served as it was before."""
 ReadApi = Callable[[ApiSource, JsonObject, StoredApi | None], WantedApi]
@@ -36,21 +39,25 @@ class FolderDocument:
     source: ApiSource
 
 
+Named = tuple[FolderDocument, JsonObject]
+
+
 @dataclass(frozen=True)
 class DocumentStatus:
-    """What has become of a document. api: its name, "" where it cannot be read. winner: the API, or the place of the
-    document, that has what it claims."""
+    """What has become of a document. api: the name of the API, or of what else it is by its kind; "" where it cannot be
+    read. winner: the API, or the place of the document, that has what it claims."""
 
     place: str
     api: str
     state: DocumentState
     reason: str = ""
     winner: str = ""
+    kind: FolderKind = "Api"
 
 
 @dataclass(frozen=True)
 class FolderPlan:
-    """documents: in the order of files. holders: the place that each name is read from. deletes: whether what the
+    """documents: in any order. holders: the place that each name is read from. deletes: whether what the
     folder has not goes."""
 
     plan: ApiPlan
@@ -83,17 +90,47 @@ class _Sorted:
         return refused.name in self.stored and not refused.is_second
 
 
+@dataclass(frozen=True)
+class FolderContents:
+    """What could be read of a folder. apis: by name, others by kind and name, each in the order of files. unread: the
+    others. deletes: whether what the folder has not goes: nothing does while a document has no name that can be read,
+    or there is none at all, for what is stored could be its.
+    """
+
+    apis: Mapping[str, Sequence[Named]]
+    others: Mapping[tuple[FolderKind, str], Sequence[Named]]
+    unread: Sequence[DocumentStatus]
+    deletes: bool
+
+
+def read_folder(documents: Sequence[FolderDocument]) -> FolderContents:
+    """It may take a while: not for the event loop."""
+    apis: dict[str, list[Named]] = {}
+    others: dict[tuple[FolderKind, str], list[Named]] = {}
+    unread: list[DocumentStatus] = []
+    for document in documents:
+        try:
+            content = document.source.read()
+            with document.source.locating():
+                kind, name = _read_identity(content)
+        except Invalid as invalid:
+            unread.append(DocumentStatus(document.place, "", "notServed", sentences(invalid)))
+            continue
+        of_name = apis.setdefault(name, []) if kind == API else others.setdefault((kind, name), [])
+        of_name.append((document, content))
+    return FolderContents(apis, others, unread, bool(documents) and not unread)
+
+
 def plan_folder(
-    documents: Sequence[FolderDocument], stored: Mapping[str, StoredApi], holders: Mapping[str, str], read: ReadApi
+    contents: FolderContents, stored: Mapping[str, StoredApi], holders: Mapping[str, str], read: ReadApi
 ) -> FolderPlan:
-    """holders: of the last look. Nothing goes while a document has no name that can be read, or there is none at all:
-    what is stored could be its."""
+    """Of its APIs. holders: of the last look."""
     found = _Sorted(stored)
-    for name, same_name in _by_name(documents, found).items():
+    for name, same_name in contents.apis.items():
         _sort(name, same_name, found, holders.get(name), read)
-    deletes = bool(documents) and all(refused.name for refused in found.refused)
-    plan = _without_conflicts(found, Intent(is_all=deletes))
+    plan = _without_conflicts(found, Intent(is_all=contents.deletes))
     statuses = [DocumentStatus(place, name, "served") for name, (place, _) in found.wanted.items()]
+    statuses += contents.unread
     statuses += [
         DocumentStatus(
             refused.place,
@@ -104,35 +141,20 @@ def plan_folder(
         )
         for refused in found.refused
     ]
-    order = {document.place: index for index, document in enumerate(documents)}
     held = {name: place for name, (place, _) in found.wanted.items()}
-    return FolderPlan(plan, sorted(statuses, key=lambda status: order[status.place]), held, deletes)
+    return FolderPlan(plan, statuses, held, contents.deletes)
 
 
-Named = tuple[FolderDocument, JsonObject]
-
-
-def _by_name(documents: Sequence[FolderDocument], found: _Sorted) -> dict[str, list[Named]]:
-    """The documents that have a name, in their order; others are refused."""
-    named: dict[str, list[Named]] = {}
-    for document in documents:
-        try:
-            content = document.source.read()
-            with document.source.locating():
-                named.setdefault(_read_name(content), []).append((document, content))
-        except Invalid as invalid:
-            found.refused.append(_Refused(document.place, "", _sentences(invalid)))
-    return named
-
-
-def _read_name(document: JsonObject) -> str:
-    """Raises `Invalid`."""
-    if (kind := document.get("kind")) != "Api":
+def _read_identity(document: JsonObject) -> tuple[FolderKind, str]:
+    """Kind and name. Raises `Invalid`."""
+    kind = next((kind for kind in KINDS if kind == document.get("kind")), None)
+    if kind is None:
         cure = "a folder of APIs has no other kind; the Gateway has a file of its own"
-        raise Invalid([Mistake.expecting("'Api'", shown(kind), cure, field="kind")])
+        expected = listed([repr(kind) for kind in KINDS])
+        raise Invalid([Mistake.expecting(expected, shown(document.get("kind")), cure, field="kind")])
     if not (name := name_of(document)):
         raise Invalid([Mistake.expecting("a name", "none", field="metadata.name")])
-    return name
+    return kind, name
 
 
 def _sort(name: str, same_name: Sequence[Named], found: _Sorted, held: str | None, read: ReadApi) -> None:
@@ -142,14 +164,19 @@ def _sort(name: str, same_name: Sequence[Named], found: _Sorted, held: str | Non
     try:
         found.wanted[name] = winner.place, read(winner.source, content, stored)
     except Invalid as invalid:
-        found.refused.append(_Refused(winner.place, name, _sentences(invalid)))
+        found.refused.append(_Refused(winner.place, name, sentences(invalid)))
     for document, _ in same_name:
         if document is not winner:
-            reason = (
-                f"{winner.place} has the API {name} already; this one is served once that one is gone or has another "
-                "name, or give one of the two another name"
-            )
+            reason = second_of(f"the API {name}", winner.place)
             found.refused.append(_Refused(document.place, name, reason, winner.place, is_second=True))
+
+
+def second_of(resource: str, winner: str) -> str:
+    """Why a document of a name that another place has too is not served."""
+    return (
+        f"{winner} has {resource} already; this one is served once that one is gone or has another name, or give one "
+        "of the two another name"
+    )
 
 
 def _winner(same_name: Sequence[Named], stored: StoredApi | None, held: str | None, read: ReadApi) -> Named:
@@ -190,5 +217,6 @@ def _lost(conflict: Conflict) -> str:
     )
 
 
-def _sentences(invalid: Invalid) -> str:
+def sentences(invalid: Invalid) -> str:
+    """All mistakes."""
     return "; ".join(map(str, invalid.mistakes))

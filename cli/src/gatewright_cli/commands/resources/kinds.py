@@ -215,7 +215,8 @@ FILE = Kind(
     "/v1/files",
     (
         Column("NAME", lambda document: document["file"]),
-        Column("API", lambda document: document["api"]),
+        Column("KIND", lambda document: document["kind"]),
+        Column("RESOURCE", lambda document: document["api"]),
         Column("STATE", lambda document: document["state"]),
         Column("WINNER", lambda document: document.get("winner", "")),
         Column("REASON", lambda document: document["reason"]),

@@ -14,8 +14,10 @@ class ApiDocument(Answered, frozen=True, kw_only=True):
 
     file: str
     """Its name in the folder, with the document's line where the file has several: `b.yaml:12`."""
+    kind: Literal["Api", "Defaults", "Namespace"]
+    """Of what it says; `Api` where it cannot be read."""
     api: str
-    """The API's name; empty where it cannot be read."""
+    """The name of the API, or of what else it is by its kind; empty where it cannot be read."""
     state: Literal["served", "kept", "notServed"]
     """`kept`: the document is wrong, or another has what it claims, and its API is served as it was before."""
     reason: str
