@@ -201,8 +201,7 @@ class Controller:
         }
 
     def _is_handed_out(self, stored: StoredApi) -> bool:
-        """Whether nodes have this write of the API. One that another controller has just stored is handed out by
-        `following`, together with what was stored with it: beside the Defaults of before, it might be unguarded."""
+        """Whether nodes have this write. Another controller's is handed out by `following`, with what came with it."""
         return stored.revision <= self.deployment.revision_of(stored.name)
 
     def adopt_defaults(self, defaults: KnownDefaults, revision: int) -> None:
@@ -255,9 +254,8 @@ class Controller:
             for offer in offers:
                 offer()
         changes = prospect.changes
-        log.info("definitions read again", extra={
-            "added": changes.added, "removed": changes.removed, "changed": changes.changed,
-        })  # fmt: skip
+        names = {"added": changes.added, "removed": changes.removed, "changed": changes.changed}
+        log.info("definitions read again", extra=names)
         for stored in written:
             if stored.revision > before:
                 log.info("API written", extra={"api": stored.name, "revision": stored.revision})
@@ -307,10 +305,8 @@ class Controller:
             if stored.name in replaced or self.deployment.is_suspended(stored.name):
                 continue
             versions = kept_versions(stored.api, stored.versions, fresh)
-            before, after = (
-                self.effective(stored.api, stored.versions),
-                self.effective(stored.api, versions, None, fresh),
-            )
+            before = self.effective(stored.api, stored.versions)
+            after = self.effective(stored.api, versions, None, fresh)
             if not _concerns(changes, before, after):
                 continue
             concerned.append(stored.name)

@@ -3,44 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import copy
 import hashlib
 import json
 import os
 import random
-import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 
 import msgspec
 import psycopg
 import pytest
-from gatewright_controller import server
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.apis.api_source import ApiSource
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.following import Following
 from gatewright_controller.gateway.gateways import Gateways
-from gatewright_controller.kinds import Keyring, Kinds, open_kinds
+from gatewright_controller.kinds import Keyring, open_kinds
 from gatewright_controller.model import Api, from_document
 from gatewright_controller.nodes.node import Node
 from gatewright_controller.plans import Intent, Plans
-from gatewright_controller.resource.definitions import Definitions, load_definitions
+from gatewright_controller.resource.definitions import Definitions
 from gatewright_controller.resource.versions import Versions, newest_versions
 from gatewright_controller.store import (
     ANY_TERMS,
     API,
     Batch,
-    Changes,
     OtherRevisionError,
-    Store,
     StoredApi,
-    StoredGateway,
     Terms,
     WrittenBatch,
-    open_store,
 )
 from gatewright_controller.store.sql_store import SqlStore
 from gatewright_controller.translate import EdgeSettings
@@ -48,85 +38,16 @@ from gatewright_documents.mistake import Invalid
 from gatewright_documents.secret_masks import MASK
 from gatewright_documents.values import JsonObject
 
+from .sides import KEY, Side, consumer, defaults, named
+
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
-SECONDS = 30.0
-KEY = "11" * 32
 CHANGES = int(os.environ.get("CHANGES_OF_A_WRITER", "12"))
 """200 in the run that the issue of the time asked for."""
 WRITERS, NAMES = 8, 20
 
 
-@dataclass
-class Side:
-    """One of the two controllers, with a node."""
-
-    controller: Controller
-    gateways: Gateways
-    kinds: Kinds
-    following: Following
-    node: Node
-
-    @property
-    def store(self) -> Store:
-        return self.controller.store
-
-    def at_the_node(self) -> dict[str, str]:
-        """Digests by API: of all that the node has been sent."""
-        deployment = self.controller.deployment
-        while True:
-            update = deployment.next_update(self.node)
-            if not update.bundles and not update.removed_apis:
-                return {name: digest for name, digest in self.node.sent.items() if digest}
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(SECONDS):
-            while not condition():
-                await self.controller.deployment.wait_for_change()
-
-
-@pytest.fixture
-def url(new_postgresql: Callable[[], str]) -> str:
-    return new_postgresql()
-
-
-@pytest.fixture
-def definitions(folder: Path, testdata: Path) -> Definitions:
-    shutil.copy(testdata / "keyed-v1.0.0.yaml", folder)
-    shutil.copy(testdata / "sealed-v1.0.0.yaml", folder)
-    return load_definitions(folder, {"guard": {"issuer": "https://id.example"}})
-
-
-@pytest.fixture
-async def sides(
-    url: str, definitions: Definitions, connect: Callable[[Controller], Node]
-) -> AsyncIterator[tuple[Side, Side]]:
-    async with contextlib.AsyncExitStack() as stack:
-        made = []
-        for _ in range(2):
-            store = stack.enter_context(contextlib.closing(open_store(url)))
-            controller = Controller(store, lambda: definitions, EdgeSettings())
-            gateways = Gateways(store, controller.deployment, None)
-            controller.gateways.default = gateways.names
-            kinds = open_kinds(controller, Keyring(KEY))
-            following = Following(controller, gateways, kinds)
-            kinds.load()
-            controller.load()
-            gateways.load()
-            task = asyncio.create_task(following.run())
-            stack.push_async_callback(asyncio.wait, [task])
-            stack.callback(task.cancel)
-            made.append(Side(controller, gateways, kinds, following, connect(controller)))
-        yield made[0], made[1]
-
-
 def keyed(document: JsonObject, secret: str) -> JsonObject:
     document["spec"]["policies"] = [{"name": "keyed", "version": "v1", "params": {"password": secret}}]
-    return document
-
-
-def named(orders: JsonObject, name: str, context: str = "") -> JsonObject:
-    document = copy.deepcopy(orders)
-    document["metadata"]["name"], document["spec"]["context"] = name, context or f"/{name}"
     return document
 
 
@@ -159,10 +80,6 @@ async def test_the_values_of_a_secret_that_one_has_written_are_sent_by_the_other
     await there.until(lambda: there.store.revision <= there.controller.deployment.revision)
     sent = [dict(values.values) for values in there.controller.deployment.next_update(there.node).secrets]
     assert sent == [{"key": "second"}]
-
-
-def consumer(name: str) -> JsonObject:
-    return {"apiVersion": "gatewright.dev/v1", "kind": "Consumer", "metadata": {"name": name}, "spec": {}}
 
 
 def secret(value: str) -> JsonObject:
@@ -258,15 +175,6 @@ async def _receive(side: Side, sent: list[node_pb2.ApiBundle]) -> None:
     while True:
         await side.controller.deployment.wait_for_change()
         sent += side.controller.deployment.next_update(side.node).bundles
-
-
-def defaults(name: str) -> JsonObject:
-    return {
-        "apiVersion": "gatewright.dev/v1",
-        "kind": "Defaults",
-        "metadata": {"name": name},
-        "spec": {"policies": {"before": [{"name": "guard", "version": "v1"}]}},
-    }
 
 
 async def test_a_context_that_passes_on_stays_until_its_successor_is_there(
@@ -407,136 +315,6 @@ async def test_what_is_written_while_a_controller_loads_is_followed(
     loading.load()
     await following.catch_up()
     assert [*loading.deployment.secrets.names] == ["pay"]
-
-
-@dataclass
-class Late:
-    """A controller that follows only when it is told to."""
-
-    controller: Controller
-    kinds: Kinds
-    gateways: Gateways
-    following: Following
-    node: Node
-
-    def policies_sent(self) -> list[str]:
-        """To its node: of the APIs that differ."""
-        bundles = self.controller.deployment.next_update(self.node).bundles
-        return [attachment.policy_name for bundle in bundles for attachment in bundle.chains[0].attachments]
-
-
-@pytest.fixture
-def open_late(
-    url: str, definitions: Definitions, connect: Callable[[Controller], Node]
-) -> Iterator[Callable[[], Late]]:
-    stores = []
-
-    def open_controller() -> Late:
-        stores.append(store := open_store(url))
-        controller = Controller(store, lambda: definitions, EdgeSettings())
-        kinds, gateways = open_kinds(controller, Keyring(KEY)), Gateways(store, controller.deployment, None)
-        return Late(controller, kinds, gateways, Following(controller, gateways, kinds), connect(controller))
-
-    yield open_controller
-    for store in stores:
-        store.close()
-
-
-def attached(document: JsonObject, *policies: str) -> JsonObject:
-    document["spec"]["policies"] = [{"name": name, "version": "v1"} for name in policies]
-    for operation in document["spec"]["operations"]:
-        operation.pop("policies", None)
-    return document
-
-
-async def move_guard(side: Side, orders: JsonObject, owner: str = "team") -> None:
-    """The API's own guard becomes one of Defaults, in one transaction."""
-    api = ApiSource("a.json", json.dumps(attached(named(orders, "a"), "log-message")).encode())
-    guards = ApiSource("defaults.json", json.dumps(defaults("guards")).encode())
-    await Plans(side.controller, side.gateways, side.kinds).apply([api, guards], Intent(owner, take_over=True))
-
-
-async def test_a_start_sees_no_half_of_what_another_controller_writes_meanwhile(
-    sides: tuple[Side, Side], open_late: Callable[[], Late], orders: JsonObject, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It has read the Defaults, and not the APIs yet."""
-    here, _ = sides
-    await here.controller.create(attached(named(orders, "a"), "guard"))
-    late = open_late()
-    load, loop = late.controller.load, asyncio.get_running_loop()
-
-    def load_later() -> None:
-        asyncio.run_coroutine_threadsafe(move_guard(here, orders), loop).result(SECONDS)
-        load()
-
-    monkeypatch.setattr(late.controller, "load", load_later)
-    await asyncio.to_thread(server._load, late.controller, late.kinds, late.gateways)
-    assert late.policies_sent() == ["guard"], "as it was before"
-    await late.following.catch_up()
-    assert late.policies_sent() == ["guard", "log-message"]
-
-
-async def test_defaults_hand_out_no_api_that_another_controller_has_just_written(
-    sides: tuple[Side, Side], open_late: Callable[[], Late], orders: JsonObject
-) -> None:
-    """Without the Defaults that were written with it, it would have no guard."""
-    here, _ = sides
-    await here.controller.create(attached(named(orders, "a"), "guard"))
-    late = open_late()
-    server._load(late.controller, late.kinds, late.gateways)
-    assert late.policies_sent() == ["guard"]
-    await move_guard(here, orders)
-    others = defaults("others")
-    others["spec"]["policies"]["before"][0]["name"] = "add-headers"
-    others["spec"]["policies"]["before"][0]["params"] = {"headers": [{"name": "x-a", "value": "b"}]}
-    await late.kinds["Defaults"].put(others)
-    assert late.policies_sent() == []
-    await late.following.catch_up()
-    assert sorted(late.policies_sent()) == ["add-headers", "guard", "log-message"]
-
-
-async def test_the_gateway_is_followed_as_of_the_moment_of_all_else(
-    sides: tuple[Side, Side], open_late: Callable[[], Late], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    here, _ = sides
-    late = open_late()
-
-    async def listen_on(port: int) -> None:
-        spec = {"listeners": [{"name": "http", "port": port}]}
-        await here.gateways.replace({"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": spec})
-
-    await listen_on(8080)
-    changes_since, loop = late.controller.store.changes_since, asyncio.get_running_loop()
-
-    def read_slowly(revision: int) -> Changes:
-        changes = changes_since(revision)
-        asyncio.run_coroutine_threadsafe(listen_on(8081), loop).result(SECONDS)
-        return changes
-
-    monkeypatch.setattr(late.controller.store, "changes_since", read_slowly)
-    await late.following.catch_up()
-    assert late.gateways.current.document["spec"]["listeners"][0]["port"] == 8080
-    monkeypatch.undo()
-    await late.following.catch_up()
-    assert late.gateways.current.document["spec"]["listeners"][0]["port"] == 8081
-
-
-async def test_a_plan_is_of_one_moment(
-    sides: tuple[Side, Side], open_late: Callable[[], Late], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    here, _ = sides
-    late = open_late()
-    read_gateway, loop = late.controller.store.gateway, asyncio.get_running_loop()
-
-    def read_slowly() -> StoredGateway | None:
-        asyncio.run_coroutine_threadsafe(here.kinds["Consumer"].put(consumer("acme")), loop).result(SECONDS)
-        return read_gateway()
-
-    monkeypatch.setattr(late.controller.store, "gateway", read_slowly)
-    source = ApiSource("acme.json", json.dumps(consumer("acme")).encode())
-    plan = await Plans(late.controller, late.gateways, late.kinds).plan([source], Intent())
-    assert [(change.action, change.name) for change in plan.changes] == [("add", "acme")]
-    assert plan.revision == here.store.revision - 1
 
 
 async def test_an_api_goes_though_what_it_was_is_pruned(
