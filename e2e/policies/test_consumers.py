@@ -76,6 +76,9 @@ class Operated:
     def answer(self, key: str, name: str = "open") -> httpx.Response:
         return httpx.get(f"{self.gateway.url}/{name}/x", headers={"x-api-key": key})
 
+    def basic_answer(self, user: str, password: str) -> httpx.Response:
+        return httpx.get(f"{self.gateway.url}/basic/x", auth=(user, password))
+
     def until(self, status: int, key: str) -> httpx.Response:
         """The answer once it has this status. A change is live within `SECONDS`."""
         begin = time.monotonic()
@@ -101,8 +104,10 @@ def test_keys_are_live_at_once_and_on_disk(project: PolicyProject, upstream: Ups
         file.write_text(yaml.safe_dump_all(documents))
         operated.command("apply", "-f", str(file))
         with gateway.controller() as client:
-            for name, who in (("open", True), ("team-a", {"labels": {"team": "a"}})):
-                policies = [attach("api-key-auth", {"consumers": who}), attach("who", {})]
+            of_team = {"consumers": {"labels": {"team": "a"}}}
+            by_password = {"consumers": True, "basic": True, "header": ""}
+            for name, params in (("open", {"consumers": True}), ("team-a", of_team), ("basic", by_password)):
+                policies = [attach("api-key-auth", params), attach("who", {})]
                 created = client.post("/v1/apis", json=api(name, upstream.url, policies), params={"wait": "15"})
                 assert (created.status_code, created.json()["status"]["state"]) == (201, "deployed"), created.text
         chains = operated.chains()
@@ -112,8 +117,11 @@ def test_keys_are_live_at_once_and_on_disk(project: PolicyProject, upstream: Ups
         assert (passed.headers["x-who"], passed.headers["x-seen"]) == ("acme gold", "")
         assert operated.until(200, beta).headers["x-who"] == "beta"
         assert [operated.answer(key, "team-a").status_code for key in (acme, beta)] == [200, 401]
+        assert operated.basic_answer("acme", acme).headers["x-who"] == "acme gold"
+        assert [operated.basic_answer(user, beta).status_code for user in ("acme", "beta")] == [401, 200]
         operated.command("consumer", "key", "delete", "beta", "ci")
         operated.until(401, beta)
+        assert operated.basic_answer("beta", beta).status_code == 401
         operated.command("delete", "consumer", "beta")
         assert "acme" in operated.command("get", "consumers").stdout
         assert operated.chains() == chains, "no chain is built again"

@@ -1,20 +1,50 @@
 package apikeyauth
 
 import (
+	"encoding/base64"
 	"net/url"
 	"strings"
 
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// places are the names of the header, the query parameter and the cookie with the key; "" for none.
-type places struct{ header, query, cookie string }
+// authorization is the header of basic authentication.
+const authorization = "authorization"
+
+// places are the names of the header, the query parameter and the cookie with the key, "" for none, and whether it may be the
+// password of basic authentication (RFC 7617).
+type places struct {
+	header, query, cookie string
+	basic                 bool
+}
+
+// credential is a key of a request. user is the name that came with it by basic authentication; nil: it came otherwise.
+type credential struct {
+	key  string
+	user *string
+}
+
+// isOf reports whether the owner is the one that the client says it is, if it says so.
+func (c credential) isOf(o *owner) bool { return c.user == nil || *c.user == o.name }
 
 // find returns the last key of the request, and the number of keys.
-func (p places) find(req *v1alpha.RequestContext) (key string, count int) {
+func (p places) find(req *v1alpha.RequestContext) (found credential, count int) {
 	add := func(value string) {
-		key = value
+		found = credential{key: value}
 		count++
+	}
+	if p.basic {
+		lines := 0
+		for value := range req.Headers.Values(authorization) {
+			lines++
+			if user, password, ok := basicCredentials(value); ok {
+				add(password)
+				found.user = &user
+			}
+		}
+		if count > 0 {
+			count = lines // upstream might read another line
+		}
 	}
 	if p.header != "" {
 		for value := range req.Headers.Values(p.header) {
@@ -37,7 +67,21 @@ func (p places) find(req *v1alpha.RequestContext) (key string, count int) {
 			}
 		}
 	}
-	return key, count
+	return found, count
+}
+
+// basicCredentials returns what a client says by basic authentication. ok is false for another scheme.
+func basicCredentials(value string) (user, password string, ok bool) {
+	scheme, encoded, _ := strings.Cut(value, " ")
+	if !strings.EqualFold(scheme, "basic") {
+		return "", "", false
+	}
+	decoded, err := base64.StdEncoding.DecodeString(strings.TrimLeft(encoded, " "))
+	if err != nil {
+		return "", "", true
+	}
+	user, password, _ = strings.Cut(string(decoded), ":")
+	return user, password, true
 }
 
 // inQuery returns the key in a part of the query. ok is false if the part is another parameter, or its name cannot be decoded.
@@ -68,6 +112,9 @@ func (p places) remove(req *v1alpha.RequestContext, modifications *v1alpha.Upstr
 		if rest != req.Query {
 			modifications.Query = &rest
 		}
+	}
+	if found, _ := (places{basic: p.basic}).find(req); found.user != nil {
+		modifications.Headers.Remove = append(modifications.Headers.Remove, authorization)
 	}
 	if p.cookie != "" && req.Headers.Has("cookie") {
 		p.removeCookie(req, modifications)

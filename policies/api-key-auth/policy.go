@@ -21,6 +21,7 @@ type parameters struct {
 	Header         string           `json:"header"`
 	Query          string           `json:"query"`
 	Cookie         string           `json:"cookie"`
+	Basic          bool             `json:"basic"`
 	Forward        bool             `json:"forward"`
 	RequiredScopes []string         `json:"requiredScopes"`
 	OwnerHeader    string           `json:"ownerHeader"`
@@ -49,39 +50,41 @@ func GetPolicy(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy
 		return nil, err
 	}
 	p := &policy{
-		places:  places{header: strings.ToLower(parsed.Header), query: parsed.Query, cookie: parsed.Cookie},
+		places:  places{header: strings.ToLower(parsed.Header), query: parsed.Query, cookie: parsed.Cookie, basic: parsed.Basic},
 		forward: parsed.Forward, ownerHeader: strings.ToLower(parsed.OwnerHeader), required: parsed.RequiredScopes,
 		owners: map[[sha256.Size]byte]*owner{}, now: time.Now,
 		consumers: parsed.Consumers.of(metadata.Consumers),
 	}
 	if p.places == (places{}) {
-		return nil, fmt.Errorf("expected a place for the key, got none: name a header, a query parameter or a cookie")
+		return nil, fmt.Errorf("expected a place for the key, got none: name a header, a query parameter or a cookie, or set basic")
+	}
+	if p.places.basic && (p.places.header == authorization || p.ownerHeader == authorization) {
+		return nil, fmt.Errorf("basic: expected the header authorization for it alone, got it as header or ownerHeader too")
 	}
 	if p.ownerHeader != "" && (p.ownerHeader == p.places.header || p.ownerHeader == "cookie") {
 		return nil, fmt.Errorf("ownerHeader: expected another header than that of the key, got %s", parsed.OwnerHeader)
 	}
-	challenge := fmt.Sprintf("ApiKey realm=%q", parsed.Realm)
-	p.missing = refusal(401, "This API requires an API key.", challenge)
-	p.wrong = refusal(401, "The API key is not valid.", challenge+`, error="invalid_key"`)
+	p.missing = refusal(401, "This API requires an API key.", p.places.challenge(parsed.Realm, ""))
+	p.wrong = refusal(401, "The API key is not valid.", p.places.challenge(parsed.Realm, `, error="invalid_key"`))
 	p.forbidden = refusal(403, "The API key lacks a required scope.", "")
 	return p, p.addAll(parsed)
 }
 
 // OnRequest refuses clients without a valid key, and identifies the others.
 func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
-	key, count := p.places.find(req)
+	found, count := p.places.find(req)
 	switch {
 	case count == 0:
 		return p.missing, nil
-	case count > 1 || len(key) > maxKeyLength: // upstream might read another key than this policy
+	case count > 1 || len(found.key) > maxKeyLength: // upstream might read another key than this policy
 		return p.wrong, nil
 	}
-	digest := sha256.Sum256([]byte(key))
+	digest := sha256.Sum256([]byte(found.key))
 	owner := p.owners[digest]
 	if owner == nil {
 		owner = p.consumers.find(digest)
 	}
-	if owner == nil || owner.isExpired(p.now()) {
+	if owner == nil || owner.isExpired(p.now()) || !found.isOf(owner) {
 		return p.wrong, nil
 	}
 	for _, scope := range p.required {
@@ -107,6 +110,19 @@ func (p *policy) changes(req *v1alpha.RequestContext, owner *owner) v1alpha.Requ
 		modifications.Headers.Set = append(modifications.Headers.Set, v1alpha.Header{Name: p.ownerHeader, Value: owner.name})
 	}
 	return modifications
+}
+
+// challenge returns what WWW-Authenticate asks for.
+func (p places) challenge(realm, reason string) string {
+	basic := fmt.Sprintf("Basic realm=%q, charset=\"UTF-8\"", realm)
+	if p == (places{basic: true}) {
+		return basic
+	}
+	challenge := fmt.Sprintf("ApiKey realm=%q%s", realm, reason)
+	if p.basic {
+		challenge += ", " + basic
+	}
+	return challenge
 }
 
 func refusal(status int, detail, challenge string) *v1alpha.ImmediateResponse {

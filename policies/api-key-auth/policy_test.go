@@ -2,6 +2,7 @@ package apikeyauth_test
 
 import (
 	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -94,6 +95,74 @@ func TestAdmittedClients(t *testing.T) {
 			if c.want == 401 && !strings.Contains(text, `ApiKey realm="shop"`) || strings.Contains(text, "key-of-128") {
 				t.Errorf("%s: %s", name, text)
 			}
+		}
+	}
+}
+
+// basic is the header of basic authentication.
+func basic(user, password string) v1alpha.Header {
+	return header("authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(user+":"+password)))
+}
+
+func TestAKeyIsThePasswordOfBasicAuthentication(t *testing.T) {
+	const both = `,"header":"x-api-key","basic":true`
+	for name, c := range map[string]struct {
+		more    string
+		headers []v1alpha.Header
+		want    int
+	}{
+		"its owner":              {both, []v1alpha.Header{basic("partner", partner)}, 0},
+		"another owner":          {both, []v1alpha.Header{basic("staff", partner)}, 401},
+		"without an owner":       {both, []v1alpha.Header{basic("", partner)}, 401},
+		"another key":            {both, []v1alpha.Header{basic("partner", partner+"x")}, 401},
+		"expired":                {both, []v1alpha.Header{basic("old", old)}, 401},
+		"in lower case":          {both, []v1alpha.Header{header("authorization", strings.Replace(basic("partner", partner).Value, "Basic ", "basic  ", 1))}, 0},
+		"no base64":              {both, []v1alpha.Header{header("authorization", "Basic !")}, 401},
+		"nothing":                {both, []v1alpha.Header{header("authorization", "Basic")}, 401},
+		"without a colon":        {both, []v1alpha.Header{header("authorization", "Basic cGFydG5lcg==")}, 401},
+		"twice":                  {both, []v1alpha.Header{basic("partner", partner), basic("partner", partner)}, 401},
+		"beside a token":         {both, []v1alpha.Header{basic("partner", partner), header("authorization", "Bearer x")}, 401},
+		"beside the key":         {both, []v1alpha.Header{basic("partner", partner), header("x-api-key", partner)}, 401},
+		"a token beside the key": {both, []v1alpha.Header{header("authorization", "Bearer x"), header("x-api-key", partner)}, 0},
+		"not where it is off":    {`,"header":"x-api-key"`, []v1alpha.Header{basic("partner", partner)}, 401},
+		"as the only place":      {`,"basic":true`, []v1alpha.Header{basic("staff", staff)}, 0},
+	} {
+		action, metadata := ask(t, policyWith(t, c.more), "", c.headers...)
+		if got := status(action); got != c.want {
+			t.Errorf("%s: expected %d, got %d", name, c.want, got)
+		}
+		if _, has := metadata.Get("identity"); has != (c.want == 0) {
+			t.Errorf("%s: identity %v", name, has)
+		}
+	}
+}
+
+func TestBasicAuthenticationIsRemovedAndNoOtherScheme(t *testing.T) {
+	policy := policyWith(t, `,"header":"x-api-key","basic":true`)
+	for name, c := range map[string]struct {
+		headers []v1alpha.Header
+		want    []string
+	}{
+		"basic":          {[]v1alpha.Header{basic("partner", partner)}, []string{"authorization"}},
+		"another scheme": {[]v1alpha.Header{header("authorization", "Bearer x"), header("x-api-key", partner)}, []string{"x-api-key"}},
+	} {
+		action, _ := ask(t, policy, "", c.headers...)
+		if made, ok := action.(*v1alpha.UpstreamRequestModifications); !ok || !slices.Equal(made.Headers.Remove, c.want) {
+			t.Errorf("%s: expected %v to be removed, got %+v", name, c.want, action)
+		}
+	}
+}
+
+func TestTheChallengeNamesTheWaysThereAre(t *testing.T) {
+	for more, want := range map[string]string{
+		`,"header":"x-api-key"`:              `ApiKey realm="shop"`,
+		`,"header":"x-api-key","basic":true`: `ApiKey realm="shop", Basic realm="shop", charset="UTF-8"`,
+		`,"basic":true`:                      `Basic realm="shop", charset="UTF-8"`,
+	} {
+		action, _ := ask(t, policyWith(t, more), "")
+		refused := action.(*v1alpha.ImmediateResponse)
+		if got := refused.Headers[len(refused.Headers)-1]; got.Name != "www-authenticate" || got.Value != want {
+			t.Errorf("%s: expected %s, got %+v", more, want, got)
 		}
 	}
 }
@@ -220,6 +289,15 @@ func TestConsumersOfTheController(t *testing.T) {
 		made, err := apikeyauth.GetPolicy(v1alpha.Metadata{Consumers: consumers}, v1alpha.Params(params[:len(params)-1]+`,"header":"x-api-key"}`))
 		if err != nil {
 			t.Fatal(err)
+		}
+		for user, want := range map[string]int{"acme": want[0], "beta": 401} {
+			basicOnly, err := apikeyauth.GetPolicy(v1alpha.Metadata{Consumers: consumers}, v1alpha.Params(params[:len(params)-1]+`,"basic":true}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if action, _ := ask(t, basicOnly, "", basic(user, "acme")); status(action) != want {
+				t.Errorf("%s: expected %d for acme's key as %s's password, got %d", params, want, user, status(action))
+			}
 		}
 		for i, key := range []string{"acme", "beta", partner} {
 			action, metadata := ask(t, made, "", header("x-api-key", key))
