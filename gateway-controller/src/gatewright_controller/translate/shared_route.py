@@ -69,8 +69,8 @@ def _common(rows: Sequence[Row], target: Target) -> tuple[envoy.Forward, envoy.F
     # Only a GET opens a WebSocket, and the engine refuses others: their routes may differ in that.
     opening = [forward.websocket for forward, routed in zip(found, operations, strict=False) if routed.method == "GET"]
     times = [routed.operation.timeouts for routed in operations]
-    longest = max((time.idle_ms for time in times if not time.idle_said), default=0)
-    idle_ms = [time.idle_ms if time.idle_said else longest for time in times]
+    longest = max((time.idle_ms for time in times if not time.idle_is_set), default=0)
+    idle_ms = [time.idle_ms if time.idle_is_set else longest for time in times]
     others = [
         replace(forward, websocket=NO_WEBSOCKET, idle_timeout_ms=own)
         for forward, own in zip(found, idle_ms, strict=False)

@@ -20,8 +20,8 @@ class Timeouts:
 
     request_ms: int
     idle_ms: int
-    idle_said: bool = False
-    """Whether API or operation say `idle_ms`: otherwise it may be longer."""
+    idle_is_set: bool = False
+    """Whether the API or the operation sets `idle_ms`: otherwise it may be longer."""
 
 
 def timeouts(api: Api, operation: Operation, definitions: Definitions, settings: EdgeSettings) -> Timeouts:
@@ -39,7 +39,8 @@ def timeouts(api: Api, operation: Operation, definitions: Definitions, settings:
     retries = made.retries if isinstance(made, Forwarding) else None
     tries, waits = (retries.attempts, waits_ms(retries)) if retries else (1, 0)
     request = _own_or_shared(operation.request_timeout, api.spec.request_timeout)
-    said = idle = _own_or_shared(operation.idle_timeout, api.spec.idle_timeout)
+    idle = _own_or_shared(operation.idle_timeout, api.spec.idle_timeout)
+    is_set = idle is not None
     if retries and not isinstance(retries.per_try_timeout, UnsetType):
         request = milliseconds(retries.per_try_timeout)
     if request is None:
@@ -47,7 +48,7 @@ def timeouts(api: Api, operation: Operation, definitions: Definitions, settings:
         request = min(settings.request_timeout_ms, fits)
     if idle is None:
         idle = max(settings.idle_timeout_ms, policies + tries * request + waits)
-    return Timeouts(request, idle, said is not None)
+    return Timeouts(request, idle, is_set)
 
 
 def _own_or_shared(own: str | UnsetType, shared: str | UnsetType) -> int | None:

@@ -44,9 +44,9 @@ func orders() *nodev1.OperationTable {
 	}
 }
 
-func newTable(t testing.TB, message *nodev1.OperationTable, strict bool) *operations.Table {
+func newTable(t testing.TB, message *nodev1.OperationTable) *operations.Table {
 	t.Helper()
-	table, err := operations.NewTable("orders", message, strict)
+	table, err := operations.NewTable("orders", message, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func newTable(t testing.TB, message *nodev1.OperationTable, strict bool) *operat
 }
 
 func TestTheFirstRowThatMatchesCounts(t *testing.T) {
-	table := newTable(t, orders(), false)
+	table := newTable(t, orders())
 	for request, route := range map[string]string{
 		"GET /orders/v1/items":            "orders|GET /items|chain of GET /items",
 		"HEAD /orders/v1/items?a=/b":      "orders|GET /items|chain of GET /items",
@@ -81,7 +81,7 @@ func TestTheFirstRowThatMatchesCounts(t *testing.T) {
 
 func TestLocationHasSlashesInThePlaceOfEscapedOnes(t *testing.T) {
 	request := &operations.Request{Method: "GET", Path: "/a%2Fb%5cc?d=%2f", Scheme: "https", Authority: "a.example:81"}
-	row := newTable(t, orders(), false).Find(request)
+	row := newTable(t, orders()).Find(request)
 	if got := row.Answer.Location(request); got != "https://a.example:81/a/b/c?d=%2f" {
 		t.Errorf("expected the URL with slashes in its path, got %s", got)
 	}
@@ -126,7 +126,7 @@ func TestPaths(t *testing.T) {
 	} {
 		message := orders()
 		message.Paths[1] = regexOf(pattern)
-		table := newTable(t, message, false)
+		table := newTable(t, message)
 		for path, matches := range paths {
 			row := table.Find(&operations.Request{Method: "GET", Path: path})
 			if row.Route == "orders|307|" {
@@ -169,7 +169,7 @@ func TestValues(t *testing.T) {
 		for _, line := range c.lines {
 			request.Headers = append(request.Headers, v1alpha.Header{Name: "x-b", Value: "z"}, v1alpha.Header{Name: "x-a", Value: line})
 		}
-		row := newTable(t, message, false).Find(request)
+		row := newTable(t, message).Find(request)
 		if got := strings.HasPrefix(row.Route, "orders|GET /items|"); got != c.matches {
 			t.Errorf("%v of %q: expected %t, got %t", c.match, c.lines, c.matches, got)
 		}
@@ -179,7 +179,7 @@ func TestValues(t *testing.T) {
 func TestTheFirstParameterCountsAsItWasSent(t *testing.T) {
 	message := orders()
 	message.Rows[1].Query = []*nodev1.ValueMatch{{Name: "a", Match: &nodev1.ValueMatch_Exact{Exact: "1"}}}
-	table := newTable(t, message, false)
+	table := newTable(t, message)
 	for query, matches := range map[string]bool{
 		"": false, "?a=1": true, "?b=2&a=1&a=3": true, "?a=3&a=1": false, "?A=1": false, "?a=%31": false, "?&&a=1": true, "?ba=1": false, "?a": false,
 	} {
@@ -193,7 +193,7 @@ func TestTheFirstParameterCountsAsItWasSent(t *testing.T) {
 func TestOtherMethods(t *testing.T) {
 	message := orders()
 	message.Rows[1].Methods, message.Rows[1].OtherMethods = []string{"mIxed"}, true
-	table := newTable(t, message, false)
+	table := newTable(t, message)
 	for method, matches := range map[string]bool{"GET": true, "M-SEARCH": true, "mIxed": true, "Mixed": false, "TRACE": false, "get": false} {
 		row := table.Find(&operations.Request{Method: method, Path: "/orders/v1/items"})
 		if got := strings.HasPrefix(row.Route, "orders|GET /items|"); got != matches {
@@ -204,7 +204,7 @@ func TestOtherMethods(t *testing.T) {
 
 // TestTheUsualRequestAllocatesNothing holds for literals and parameters.
 func TestTheUsualRequestAllocatesNothing(t *testing.T) {
-	table := newTable(t, orders(), false)
+	table := newTable(t, orders())
 	request := &operations.Request{Method: "DELETE", Path: "/orders/v1/items/7?a=b"}
 	if count := testing.AllocsPerRun(100, func() { table.Find(request) }); count > 0 {
 		t.Errorf("expected no allocation, got %v", count)
@@ -212,7 +212,7 @@ func TestTheUsualRequestAllocatesNothing(t *testing.T) {
 }
 
 func BenchmarkFind(b *testing.B) {
-	table := newTable(b, orders(), false)
+	table := newTable(b, orders())
 	for _, path := range []string{"/orders/v1/items", "/orders/v1/items/7?page=2", "/orders/v1/none"} {
 		request := &operations.Request{Method: "PUT", Path: path}
 		b.Run(path, func(b *testing.B) {

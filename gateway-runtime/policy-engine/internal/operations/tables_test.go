@@ -11,7 +11,7 @@ import (
 // TestATableStaysForItsGrace after the last bundle that has it, unless another one has it again.
 func TestATableStaysForItsGrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		table, tables := newTable(t, orders(), false), &operations.Tables{}
+		table, tables := newTable(t, orders()), &operations.Tables{}
 		wait := func(d time.Duration) { time.Sleep(d); synctest.Wait() }
 		tables.Acquire(table)
 		tables.Acquire(table)
