@@ -95,8 +95,9 @@ class Operated:
 
 
 def test_keys_are_live_at_once_and_on_disk(project: PolicyProject, upstream: Upstream, tmp_path: Path) -> None:
-    state = tmp_path / "state"
-    with running(None, state, *project.arguments) as gateway:
+    state, exported, key = tmp_path / "state", tmp_path / "exported", tmp_path / "key.pem"
+    subprocess.run(["gatewright", "state", "key", "-o", str(key)], check=True, capture_output=True)
+    with running(None, state, *project.arguments, "--state-key", str(key)) as gateway:
         operated = Operated(gateway)
         documents = [resource("Plan", "gold", limits=[{"requests": 5, "per": "1s"}])]
         documents += [resource("Consumer", "acme", plan="gold"), resource("Consumer", "beta", "b")]
@@ -125,6 +126,7 @@ def test_keys_are_live_at_once_and_on_disk(project: PolicyProject, upstream: Ups
         operated.command("delete", "consumer", "beta")
         assert "acme" in operated.command("get", "consumers").stdout
         assert operated.chains() == chains, "no chain is built again"
+        operated.command("state", "export", "-o", str(exported))
         shown = [operated.command(*words).stdout for words in (("audit",), ("get", "consumers", "-o", "yaml"))]
         shown.append(operated.command("consumer", "key", "list", "acme", "-o", "wide").stdout)
         texts = [*shown, *gateway.log, *gateway.printed]
@@ -134,6 +136,12 @@ def test_keys_are_live_at_once_and_on_disk(project: PolicyProject, upstream: Ups
     with running(None, state, *project.arguments, "--no-controller") as gateway:
         operated = Operated(gateway)
         eventually("it serves its last good state", lambda: operated.answer(acme).status_code == 200, 60)
+        assert operated.answer(beta).status_code == 401
+    source = "--state-from", str(exported), "--state-authority", f"{key}.pub"
+    with running(None, tmp_path / "new", *project.arguments, "--no-controller", *source) as gateway:
+        operated = Operated(gateway)
+        eventually("a new node knows the consumers", lambda: operated.answer(acme).status_code == 200, 60)
+        assert operated.answer(acme).headers["x-who"] == "acme gold"
         assert operated.answer(beta).status_code == 401
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -212,6 +213,28 @@ async def test_a_state_is_for_the_labels_of_nodes(
     assert same.headers["etag"] != eu.headers["etag"], "their heads differ"
     heads = [read_head(answer.content).labels for answer in (whole, eu, same)]
     assert heads == [None, {"zone": "eu"}, {"tier": "a", "zone": "eu"}]
+
+
+async def test_a_state_has_the_consumers_with_their_keys(
+    signing: httpx.AsyncClient, controller: Controller, tmp_path: Path
+) -> None:
+    assert not update_in((await signing.get("/v1/state")).content, tmp_path).HasField("consumers")
+    for kind, name, spec in (("Plan", "gold", {}), ("Consumer", "acme", {"plan": "gold"})):
+        document = {"apiVersion": "gatewright.dev/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+        assert (await signing.put(f"/v1/{kind.lower()}s/{name}", json=document)).status_code == 201
+    before = (await signing.get("/v1/state")).headers["etag"]
+    key = (await signing.post("/v1/consumers/acme/keys", json={"name": "ci"})).json()["key"]
+    answer = await signing.get("/v1/state?label=zone=eu", headers={"if-none-match": before})
+    change = update_in(answer.content, tmp_path).consumers
+    (consumer,) = [node_pb2.Consumer.FromString(sent) for shard in change.shards for sent in shard.consumers]
+    digest = hashlib.sha256(key.encode()).digest()
+    assert (consumer.name, [known.digest for known in consumer.keys]) == ("acme", [digest])
+    assert [plan.name for plan in node_pb2.Plans.FromString(change.plans).plans] == ["gold"]
+    node = controller.deployment.connect(node_pb2.Hello(node_id="n", consumers=node_pb2.ConsumerVersions()))
+    sent = controller.deployment.next_consumers(node)
+    assert sent
+    assert sorted(shard.number for shard in sent.shards if shard.consumers) == [shard.number for shard in change.shards]
+    assert key.encode() not in answer.content
 
 
 @pytest.mark.parametrize(

@@ -362,7 +362,7 @@ class StatePart(_message.Message):
     def __init__(self, tag: _Optional[str] = ..., piece: _Optional[bytes] = ..., last: _Optional[bool] = ...) -> None: ...
 
 class Update(_message.Message):
-    __slots__ = ("revision", "bundles", "removed_apis", "gateway", "nodes", "secrets")
+    __slots__ = ("revision", "bundles", "removed_apis", "gateway", "nodes", "secrets", "consumers")
     class NodesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -376,13 +376,15 @@ class Update(_message.Message):
     GATEWAY_FIELD_NUMBER: _ClassVar[int]
     NODES_FIELD_NUMBER: _ClassVar[int]
     SECRETS_FIELD_NUMBER: _ClassVar[int]
+    CONSUMERS_FIELD_NUMBER: _ClassVar[int]
     revision: int
     bundles: _containers.RepeatedCompositeFieldContainer[ApiBundle]
     removed_apis: _containers.RepeatedScalarFieldContainer[str]
     gateway: Gateway
     nodes: _containers.MessageMap[str, NodeLabels]
     secrets: _containers.RepeatedCompositeFieldContainer[SecretValues]
-    def __init__(self, revision: _Optional[int] = ..., bundles: _Optional[_Iterable[_Union[ApiBundle, _Mapping]]] = ..., removed_apis: _Optional[_Iterable[str]] = ..., gateway: _Optional[_Union[Gateway, _Mapping]] = ..., nodes: _Optional[_Mapping[str, NodeLabels]] = ..., secrets: _Optional[_Iterable[_Union[SecretValues, _Mapping]]] = ...) -> None: ...
+    consumers: ConsumerChange
+    def __init__(self, revision: _Optional[int] = ..., bundles: _Optional[_Iterable[_Union[ApiBundle, _Mapping]]] = ..., removed_apis: _Optional[_Iterable[str]] = ..., gateway: _Optional[_Union[Gateway, _Mapping]] = ..., nodes: _Optional[_Mapping[str, NodeLabels]] = ..., secrets: _Optional[_Iterable[_Union[SecretValues, _Mapping]]] = ..., consumers: _Optional[_Union[ConsumerChange, _Mapping]] = ...) -> None: ...
 
 class NodeLabels(_message.Message):
     __slots__ = ("labels",)

@@ -404,7 +404,8 @@ class Deployment:
 
     def whole_update(self, labels: Mapping[str, str] | None = None) -> node_pb2.Update:
         """What a new node with these labels, or any labels, that can run everything would be sent, in one message,
-        whatever its size. It says which APIs are for some nodes alone. Nodes of any labels get the Gateway."""
+        whatever its size, without consumers. It says which APIs are for some nodes alone. Nodes of any labels get the
+        Gateway."""
         bundles, gateway = self._bundles_for(labels), self._gateway_for(labels or {})
         update = node_pb2.Update(
             revision=self.revision, bundles=[bundle.message for bundle in bundles], gateway=gateway
@@ -415,10 +416,10 @@ class Deployment:
         return update
 
     def whole_digest(self, labels: Mapping[str, str] | None = None) -> str:
-        """Names what `whole_update` has, and for which nodes: another one, another digest."""
+        """Names what `whole_update` has, for which nodes, and consumers: another one, another digest."""
         gateway = self._gateway_for(labels or {})
         digest = hashlib.sha256((gateway.digest if gateway else "").encode())
-        digest.update(f"\n{None if labels is None else sorted(labels.items())}".encode())
+        digest.update(f"\n{None if labels is None else sorted(labels.items())}\n{self.consumers.digest}".encode())
         for bundle in self._bundles_for(labels):
             digest.update(f"\n{bundle.digest} {sorted(bundle.nodes.items())}".encode())
         return digest.hexdigest()

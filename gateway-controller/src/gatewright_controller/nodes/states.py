@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gatewright_controller._gen import node_pb2
 from gatewright_controller.nodes.deployment import Deployment
 from gatewright_controller.signed_state import NotWrittenError, SigningKey, shown, sign, write
 from gatewright_controller.times import timestamp, utc_now
@@ -39,8 +40,11 @@ class States:
         """The tag of the present state, and its signed document. One is made at a time: it may be large."""
         async with self._making:
             tag, update, made = self.tag(labels), self._deployment.whole_update(labels), timestamp(utc_now())
-            return tag, await asyncio.to_thread(
-                lambda: sign(
+            consumers = self._deployment.consumers.copy()
+
+            def make() -> bytes:
+                update.MergeFrom(node_pb2.Update(consumers=consumers.change()))
+                return sign(
                     update.SerializeToString(deterministic=True),
                     controller=self._controller,
                     made=made,
@@ -48,7 +52,8 @@ class States:
                     labels=labels,
                     key=self._key,
                 )
-            )
+
+            return tag, await asyncio.to_thread(make)
 
 
 @dataclass(frozen=True)

@@ -316,6 +316,8 @@ type bench struct {
 	controller string       // its address, which nothing connects to before the node runs; "": there is none
 	log        *slog.Logger // nil: discarded
 
+	consumers Consumers // nil: it takes none
+
 	labels   map[string]string
 	states   StateSources // to start from; none: none
 	secrets  string       // folder of them; "": there is none
@@ -339,7 +341,7 @@ func newBenchWith(t *testing.T, b *bench, directory string) *bench {
 	if b.log != nil {
 		log = b.log
 	}
-	node, err := New(Options{Controller: b.controller, Secrets: b.secrets, Values: &redaction.Values{}, NodeID: "n", Labels: b.labels, Gateway: b.gatewayFile, GatewayDigest: b.fileNow, KeepsGateway: b.keeps, StateDir: directory, States: b.states, Policies: b.policies, Table: b.table, Envoy: b.envoy, Resolver: b.resolver, Observer: b.observer, Log: log})
+	node, err := New(Options{Controller: b.controller, Secrets: b.secrets, Values: &redaction.Values{}, NodeID: "n", Labels: b.labels, Gateway: b.gatewayFile, GatewayDigest: b.fileNow, KeepsGateway: b.keeps, StateDir: directory, States: b.states, Policies: b.policies, Table: b.table, Envoy: b.envoy, Resolver: b.resolver, Observer: b.observer, Consumers: b.consumers, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}

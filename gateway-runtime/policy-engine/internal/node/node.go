@@ -63,6 +63,7 @@ type StateSources = signedstate.Sources
 
 // Consumers are the controller's consumers at this node; *consumers.Index implements it.
 type Consumers interface {
+	Len() int
 	Versions() *nodev1.ConsumerVersions
 	Apply(change *nodev1.ConsumerChange)
 }

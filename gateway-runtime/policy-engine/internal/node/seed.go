@@ -46,12 +46,16 @@ func (n *Node) seed(ctx context.Context) *nodev1.Update {
 }
 
 // acceptSeed notes where the state is from, and returns what of it is this node's: the Gateway only where no file has one, since
-// the ports of another node are not this one's.
+// the ports of another node are not this one's. Consumers are taken at once, unless the node has some.
 func (n *Node) acceptSeed(state *signedstate.State) *nodev1.Update {
 	if n.options.Gateway != nil {
 		state.Update.Gateway = nil
 	}
 	keepOwn(state.Update, n.options.Labels)
+	if change := state.Update.GetConsumers(); change != nil && n.options.Consumers != nil && n.options.Consumers.Len() == 0 {
+		n.options.Consumers.Apply(change)
+	}
+	state.Update.Consumers = nil // they have files of their own
 	n.setOrigin(&statedir.Origin{Place: state.Place, Controller: state.Controller, Made: state.Made, Revision: state.Revision})
 	n.log.Warn("this node starts from a state of another place, until a controller answers", "place", state.Place, "made", state.Made.UTC().Format(time.RFC3339),
 		"revision", state.Revision, "apis", len(state.Update.GetBundles()), "controller", state.Controller)

@@ -7,7 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/consumers"
 	"gatewright.dev/policy-engine/internal/node/controller/controllertest"
 	"gatewright.dev/policy-engine/internal/node/signedstate/signedstatetest"
 	"gatewright.dev/policy-engine/internal/node/statedir"
@@ -73,6 +76,49 @@ func TestANodeWithoutAStateStartsFromAnExportedOne(t *testing.T) {
 		t.Errorf("expected the origin to outlive a restart, got %v", origin)
 	}
 	again.node.Close()
+}
+
+func TestConsumersOfAStateAreTakenByANodeThatHasNone(t *testing.T) {
+	e := export(t)
+	serialized := func(name string) []byte {
+		content, err := proto.Marshal(&nodev1.Consumer{Name: name, Claims: []*nodev1.ConsumerClaims{{Issuer: "id", Subject: name}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return content
+	}
+	plans, err := proto.Marshal(&nodev1.Plans{Plans: []*nodev1.Plan{{Name: "gold"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.write(&nodev1.Update{Revision: 5, Bundles: some(bundle("a", "1")), Consumers: &nodev1.ConsumerChange{Consumers: [][]byte{serialized("acme")}, Plans: plans}})
+	for _, own := range []string{"", "own"} {
+		directory := t.TempDir()
+		index, err := consumers.Open(directory, quiet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if own != "" {
+			index.Apply(&nodev1.ConsumerChange{Consumers: [][]byte{serialized(own)}})
+		}
+		b := e.start(directory, func(b *bench) { b.consumers = index })
+		if has := index.ByClaims("id", "acme") != nil && index.Plan("gold") != nil; has == (own != "") {
+			t.Errorf("a node that has %q: has the state's consumers: %t", own, has)
+		}
+		b.node.Close()
+		index.Close()
+		if state, err := b.node.state.Read(statedir.LastGood); err != nil || state.GetConsumers() != nil {
+			t.Errorf("expected no consumers beside the APIs, got %v, %v", state.GetConsumers(), err)
+		}
+		reopened, err := consumers.Open(directory, quiet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if has := reopened.ByClaims("id", "acme") != nil; has == (own != "") {
+			t.Errorf("after a restart, a node that has %q: has the state's consumers: %t", own, has)
+		}
+		reopened.Close()
+	}
 }
 
 func TestANodeTakesWhatIsForItsLabels(t *testing.T) {

@@ -48,6 +48,7 @@ def _lines(head: Head, content: node_pb2.Update, is_checked: bool) -> Iterator[s
     yield f"signature   of the key {head.key}, {'checked' if is_checked else UNCHECKED}"
     gateway = content.gateway.digest[:12] if content.HasField("gateway") else "none: nodes listen by their own"
     yield f"gateway     {gateway}"
+    yield f"consumers   {sum(len(shard.consumers) for shard in content.consumers.shards)}"
     yield f"APIs        {len(content.bundles)}"
     for bundle in content.bundles:
         reason = f"  not served: {bundle.unserved}" if bundle.unserved else ""

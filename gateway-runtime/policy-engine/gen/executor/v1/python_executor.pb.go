@@ -325,7 +325,7 @@ type RequestFrame struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Configure     []*ConfigureInstance   `protobuf:"bytes,1,rep,name=configure,proto3" json:"configure,omitempty"`
 	Executions    []*Execution           `protobuf:"bytes,2,rep,name=executions,proto3" json:"executions,omitempty"`
-	Cancel        []uint64               `protobuf:"varint,3,rep,packed,name=cancel,proto3" json:"cancel,omitempty"`                         // executions nobody waits for any more; those not yet started never are
+	Cancel        []uint64               `protobuf:"varint,3,rep,packed,name=cancel,proto3" json:"cancel,omitempty"`                         // executions that are not waited for any more; those not yet started never are
 	TimedOut      []*TimedOut            `protobuf:"bytes,5,rep,name=timed_out,json=timedOut,proto3" json:"timed_out,omitempty"`             // those of cancel whose time is over: the executor says in its log where they are
 	Close         []uint32               `protobuf:"varint,4,rep,packed,name=close,proto3" json:"close,omitempty"`                           // instances that get no further executions: closed after their last one
 	Pieces        []*Piece               `protobuf:"bytes,6,rep,name=pieces,proto3" json:"pieces,omitempty"`                                 // of the bodies that streams are given
@@ -1781,7 +1781,7 @@ type StoreCall struct {
 	IfAbsent      bool                   `protobuf:"varint,7,opt,name=if_absent,json=ifAbsent,proto3" json:"if_absent,omitempty"`     // of set
 	Amount        int64                  `protobuf:"zigzag64,8,opt,name=amount,proto3" json:"amount,omitempty"`                       // of increment: what is added; of throttle: the cost
 	Shared        bool                   `protobuf:"varint,9,opt,name=shared,proto3" json:"shared,omitempty"`                         // the keys that the policy has in common at all APIs
-	TimeoutUs     uint32                 `protobuf:"varint,10,opt,name=timeout_us,json=timeoutUs,proto3" json:"timeout_us,omitempty"` // after which nobody waits for the result
+	TimeoutUs     uint32                 `protobuf:"varint,10,opt,name=timeout_us,json=timeoutUs,proto3" json:"timeout_us,omitempty"` // after which the engine does not wait for the result
 	Rate          uint64                 `protobuf:"varint,11,opt,name=rate,proto3" json:"rate,omitempty"`                            // of throttle, as the two below
 	PerUs         uint64                 `protobuf:"varint,12,opt,name=per_us,json=perUs,proto3" json:"per_us,omitempty"`
 	Burst         uint64                 `protobuf:"varint,13,opt,name=burst,proto3" json:"burst,omitempty"` // 0: as rate
@@ -2187,7 +2187,7 @@ func (x *HealthCheckResponse) GetThreadFailed() bool {
 	return false
 }
 
-// Executions of one instance that still run although their deadline is long past: nobody waits for them, and only the
+// Executions of one instance that still run although their deadline is long past: the engine does not wait for them, and only the
 // end of the process gives their workers back.
 type HungExecutions struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`

@@ -1029,7 +1029,7 @@ type Observed struct {
 	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`                                                              // in the first message, with documents
 	Observation   uint64                 `protobuf:"varint,2,opt,name=observation,proto3" json:"observation,omitempty"`                                                                 // what the following is for
 	Exchanges     [][]byte               `protobuf:"bytes,3,rep,name=exchanges,proto3" json:"exchanges,omitempty"`                                                                      // recorded ones, each as JSON, docs/reference/recordings.md
-	Dropped       uint64                 `protobuf:"varint,4,opt,name=dropped,proto3" json:"dropped,omitempty"`                                                                         // recorded exchanges that were dropped since the last message, for nobody took them fast enough
+	Dropped       uint64                 `protobuf:"varint,4,opt,name=dropped,proto3" json:"dropped,omitempty"`                                                                         // recorded exchanges that were dropped since the last message, since they were not taken fast enough
 	Ended         bool                   `protobuf:"varint,5,opt,name=ended,proto3" json:"ended,omitempty"`                                                                             // no more comes: all that was asked for has been sent, its time is over, or it was stopped
 	Refused       string                 `protobuf:"bytes,6,opt,name=refused,proto3" json:"refused,omitempty"`                                                                          // with ended: why the node refuses
 	Documents     []Document             `protobuf:"varint,7,rep,packed,name=documents,proto3,enum=gatewright.node.v1.Document" json:"documents,omitempty"`                             // in the first message: what it can be asked for; a node is asked for no other
@@ -1922,6 +1922,7 @@ type Update struct {
 	Gateway       *Gateway               `protobuf:"bytes,4,opt,name=gateway,proto3" json:"gateway,omitempty"`                                                                        // where it is new or changed
 	Nodes         map[string]*NodeLabels `protobuf:"bytes,22,rep,name=nodes,proto3" json:"nodes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // in a state for nodes of all labels: by API, the labels of the nodes that run it; none: all
 	Secrets       []*SecretValues        `protobuf:"bytes,40,rep,name=secrets,proto3" json:"secrets,omitempty"`                                                                       // new or changed ones of those that the node's APIs name: {"secretRef": "NAME/KEY"}
+	Consumers     *ConsumerChange        `protobuf:"bytes,70,opt,name=consumers,proto3" json:"consumers,omitempty"`                                                                   // in a signed state alone: all consumers and plans that there are
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1994,6 +1995,13 @@ func (x *Update) GetNodes() map[string]*NodeLabels {
 func (x *Update) GetSecrets() []*SecretValues {
 	if x != nil {
 		return x.Secrets
+	}
+	return nil
+}
+
+func (x *Update) GetConsumers() *ConsumerChange {
+	if x != nil {
+		return x.Consumers
 	}
 	return nil
 }
@@ -2874,7 +2882,7 @@ type Certificate struct {
 	Name            string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	CertificateFile string                 `protobuf:"bytes,2,opt,name=certificate_file,json=certificateFile,proto3" json:"certificate_file,omitempty"` // the chain, the server's or client's own certificate first
 	KeyFile         string                 `protobuf:"bytes,3,opt,name=key_file,json=keyFile,proto3" json:"key_file,omitempty"`
-	Renewed         bool                   `protobuf:"varint,4,opt,name=renewed,proto3" json:"renewed,omitempty"` // by the controller, which obtains it by ACME: nobody has to see to its end
+	Renewed         bool                   `protobuf:"varint,4,opt,name=renewed,proto3" json:"renewed,omitempty"` // by the controller, which obtains it by ACME: an operator need not renew it
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -4219,14 +4227,15 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\tStatePart\x12\x10\n" +
 	"\x03tag\x18\x01 \x01(\tR\x03tag\x12\x14\n" +
 	"\x05piece\x18\x02 \x01(\fR\x05piece\x12\x12\n" +
-	"\x04last\x18\x03 \x01(\bR\x04last\"\x8a\x03\n" +
+	"\x04last\x18\x03 \x01(\bR\x04last\"\xcc\x03\n" +
 	"\x06Update\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x127\n" +
 	"\abundles\x18\x02 \x03(\v2\x1d.gatewright.node.v1.ApiBundleR\abundles\x12!\n" +
 	"\fremoved_apis\x18\x03 \x03(\tR\vremovedApis\x125\n" +
 	"\agateway\x18\x04 \x01(\v2\x1b.gatewright.node.v1.GatewayR\agateway\x12;\n" +
 	"\x05nodes\x18\x16 \x03(\v2%.gatewright.node.v1.Update.NodesEntryR\x05nodes\x12:\n" +
-	"\asecrets\x18( \x03(\v2 .gatewright.node.v1.SecretValuesR\asecrets\x1aX\n" +
+	"\asecrets\x18( \x03(\v2 .gatewright.node.v1.SecretValuesR\asecrets\x12@\n" +
+	"\tconsumers\x18F \x01(\v2\".gatewright.node.v1.ConsumerChangeR\tconsumers\x1aX\n" +
 	"\n" +
 	"NodesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x124\n" +
@@ -4577,53 +4586,54 @@ var file_gatewright_node_v1_node_proto_depIdxs = []int32{
 	32, // 25: gatewright.node.v1.Update.gateway:type_name -> gatewright.node.v1.Gateway
 	58, // 26: gatewright.node.v1.Update.nodes:type_name -> gatewright.node.v1.Update.NodesEntry
 	31, // 27: gatewright.node.v1.Update.secrets:type_name -> gatewright.node.v1.SecretValues
-	59, // 28: gatewright.node.v1.NodeLabels.labels:type_name -> gatewright.node.v1.NodeLabels.LabelsEntry
-	60, // 29: gatewright.node.v1.SecretValues.values:type_name -> gatewright.node.v1.SecretValues.ValuesEntry
-	42, // 30: gatewright.node.v1.Gateway.certificates:type_name -> gatewright.node.v1.Certificate
-	43, // 31: gatewright.node.v1.Gateway.authorities:type_name -> gatewright.node.v1.CertificateAuthority
-	35, // 32: gatewright.node.v1.Gateway.telemetry:type_name -> gatewright.node.v1.Telemetry
-	33, // 33: gatewright.node.v1.Gateway.store:type_name -> gatewright.node.v1.Store
-	34, // 34: gatewright.node.v1.Store.valkey:type_name -> gatewright.node.v1.ValkeyStore
-	36, // 35: gatewright.node.v1.Telemetry.admin:type_name -> gatewright.node.v1.Admin
-	37, // 36: gatewright.node.v1.Telemetry.metrics:type_name -> gatewright.node.v1.Metrics
-	38, // 37: gatewright.node.v1.Telemetry.tracing:type_name -> gatewright.node.v1.Tracing
-	39, // 38: gatewright.node.v1.Telemetry.logging:type_name -> gatewright.node.v1.Logging
-	40, // 39: gatewright.node.v1.Telemetry.redaction:type_name -> gatewright.node.v1.Redaction
-	41, // 40: gatewright.node.v1.Telemetry.recording:type_name -> gatewright.node.v1.Recording
-	61, // 41: gatewright.node.v1.Tracing.resource_attributes:type_name -> gatewright.node.v1.Tracing.ResourceAttributesEntry
-	62, // 42: gatewright.node.v1.Tracing.headers:type_name -> gatewright.node.v1.Tracing.HeadersEntry
-	63, // 43: gatewright.node.v1.Logging.headers:type_name -> gatewright.node.v1.Logging.HeadersEntry
-	50, // 44: gatewright.node.v1.ApiBundle.chains:type_name -> gatewright.node.v1.Chain
-	45, // 45: gatewright.node.v1.ApiBundle.operations:type_name -> gatewright.node.v1.OperationTable
-	47, // 46: gatewright.node.v1.OperationTable.paths:type_name -> gatewright.node.v1.PathMatch
-	46, // 47: gatewright.node.v1.OperationTable.rows:type_name -> gatewright.node.v1.OperationRow
-	48, // 48: gatewright.node.v1.OperationRow.headers:type_name -> gatewright.node.v1.ValueMatch
-	48, // 49: gatewright.node.v1.OperationRow.query:type_name -> gatewright.node.v1.ValueMatch
-	49, // 50: gatewright.node.v1.OperationRow.answer:type_name -> gatewright.node.v1.OwnAnswer
-	52, // 51: gatewright.node.v1.Chain.attachments:type_name -> gatewright.node.v1.Attachment
-	53, // 52: gatewright.node.v1.Chain.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
-	51, // 53: gatewright.node.v1.Chain.upstream_paths:type_name -> gatewright.node.v1.UpstreamPath
-	53, // 54: gatewright.node.v1.Attachment.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
-	2,  // 55: gatewright.node.v1.Attachment.on_error:type_name -> gatewright.node.v1.OnError
-	64, // 56: gatewright.node.v1.Attachment.on_error_by_class:type_name -> gatewright.node.v1.Attachment.OnErrorByClassEntry
-	3,  // 57: gatewright.node.v1.ProcessingMode.request_headers:type_name -> gatewright.node.v1.HeaderMode
-	5,  // 58: gatewright.node.v1.ProcessingMode.request_body:type_name -> gatewright.node.v1.BodyMode
-	3,  // 59: gatewright.node.v1.ProcessingMode.response_headers:type_name -> gatewright.node.v1.HeaderMode
-	5,  // 60: gatewright.node.v1.ProcessingMode.response_body:type_name -> gatewright.node.v1.BodyMode
-	4,  // 61: gatewright.node.v1.ProcessingMode.encoded_bodies:type_name -> gatewright.node.v1.EncodedBodies
-	30, // 62: gatewright.node.v1.Update.NodesEntry.value:type_name -> gatewright.node.v1.NodeLabels
-	2,  // 63: gatewright.node.v1.Attachment.OnErrorByClassEntry.value:type_name -> gatewright.node.v1.OnError
-	7,  // 64: gatewright.node.v1.NodeService.Sync:input_type -> gatewright.node.v1.NodeMessage
-	16, // 65: gatewright.node.v1.NodeService.Observe:input_type -> gatewright.node.v1.Observed
-	17, // 66: gatewright.node.v1.NodeService.States:input_type -> gatewright.node.v1.StatesRequest
-	19, // 67: gatewright.node.v1.NodeService.Sync:output_type -> gatewright.node.v1.ControllerMessage
-	18, // 68: gatewright.node.v1.NodeService.Observe:output_type -> gatewright.node.v1.Observation
-	28, // 69: gatewright.node.v1.NodeService.States:output_type -> gatewright.node.v1.StatePart
-	67, // [67:70] is the sub-list for method output_type
-	64, // [64:67] is the sub-list for method input_type
-	64, // [64:64] is the sub-list for extension type_name
-	64, // [64:64] is the sub-list for extension extendee
-	0,  // [0:64] is the sub-list for field type_name
+	20, // 28: gatewright.node.v1.Update.consumers:type_name -> gatewright.node.v1.ConsumerChange
+	59, // 29: gatewright.node.v1.NodeLabels.labels:type_name -> gatewright.node.v1.NodeLabels.LabelsEntry
+	60, // 30: gatewright.node.v1.SecretValues.values:type_name -> gatewright.node.v1.SecretValues.ValuesEntry
+	42, // 31: gatewright.node.v1.Gateway.certificates:type_name -> gatewright.node.v1.Certificate
+	43, // 32: gatewright.node.v1.Gateway.authorities:type_name -> gatewright.node.v1.CertificateAuthority
+	35, // 33: gatewright.node.v1.Gateway.telemetry:type_name -> gatewright.node.v1.Telemetry
+	33, // 34: gatewright.node.v1.Gateway.store:type_name -> gatewright.node.v1.Store
+	34, // 35: gatewright.node.v1.Store.valkey:type_name -> gatewright.node.v1.ValkeyStore
+	36, // 36: gatewright.node.v1.Telemetry.admin:type_name -> gatewright.node.v1.Admin
+	37, // 37: gatewright.node.v1.Telemetry.metrics:type_name -> gatewright.node.v1.Metrics
+	38, // 38: gatewright.node.v1.Telemetry.tracing:type_name -> gatewright.node.v1.Tracing
+	39, // 39: gatewright.node.v1.Telemetry.logging:type_name -> gatewright.node.v1.Logging
+	40, // 40: gatewright.node.v1.Telemetry.redaction:type_name -> gatewright.node.v1.Redaction
+	41, // 41: gatewright.node.v1.Telemetry.recording:type_name -> gatewright.node.v1.Recording
+	61, // 42: gatewright.node.v1.Tracing.resource_attributes:type_name -> gatewright.node.v1.Tracing.ResourceAttributesEntry
+	62, // 43: gatewright.node.v1.Tracing.headers:type_name -> gatewright.node.v1.Tracing.HeadersEntry
+	63, // 44: gatewright.node.v1.Logging.headers:type_name -> gatewright.node.v1.Logging.HeadersEntry
+	50, // 45: gatewright.node.v1.ApiBundle.chains:type_name -> gatewright.node.v1.Chain
+	45, // 46: gatewright.node.v1.ApiBundle.operations:type_name -> gatewright.node.v1.OperationTable
+	47, // 47: gatewright.node.v1.OperationTable.paths:type_name -> gatewright.node.v1.PathMatch
+	46, // 48: gatewright.node.v1.OperationTable.rows:type_name -> gatewright.node.v1.OperationRow
+	48, // 49: gatewright.node.v1.OperationRow.headers:type_name -> gatewright.node.v1.ValueMatch
+	48, // 50: gatewright.node.v1.OperationRow.query:type_name -> gatewright.node.v1.ValueMatch
+	49, // 51: gatewright.node.v1.OperationRow.answer:type_name -> gatewright.node.v1.OwnAnswer
+	52, // 52: gatewright.node.v1.Chain.attachments:type_name -> gatewright.node.v1.Attachment
+	53, // 53: gatewright.node.v1.Chain.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
+	51, // 54: gatewright.node.v1.Chain.upstream_paths:type_name -> gatewright.node.v1.UpstreamPath
+	53, // 55: gatewright.node.v1.Attachment.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
+	2,  // 56: gatewright.node.v1.Attachment.on_error:type_name -> gatewright.node.v1.OnError
+	64, // 57: gatewright.node.v1.Attachment.on_error_by_class:type_name -> gatewright.node.v1.Attachment.OnErrorByClassEntry
+	3,  // 58: gatewright.node.v1.ProcessingMode.request_headers:type_name -> gatewright.node.v1.HeaderMode
+	5,  // 59: gatewright.node.v1.ProcessingMode.request_body:type_name -> gatewright.node.v1.BodyMode
+	3,  // 60: gatewright.node.v1.ProcessingMode.response_headers:type_name -> gatewright.node.v1.HeaderMode
+	5,  // 61: gatewright.node.v1.ProcessingMode.response_body:type_name -> gatewright.node.v1.BodyMode
+	4,  // 62: gatewright.node.v1.ProcessingMode.encoded_bodies:type_name -> gatewright.node.v1.EncodedBodies
+	30, // 63: gatewright.node.v1.Update.NodesEntry.value:type_name -> gatewright.node.v1.NodeLabels
+	2,  // 64: gatewright.node.v1.Attachment.OnErrorByClassEntry.value:type_name -> gatewright.node.v1.OnError
+	7,  // 65: gatewright.node.v1.NodeService.Sync:input_type -> gatewright.node.v1.NodeMessage
+	16, // 66: gatewright.node.v1.NodeService.Observe:input_type -> gatewright.node.v1.Observed
+	17, // 67: gatewright.node.v1.NodeService.States:input_type -> gatewright.node.v1.StatesRequest
+	19, // 68: gatewright.node.v1.NodeService.Sync:output_type -> gatewright.node.v1.ControllerMessage
+	18, // 69: gatewright.node.v1.NodeService.Observe:output_type -> gatewright.node.v1.Observation
+	28, // 70: gatewright.node.v1.NodeService.States:output_type -> gatewright.node.v1.StatePart
+	68, // [68:71] is the sub-list for method output_type
+	65, // [65:68] is the sub-list for method input_type
+	65, // [65:65] is the sub-list for extension type_name
+	65, // [65:65] is the sub-list for extension extendee
+	0,  // [0:65] is the sub-list for field type_name
 }
 
 func init() { file_gatewright_node_v1_node_proto_init() }
