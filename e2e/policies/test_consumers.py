@@ -13,6 +13,7 @@ import yaml
 
 from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
 from e2e.kit.policy_project import PolicyProject
+from e2e.kit.scraping import scrape
 from e2e.kit.upstream import Recorded, Reply, Upstream
 
 pytestmark = pytest.mark.timeout(300)
@@ -178,3 +179,7 @@ def test_plans_limit_consumers_and_change_at_once(project: PolicyProject, upstre
         for subject, status, who in (("7", 200, "acme gold"), ("8", 403, None)):
             answer = httpx.get(f"{gateway.url}/tokens/x", headers={"x-sub": subject})
             assert (answer.status_code, answer.headers.get("x-who")) == (status, who)
+        page = scrape(gateway)
+        counted = {name: page.value("gatewright_plan_exchanges_total", api=name) for name in ("counted", "tokens")}
+        assert counted == {"counted": 5, "tokens": 1}, "those that are refused for the plan, too"
+        assert page.value("gatewright_plan_exchanges_total", plan="gold") > 6

@@ -26,6 +26,7 @@ type exchange struct {
 	pathUpstream struct{ path, upstream, of string }
 	responded    bool     // the proxy answered before the request had come in
 	identity     Identity // the last one sent
+	planned      bool     // the plan of its consumer has been reported
 }
 
 // state is the part of an exchange that policies see and change.

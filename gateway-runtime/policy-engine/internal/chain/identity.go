@@ -8,6 +8,10 @@ type Identity struct{ Subject, Issuer, Method string }
 // newIdentity returns the request's identity unless it has been sent already; nil: it has not changed.
 func (x *exchange) newIdentity() *Identity {
 	established, _ := v1alpha.IdentityOf(&x.metadata)
+	if established.Plan != "" && !x.planned {
+		x.planned = true
+		x.chain.exchanges.Planned(established.Plan)
+	}
 	current := Identity{Subject: established.Subject, Issuer: established.Issuer, Method: established.Method}
 	if current == x.identity {
 		return nil

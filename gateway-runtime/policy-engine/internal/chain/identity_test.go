@@ -39,6 +39,25 @@ func TestAnIdentityIsReportedOnce(t *testing.T) {
 	}
 }
 
+// TestAPlanIsReportedOnce, also if a policy behind the one that identifies the client finds the consumer.
+func TestAPlanIsReportedOnce(t *testing.T) {
+	x := get()
+	hasPlan := &does{name: "consumer", request: func(r *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
+		return nil, r.Metadata.Set("identity", map[string]any{"subject": "ann", "method": "jwt", "consumer": "acme", "plan": "gold"})
+	}}
+	if err := x.run(t, x.policy(x.says("ann", "jwt"), "hH"), x.policy(hasPlan, "hH")); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(x.observer.planned, []string{"gold"}) || !slices.Equal(x.observer.identified, []string{"jwt"}) {
+		t.Errorf("expected each to be counted once, got %q, %q", x.observer.planned, x.observer.identified)
+	}
+	x = get()
+	_ = x.run(t, x.policy(x.says("bob", "api-key"), "h"))
+	if x.observer.planned != nil {
+		t.Errorf("expected nothing without a plan, got %q", x.observer.planned)
+	}
+}
+
 func TestAnExchangeWithoutIdentityAllocatesNothingForIt(t *testing.T) {
 	if got := chain.AllocationsWithoutIdentity(); got != 0 {
 		t.Errorf("expected none, got %g", got)

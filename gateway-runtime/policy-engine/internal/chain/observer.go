@@ -45,6 +45,8 @@ type ExchangeObserver interface {
 	Add(count ExchangeCount, n uint64)
 	// Identified reports an exchange whose caller a policy has identified, and the method: "jwt".
 	Identified(method string)
+	// Planned reports an exchange of a consumer that has a plan, and the plan's name.
+	Planned(plan string)
 	// Ended reports the result of an exchange, and its duration.
 	Ended(result Result, duration time.Duration)
 	// Close comes once, when the chain has been removed.
@@ -123,5 +125,6 @@ type unobservedExchanges struct{}
 
 func (unobservedExchanges) Add(ExchangeCount, uint64)   {}
 func (unobservedExchanges) Identified(string)           {}
+func (unobservedExchanges) Planned(string)              {}
 func (unobservedExchanges) Ended(Result, time.Duration) {}
 func (unobservedExchanges) Close()                      {}

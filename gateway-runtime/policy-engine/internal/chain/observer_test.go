@@ -23,6 +23,7 @@ type recorder struct {
 	added    map[chain.ExchangeCount]uint64
 
 	identified []string // methods
+	planned    []string
 }
 
 // of returns the executions of a policy in the transcripts' operation.
@@ -60,6 +61,12 @@ func (e *exchanges) Identified(method string) {
 	e.mutex.Lock()
 	defer e.mutex.Unlock()
 	e.identified = append(e.identified, method)
+}
+
+func (e *exchanges) Planned(plan string) {
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
+	e.planned = append(e.planned, plan)
 }
 
 func (e *exchanges) Ended(chain.Result, time.Duration) {}

@@ -20,13 +20,14 @@ type Counters struct {
 
 	executions table[*executionCounter]
 	operations table[*exchangeCounter]
-	identities identities
+	identities apiCounts // by method
+	plans      apiCounts
 	dropped    []uint64 // sums of dropped counters, by chain.ExchangeCount; the table's mutex guards it
 }
 
 // NewCounters makes counters that start at zero.
 func NewCounters(log *slog.Logger) *Counters {
-	return &Counters{log: log, engine: make(Totals, chain.EngineCounters.Size), dropped: make([]uint64, chain.ExchangeCounters.Size)}
+	return &Counters{log: log, identities: apiCounts{most: maxMethods}, plans: apiCounts{most: maxPlans}, engine: make(Totals, chain.EngineCounters.Size), dropped: make([]uint64, chain.ExchangeCounters.Size)}
 }
 
 // Stats are the counters of exchanges since the start.
@@ -62,6 +63,7 @@ func (c *Counters) APIRemoved(api string) {
 	c.executions.removeAPI(api)
 	c.operations.removeAPI(api)
 	c.identities.remove(api)
+	c.plans.remove(api)
 }
 
 // ---------------------------------------------------------------- Observer

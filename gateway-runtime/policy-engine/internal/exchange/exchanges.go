@@ -26,6 +26,9 @@ func (e *exchangeCounter) Add(count chain.ExchangeCount, n uint64) { e.totals[co
 // Identified counts the identity's method.
 func (e *exchangeCounter) Identified(method string) { e.counters.identities.add(e.labels.API, method) }
 
+// Planned counts the plan.
+func (e *exchangeCounter) Planned(plan string) { e.counters.plans.add(e.labels.API, plan) }
+
 // Ended counts the exchange, and passes its duration to the meter.
 func (e *exchangeCounter) Ended(result chain.Result, duration time.Duration) {
 	e.Add(chain.ExchangesEnded[result], 1)
@@ -56,6 +59,7 @@ func (e *exchangeCounter) hasCounts() bool { return e.totals.any() }
 func (e *exchangeCounter) onDrop() {
 	if e.removed {
 		e.counters.identities.remove(e.labels.API)
+		e.counters.plans.remove(e.labels.API)
 	}
 	e.totals.AddTo(e.counters.dropped)
 	e.closeMeter(e.counters.meter.Load())

@@ -9,7 +9,11 @@ import (
 	"gatewright.dev/policy-engine/internal/exchange"
 )
 
-var identifiedTotal = desc("identified_exchanges_total", "Exchanges for which a policy has identified the client.", "api", "method")
+// Counters of exchanges by a value that policies say.
+var (
+	identifiedTotal = desc("identified_exchanges_total", "Exchanges for which a policy has identified the client.", "api", "method")
+	plannedTotal    = desc("plan_exchanges_total", "Exchanges of consumers that have a plan.", "api", "plan")
+)
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(namespace+"_"+name, help, labels, nil)
@@ -18,6 +22,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 // Describe sends the descriptions of the counters and the histograms.
 func (m *meter) Describe(to chan<- *prometheus.Desc) {
 	to <- identifiedTotal
+	to <- plannedTotal
 	for _, set := range m.sets() {
 		for _, counter := range set.counters {
 			to <- counter.desc
@@ -43,7 +48,8 @@ func (m *meter) Collect(to chan<- prometheus.Metric) {
 			set.add(sums, add)
 		}
 	})
-	m.addIdentities(add)
+	m.identities.add(add)
+	m.plans.add(add)
 	for _, metric := range metrics { // outside of the counters' lock
 		to <- metric
 	}
@@ -52,35 +58,6 @@ func (m *meter) Collect(to chan<- prometheus.Metric) {
 			histogram.Collect(to)
 		}
 	}
-}
-
-// addIdentities adds the series of as many APIs and methods as there is room for, and the sum of the others.
-func (m *meter) addIdentities(add addFunc) {
-	present := map[identityKey]bool{}
-	for _, count := range m.counters.Identities() {
-		key := identityKey{count.API, count.Method}
-		series := m.identities[key]
-		if series == nil {
-			series = &identitySeries{}
-			m.identities[key] = series
-		}
-		present[key], series.count = true, count.Exchanges
-	}
-	others := uint64(0)
-	for key, series := range m.identities {
-		switch {
-		case !present[key]:
-			if !m.identitySeats.release(series.seat) {
-				m.removedIdentities += series.count // counted as other, where it stays
-			}
-			delete(m.identities, key)
-		case m.identitySeats.acquire(&series.seat):
-			add(identifiedTotal, series.count, key.api, key.method)
-		default:
-			others += series.count
-		}
-	}
-	add(identifiedTotal, others+m.removedIdentities, Other, Other)
 }
 
 // addFunc adds the value of one series of a counter. A zero value is left out.

@@ -17,7 +17,7 @@ import (
 // requestPath are the metrics of exchanges and executions. Of these the golden file leaves out the buckets, and the APIs
 // between those at which a bound on series is reached.
 var (
-	requestPath = regexp.MustCompile(`gatewright_(exchange|body_bytes|execution|shadow|identified|unknown_chain)`)
+	requestPath = regexp.MustCompile(`gatewright_(exchange|body_bytes|execution|shadow|identified|plan_exchanges|unknown_chain)`)
 	leftOut     = regexp.MustCompile(`_bucket{|"api-(0[13-9]|1[0-3])"`)
 )
 
@@ -71,6 +71,7 @@ func (m setup) traffic(api, operation string, next func()) {
 	exchanges.Add(chain.BodyBytes[chain.Request], 3)
 	exchanges.Add(chain.BodyBytes[chain.Response], 5)
 	exchanges.Identified("jwt")
+	exchanges.Planned("gold")
 	for _, result := range []chain.Result{chain.Completed, chain.Cancelled, chain.Failed} {
 		m.counters.ExchangeBegan()
 		exchanges.Ended(result, time.Millisecond)

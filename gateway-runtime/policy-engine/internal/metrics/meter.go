@@ -29,16 +29,7 @@ type meter struct {
 
 	exchanges, applied, shadows *seriesSet // used by one goroutine at a time, as exchange.Meter guarantees
 
-	identities        map[identityKey]*identitySeries
-	identitySeats     seats
-	removedIdentities uint64 // of removed series that were counted as other
-}
-
-type identityKey struct{ api, method string }
-
-type identitySeries struct {
-	count uint64
-	seat  seat
+	identities, plans *valueCounts
 }
 
 // The labels of the histograms.
@@ -66,7 +57,7 @@ func newMeter(settings Settings, counters *exchange.Counters) *meter {
 			waiting: newHistograms("shadow_execution_waiting_seconds",
 				"What executions of Python policies in shadow attachments took beside the policy's own function.", executionLabels),
 		}),
-		identities: map[identityKey]*identitySeries{}, identitySeats: seatsFor(settings, 1),
+		identities: newValueCounts(settings, identifiedTotal, counters.Identities), plans: newValueCounts(settings, plannedTotal, counters.Plans),
 	}
 }
 

@@ -204,6 +204,7 @@ func TestExchangesAreExported(t *testing.T) {
 	item.Identified("jwt")
 	item.Identified("jwt")
 	item.Identified("")
+	item.Planned("gold")
 	expect(t, m.values(t), map[string]string{
 		`gatewright_exchanges_total{api="orders",operation="GET /",result="completed"}`:          "2",
 		`gatewright_exchanges_total{api="orders",operation="GET /",result="cancelled"}`:          "1",
@@ -215,6 +216,7 @@ func TestExchangesAreExported(t *testing.T) {
 		`gatewright_body_bytes_total{api="orders",direction="request",operation="GET /"}`:        "",
 		`gatewright_identified_exchanges_total{api="orders",method="jwt"}`:                       "2",
 		`gatewright_identified_exchanges_total{api="orders",method="other"}`:                     "1",
+		`gatewright_plan_exchanges_total{api="orders",plan="gold"}`:                              "1",
 		`gatewright_exchanges_active`: "1",
 	})
 }

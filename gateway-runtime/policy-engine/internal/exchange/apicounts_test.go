@@ -23,7 +23,7 @@ func TestIdentitiesAreCountedByTheirMethods(t *testing.T) {
 	for _, count := range counters.Identities() {
 		sums[count.API] += count.Exchanges
 		methods++
-		if count.Method == exchange.OtherMethod && count.Exchanges != 101-16*2 {
+		if count.Value == exchange.OtherValue && count.Exchanges != 101-16*2 {
 			t.Errorf("expected the others together, got %+v", count)
 		}
 	}
@@ -32,8 +32,30 @@ func TestIdentitiesAreCountedByTheirMethods(t *testing.T) {
 	}
 	counters.APIRemoved("orders")
 	observer.Identified("jwt") // of its last exchange
+	observer.Planned("gold")
 	observer.Close()
 	if left := counters.Identities(); len(left) != 1 || left[0].API != "stays" {
 		t.Errorf("expected nothing of the API that has gone, got %+v", left)
+	}
+	if left := counters.Plans(); len(left) != 0 {
+		t.Errorf("expected no plan of the API that has gone, got %+v", left)
+	}
+}
+
+// TestPlansAreCounted by API, up to a number of plans.
+func TestPlansAreCounted(t *testing.T) {
+	counters := exchange.NewCounters(slog.New(slog.DiscardHandler))
+	observer := counters.Exchanges(chain.Labels{API: "orders", Operation: "GET /"})
+	for n := range 100 {
+		observer.Planned(fmt.Sprint("plan-", n))
+		observer.Planned("plan-0")
+	}
+	plans, sum := map[string]uint64{}, uint64(0)
+	for _, count := range counters.Plans() {
+		plans[count.Value] = count.Exchanges
+		sum += count.Exchanges
+	}
+	if plans["plan-0"] != 101 || plans[exchange.OtherValue] != 100-64 || len(plans) != 65 || sum != 200 {
+		t.Errorf("expected 200 exchanges of 64 plans and others, got %v in %v", sum, plans)
 	}
 }
