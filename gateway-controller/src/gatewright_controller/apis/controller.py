@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import msgspec
@@ -16,6 +16,7 @@ from gatewright_controller.access import Permit
 from gatewright_controller.apis.api_change import TriedWrite
 from gatewright_controller.apis.api_source import ApiSource
 from gatewright_controller.apis.past_apis import PastApi, decode_past, diff_of_past
+from gatewright_controller.apis.prospect import Prospect, concerns, of_api
 from gatewright_controller.model import Api, to_document
 from gatewright_controller.nodes.deployment import Deployment
 from gatewright_controller.resource.claims import Claim, claims_of
@@ -30,7 +31,6 @@ from gatewright_controller.resource.secrets import restored
 from gatewright_controller.resource.versions import (
     Move,
     Versions,
-    attachments,
     kept_versions,
     moves,
     newest_versions,
@@ -73,17 +73,6 @@ Prepare = Callable[[], tuple[Api, Versions, Bundle]]
 Write = Callable[[Api, Versions, Terms], StoredApi]
 TRIES = 10
 """Of a write, while other controllers write the same API."""
-
-
-@dataclass(frozen=True)
-class Prospect:
-    """What other definitions mean, and the APIs that come with them: what changes, which attachments get another
-    version, which APIs that concerns, and what of them is written."""
-
-    changes: DefinitionChanges
-    moves: tuple[Move, ...]
-    apis: tuple[str, ...]
-    writes: tuple[tuple[Api, Versions], ...] = ()
 
 
 class Controller:
@@ -307,14 +296,14 @@ class Controller:
             versions = kept_versions(stored.api, stored.versions, fresh)
             before = self.effective(stored.api, stored.versions)
             after = self.effective(stored.api, versions, None, fresh)
-            if not _concerns(changes, before, after):
+            if not concerns(changes, before, after):
                 continue
             concerned.append(stored.name)
             moved += moves(stored.api, stored.versions, versions)
             try:
                 self._runnable(after, fresh)
             except Invalid as invalid:
-                mistakes += [_of_api(stored.name, mistake) for mistake in invalid.mistakes]
+                mistakes += [of_api(stored.name, mistake) for mistake in invalid.mistakes]
         if mistakes:
             raise Invalid(mistakes)
         return Prospect(changes, tuple(moved), tuple(concerned), tuple(writes))
@@ -580,21 +569,6 @@ def _name_of(document: JsonObject) -> str | None:
     metadata = document.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
     return name if isinstance(name, str) else None
-
-
-def _concerns(changes: DefinitionChanges, before: Effective, after: Effective) -> bool:
-    """Whether the API cannot go on as it is, or Defaults have a newer version for it."""
-    pairs = zip(attachments(before.api), before.versions, strict=True)
-    is_hit = any(changes.concern(attachment.name, version) for (_, attachment), version in pairs)
-    return is_hit or before.versions != after.versions
-
-
-def _of_api(name: str, mistake: Mistake) -> Mistake:
-    cure = (
-        "change both in one step, `gatewright apply --reload -f FILE` with the API's file, "
-        "or give the policy a new version beside this one"
-    )
-    return Mistake(f"API {name}: {mistake.field}", f"{mistake.message}; {cure}")
 
 
 def _stands_twice(name: str | None) -> Mistake:

@@ -12,7 +12,8 @@ from gatewright_documents.values import JsonObject
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gatewright_controller.apis.controller import Controller, Prospect
+from gatewright_controller.apis.controller import Controller
+from gatewright_controller.apis.prospect import Prospect
 from gatewright_controller.management.authors import TERMS, terms_of
 from gatewright_controller.management.bodies import Bodies, has_body
 from gatewright_controller.management.json_answer import JsonAnswer, shaped
