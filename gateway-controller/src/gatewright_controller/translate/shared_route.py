@@ -43,6 +43,8 @@ class SharedRoute:
 
 def share(paths: Sequence[RoutedPath], target: Target) -> SharedRoute | None:
     """None where operations need routes of their own."""
+    if not all(operation.chain for routed in paths for operation in routed.operations):
+        return None
     rows = [first_row(strict=target.strict), *rows_of(paths, target.context, strict=target.strict), UNMATCHED]
     common = _common(rows, target)
     if common is None:
@@ -62,7 +64,7 @@ def _common(rows: Sequence[Row], target: Target) -> tuple[envoy.Forward, envoy.F
     filters += [filters_of(chain, target) for chain in preflights if chain]
     ext_proc = filters[0].ext_proc
     # failure_mode_allow: without the engine Envoy would pass on requests of any method and path.
-    if ext_proc is None or ext_proc.failure_mode_allow or not _agree(filters):
+    if not ext_proc or ext_proc.failure_mode_allow or not _agree(filters):
         return None
     forwards = [_forward(routed, target) for routed in operations]
     found = [forward for forward in forwards if forward]
