@@ -12,6 +12,7 @@ import (
 	"time"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/recording"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -147,13 +148,16 @@ func TestRecordingsAreBounded(t *testing.T) {
 
 // TestExchangesOfManyAtOnce: exchanges in many goroutines, with followers that come and go, under the race detector.
 func TestExchangesOfManyAtOnce(t *testing.T) {
-	fails := policy("fails", "h", does{request: func(r *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
+	settings := func(letters string) chain.Settings {
+		return chain.Settings{Mode: modes(letters), Timeout: time.Minute} // or one that is late for want of a CPU fails, too
+	}
+	fails := policyWith("fails", does{request: func(r *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
 		if strings.HasSuffix(r.Path, "0") {
 			return nil, v1alpha.Failf(v1alpha.ClassException, "oh")
 		}
 		return nil, r.Metadata.Set("user", "ann")
-	}})
-	g := newGateway(t, enough, policy("reads", "bB", does{}), fails)
+	}}, settings("h"))
+	g := newGateway(t, enough, policyWith("reads", does{}, settings("bB")), fails)
 	var serving, following sync.WaitGroup
 	all, err := g.recorder.Follow(filter(t, `{"errors": true}`), 0)
 	if err != nil {
