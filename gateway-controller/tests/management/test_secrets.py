@@ -381,6 +381,18 @@ async def test_values_from_files_come_beside_the_document(client: httpx.AsyncCli
     assert PLANTED not in json.dumps([planned, applied.json(), shown])
 
 
+async def test_a_plan_is_of_the_values_of_all_documents_of_a_file(client: httpx.AsyncClient) -> None:
+    last = secret("last")
+
+    async def digest(key: str) -> str:
+        sources = [{"file": "all.json", "text": json.dumps(document)} for document in (secret(key=key), last)]
+        planned = (await client.post("/v1/plan", json={"sources": sources})).json()
+        return str(planned["digest"])
+
+    assert await digest(PLANTED) == await digest(PLANTED)
+    assert await digest(PLANTED) != await digest(CHANGED)
+
+
 async def test_values_of_files_that_did_not_come_are_asked_for(client: httpx.AsyncClient) -> None:
     cure = "apply the file by `gatewright apply`, which reads it, or write the value itself"
     missing = f"spec.valuesFromFiles.key: expected the content of this file beside the document; {cure}"

@@ -111,7 +111,7 @@ class Prepared:
     stored: Mapping[str, StoredApi]
     bundles: Mapping[str, Bundle]
     revision: int
-    keyed: Mapping[str, str]
+    keyed: Mapping[tuple[str, bytes], str]
     defaults: KnownDefaults
 
     @property
@@ -321,7 +321,10 @@ class Plans:
             if step.after
         }
         hidden = [(key, found) for key, found in documents.others.items() if self._kinds[key[0]].kind.hides_values]
-        keyed = {source.file: self._kinds[kind].kind.digest(document) for (kind, _), (source, document) in hidden}
+        keyed = {
+            (source.file, source.text): self._kinds[kind].kind.digest(document)
+            for (kind, _), (source, document) in hidden
+        }
         return Prepared(plan, gateway, resources, stored, bundles, revision, keyed, defaults)
 
     def _planned_resources(self, documents: Documents, intent: Intent, permit: Permit) -> ResourcePlan:

@@ -47,11 +47,16 @@ class ShownPlan:
     """Of what was done: names of APIs that it did not write and that have other Defaults."""
 
 
-def digest_of(changes: Sequence[Change], sources: Sequence[ApiSource], intent: Intent, keyed: Mapping[str, str]) -> str:
+def digest_of(
+    changes: Sequence[Change], sources: Sequence[ApiSource], intent: Intent, keyed: Mapping[tuple[str, bytes], str]
+) -> str:
     """SHA-256, in hex: equal for two plans that do the same, with the same documents, to the same world. What the
-    changes do not reach may have moved. keyed: by file, what stands for documents with values of which no digest may
-    say anything."""
-    texts = [[source.file, keyed.get(source.file) or hashlib.sha256(source.text).hexdigest()] for source in sources]
+    changes do not reach may have moved. keyed: by file and text, for a file may have several documents, what stands for
+    those with values of which no digest may say anything."""
+    texts = [
+        [source.file, keyed.get((source.file, source.text)) or hashlib.sha256(source.text).hexdigest()]
+        for source in sources
+    ]
     content = [asdict(intent), texts, [asdict(change) for change in changes]]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
