@@ -68,16 +68,18 @@ def _common(rows: Sequence[Row], target: Target) -> tuple[envoy.Forward, envoy.F
         return None
     forwards = [_forward(routed, target) for routed in operations]
     found = [forward for forward in forwards if forward]
+    if len(found) < len(forwards):
+        return None
     # Only a GET opens a WebSocket, and the engine refuses others: their routes may differ in that.
-    opening = [forward.websocket for forward, routed in zip(found, operations, strict=False) if routed.method == "GET"]
+    opening = [forward.websocket for forward, routed in zip(found, operations, strict=True) if routed.method == "GET"]
     times = [routed.operation.timeouts for routed in operations]
     longest = max((time.idle_ms for time in times if not time.idle_is_set), default=0)
     idle_ms = [time.idle_ms if time.idle_is_set else longest for time in times]
     others = [
         replace(forward, websocket=NO_WEBSOCKET, idle_timeout_ms=own)
-        for forward, own in zip(found, idle_ms, strict=False)
+        for forward, own in zip(found, idle_ms, strict=True)
     ]
-    if len(found) < len(forwards) or not _agree(others) or not _agree(opening):
+    if not _agree(others) or not _agree(opening):
         return None
     return replace(others[0], websocket=opening[0] if opening else NO_WEBSOCKET), filters[0]
 

@@ -34,6 +34,7 @@ type Row struct {
 	Websocket bool   // a connection may be upgraded to a WebSocket
 	Answer    *Answer
 
+	operation      string
 	path           int // index in the table's paths
 	methods        methodMatcher
 	headers, query []valueMatcher
@@ -121,7 +122,7 @@ func (t *Table) newRow(api string, message *nodev1.OperationRow) (Row, error) {
 	row := Row{
 		Route:   strings.Join([]string{api, message.GetOperation(), message.GetChain()}, envoynames.RouteNameSeparator),
 		ChainID: message.GetChain(), Websocket: message.GetWebsocket(), Answer: newAnswer(message.GetAnswer()),
-		path: int(message.GetPath()), methods: methodMatcher{message.GetMethods(), message.GetOtherMethods()},
+		operation: message.GetOperation(), path: int(message.GetPath()), methods: methodMatcher{message.GetMethods(), message.GetOtherMethods()},
 	}
 	var errs [3]error
 	if row.path >= len(t.paths) {
@@ -177,9 +178,8 @@ func (t *Table) Operations() []string {
 		if row.Answer != nil {
 			continue
 		}
-		name := strings.TrimSuffix(row.Route[strings.Index(row.Route, envoynames.RouteNameSeparator)+1:], envoynames.RouteNameSeparator+row.ChainID)
-		if !slices.Contains(names[max(0, len(names)-1):], name) {
-			names = append(names, name)
+		if len(names) == 0 || names[len(names)-1] != row.operation {
+			names = append(names, row.operation)
 		}
 	}
 	return names
