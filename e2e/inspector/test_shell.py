@@ -6,7 +6,7 @@ import re
 
 import httpx
 import pytest
-from playwright.sync_api import Locator, Page, Request, expect
+from playwright.sync_api import Locator, Page, Request, Route, expect
 
 from e2e.inspector.accessibility import axe, check_looks, keyboard, reflow
 from e2e.inspector.chromium import WIDE, Faults
@@ -153,7 +153,29 @@ def test_the_first_tab_leads_past_the_menu(page: Page) -> None:
     page.keyboard.press("Enter")
     expect(page.get_by_role("main")).to_be_focused()
     page.keyboard.press("Tab")
-    assert page.evaluate("() => document.querySelector('main').contains(document.activeElement)")
+    assert focus_is_in_main(page)
+
+
+def test_what_is_loaded_leaves_the_focus_where_it_is(page: Page) -> None:
+    loaded = page.get_by_role("heading", name="What needs attention")
+    show(page, "#/compose")
+    held = list[Route]()
+    listing = re.compile(r"/v1/apis(\?|$)")
+    page.route(listing, lambda route: held.append(route))
+    show(page, "#/")
+    expect(page.get_by_role("main")).to_be_focused()
+    page.keyboard.press("Tab")
+    assert focus_is_in_main(page)
+    expect(loaded).to_be_hidden()
+    for route in held:
+        route.continue_()
+    page.unroute(listing)
+    expect(loaded).to_be_visible()
+    assert focus_is_in_main(page)
+
+
+def focus_is_in_main(page: Page) -> bool:
+    return bool(page.evaluate("() => document.querySelector('main').contains(document.activeElement)"))
 
 
 # ---------------------------------------------------------------- colours

@@ -34,7 +34,7 @@ async function show(root, _, signal) {
   const wants = (/** @type {string} */ name) => sampler.wants(name) || /^(gatewright_(process|metrics)_|envoy_overload_)/.test(name);
   const charts = requestCharts();
   const [above, below] = [el("div"), el("div")];
-  const drawn = el("div", { class: "charts" }, charts.elements);
+  const drawn = el("div", { class: "charts", hidden: true }, charts.elements);
   root.append(heading("Overview"), above, drawn, below, programs());
   await pollPage(root, SECONDS, signal, async () => {
     const [{ apis }, reports] = await Promise.all([getAll("/v1/apis", { signal }), askNodes(signal, { stats: true, metrics: wants, notes: true })]);
