@@ -50,6 +50,7 @@ ASKS = {
     "record DIR": ["record", "recorded", "--kept"],
     "inspector": ["inspector"],
     "consumer key create": ["consumer", "key", "create", "one", "ci"],
+    "consumer key import": ["consumer", "key", "import", "keys.jsonl"],
     "consumer key list": ["consumer", "key", "list", "one"],
     "consumer key delete": ["consumer", "key", "delete", "one", "ci"],
     "secret set": ["secret", "set", "one", "key=@one.yaml"],
@@ -93,6 +94,7 @@ def named(controller: Controller, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     (tmp_path / "one.yaml").write_text(API.replace("NAME", "one"))
     (tmp_path / "one.plan.json").write_text(PLAN)
+    (tmp_path / "keys.jsonl").write_text('{"consumer": "one", "name": "old", "key": "a-key-from-elsewhere-7f3e"}\n')
     yield
     for kind in ("apis", "tokens"):
         httpx.delete(f"{controller.url}/v1/{kind}/one", headers={"authorization": f"Bearer {TOKEN}"})

@@ -260,3 +260,64 @@ async def test_a_plan_lists_its_consumers(client: httpx.AsyncClient) -> None:
     answer = await client.get("/v1/plans/gold/users", headers=bound)
     assert answer.json() == {"users": [{"kind": "Consumer", "name": "beta"}]}
     assert (await client.get(f"{ACME}/users")).json() == {"users": []}
+
+
+OLD = "planted-old-key-of-a-client-7f3e0a5c9d1b"
+"""A key that a client has from elsewhere."""
+
+
+async def test_a_key_that_a_client_has_already_keeps_working(
+    client: httpx.AsyncClient,
+    controller: Controller,
+    store: Store,
+    sqlite_connection: Callable[[Store], object],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for name in ("acme", "beta"):
+        await put(client, consumer(name))
+    end = "2999-01-01T00:00:00Z"
+    made = await client.post(f"{ACME}/keys", json={"name": "old", "key": OLD, "expiresAt": end})
+    assert (made.status_code, "key" in made.json(), made.json()["sha256"]) == (201, False, digest(OLD))
+    assert made.json()["expiresAt"].startswith("2999-01-01T00:00:00")
+    node = AtNode(controller).receive()
+    assert node.digests("acme") == {digest(OLD)}
+    second = await client.post("/v1/consumers/beta/keys", json={"name": "k", "key": OLD})
+    own = await client.post(f"{ACME}/keys", json={"name": "again", "key": OLD})
+    for refused in (second, own):
+        assert (refused.status_code, "this key is in use already" in refused.text) == (409, True)
+        assert "acme" not in refused.text
+    assert node.receive().digests("acme") == {digest(OLD)}
+    assert (await client.get("/v1/consumers/beta/keys")).json() == {"keys": []}
+    shown = [answer.text for answer in (made, second, own, await client.get(f"{ACME}/keys"))]
+    shown += [(await client.get(path)).text for path in ("/v1/audit", f"{ACME}/revisions", "/v1/consumers")]
+    shown += [caplog.text, *sqlite_connection(store).iterdump()]  # type: ignore[attr-defined]
+    assert [text for text in shown if OLD in text] == []
+    await client.delete(f"{ACME}/keys/old")
+    assert (await client.post("/v1/consumers/beta/keys", json={"name": "k", "key": OLD})).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ({"key": OLD[:21]}, "key: expected 22 to 4096 printable ASCII characters without spaces"),
+        ({"key": f"{OLD} x"}, "key: expected 22 to 4096"),
+        ({"key": f"{OLD}\n"}, "key: expected 22 to 4096"),
+        ({"key": f"{OLD}ü"}, "key: expected 22 to 4096"),
+        ({"key": [OLD]}, "key: expected"),
+        ({"Key": OLD}, "Key: "),
+        ({"key": OLD, "expiresAt": "2020-01-01T00:00:00Z"}, "expiresAt: expected a time to come"),
+        ({"key": OLD, "expiresAt": "2999-02-30T00:00:00Z"}, "expiresAt: expected a time that there is"),
+        ({"key": OLD, "expiresAt": "soon"}, "expiresAt: expected a time like 2027-01-01T00:00:00Z"),
+        ({"key": OLD, "expiresAt": "2999-01-01T00:00:00Z", "days": 3}, "expiresAt: expected days or expiresAt"),
+    ],
+)
+async def test_a_refused_key_is_in_no_message(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, wanted: JsonObject, expected: str
+) -> None:
+    await put(client, consumer())
+    refused = await client.post(f"{ACME}/keys", json={"name": "old", **wanted})
+    assert (refused.status_code, expected in mistakes(refused)) == (422, True), refused.text
+    broken = await client.post(f"{ACME}/keys", content=f'{{"name": "old", "key": "{OLD}" "x"}}')
+    assert broken.status_code == 400
+    audit = (await client.get("/v1/audit")).text
+    assert [text for text in (refused.text, broken.text, audit, caplog.text) if OLD[:21] in text] == []

@@ -58,3 +58,49 @@ def test_a_key_from_its_creation_to_its_end(invoke: Invoke, tmp_path: Path) -> N
     assert invoke("consumer", "key", "delete", "acme", "ci")[0] == ExitStatus.NOT_FOUND
     assert "no consumer with the plan gold" in invoke("delete", "plan", "gold")[2]
     assert invoke("delete", "consumer", "acme")[:2] == (ExitStatus.DONE, "acme deleted\n")
+
+
+OLD, OTHER = "planted-old-7f3e0a5c9d1b4e6f", "planted-other-1c9b7d5f3e0a8c6b"
+
+
+def lines(*keys: tuple[str, str, str]) -> str:
+    return "".join(json.dumps({"consumer": consumer, "name": name, "key": key}) + "\n" for consumer, name, key in keys)
+
+
+@pytest.mark.usefixtures("controller")
+def test_keys_from_elsewhere(invoke: Invoke, tmp_path: Path) -> None:
+    """They keep working, no output has one, and a second import changes nothing."""
+    (file := tmp_path / "consumers.yaml").write_text(DOCUMENTS)
+    assert invoke("apply", "-f", str(file))[0] == ExitStatus.DONE
+    (acme_key := tmp_path / "acme.key").write_text(f"{OLD}\n")
+    outputs = []
+
+    def run(*words: str) -> tuple[int, str, str]:
+        done = invoke("consumer", "key", *words)
+        outputs.extend(done[1:])
+        return done
+
+    status, out, err = run("create", "acme", "old", "--key-file", str(acme_key))
+    assert (status, out, "old is a key of acme without an end\n" in err) == (ExitStatus.DONE, "", True)
+    again = run("create", "acme", "same", "--key-file", str(acme_key))
+    assert (again[0], "this key is in use already" in again[2]) == (ExitStatus.CONFLICT, True)
+    (keys := tmp_path / "keys.jsonl").write_text(lines(("acme", "old", OLD), ("acme", "kong-1", OTHER)))
+    status, out, err = run("import", str(keys))
+    assert (status, out) == (ExitStatus.DONE, "1 key imported, 1 was there already\n")
+    assert err.endswith(f"{keys} has the keys in clear: delete it\n")
+    assert run("import", str(keys))[1] == "0 keys imported, 2 were there already\n"
+    assert [key["name"] for key in json.loads(run("list", "acme", "-o", "json")[1])] == ["kong-1", "old"]
+    keys.write_text(
+        lines(("acme", "short", OTHER[:12]), ("none", "k", OLD), ("acme", "x", OLD), ("acme", "y", f"{OLD}y"))
+    )
+    status, out, err = run("import", str(keys))
+    assert (status, out) == (ExitStatus.FAILED, "1 key imported\n"), "it goes on after a refusal"
+    refused = {line.removeprefix(f"error: {keys}:")[0]: line for line in err.splitlines() if line.startswith("error: ")}
+    assert "acme short: key: expected 22 to 4096 printable ASCII characters" in refused["1"]
+    assert "there is no Consumer none" in refused["2"]
+    assert "acme x: 409 this key is in use already" in refused["3"]
+    keys.write_text(f'{lines(("acme", "z", OLD))}{{"consumer": "acme", "key": "{OTHER}"}}\n"{OTHER}\n')
+    status, out, err = run("import", str(keys))
+    assert (status, out, err.count("expected a line like")) == (ExitStatus.FAILED, "", 2), "nothing is imported"
+    outputs.append(invoke("audit", "-o", "jsonl")[1])
+    assert [text for text in outputs if "planted" in text] == []

@@ -39,9 +39,13 @@ class ConsumerKeys:
         return await asyncio.to_thread(read)
 
     async def create(self, consumer: str, name: str, expires_at: str, terms: Terms) -> tuple[str, ConsumerKey]:
-        """The text of a new key, which is not kept, and what is. Raises `NoSuchResourceError`, `NotPermittedError`,
-        `ConsumerKeyExistsError`."""
+        """The text of a new key, which is not kept, and what is. Raises as `keep`."""
         text = f"{PREFIX}{secrets.token_urlsafe(RANDOM_BYTES)}"
+        return text, await self.keep(consumer, name, text, expires_at, terms)
+
+    async def keep(self, consumer: str, name: str, text: str, expires_at: str, terms: Terms) -> ConsumerKey:
+        """Keeps the digest of a key, which nodes accept from then on. Raises `NoSuchResourceError`,
+        `NotPermittedError`, `ConsumerKeyExistsError`, `ConsumerKeyInUseError`."""
         digest = hashlib.sha256(text.encode()).hexdigest()
         key = ConsumerKey(consumer, name, digest, timestamp(utc_now()), terms.author.actor, expires_at)
 
@@ -52,7 +56,7 @@ class ConsumerKeys:
 
         await finished(write())
         log.info("key of a consumer made", extra={"consumer": consumer, "key": name, "expires": expires_at})
-        return text, key
+        return key
 
     async def delete(self, consumer: str, name: str, terms: Terms) -> None:
         """Raises `NoSuchResourceError`, `NotPermittedError`, `NoSuchConsumerKeyError`."""

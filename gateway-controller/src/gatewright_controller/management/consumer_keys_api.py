@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 import msgspec
+from gatewright_documents.mistake import Mistake, shown
 from gatewright_documents.strict import mistakes_of
-from msgspec import UNSET
+from gatewright_documents.values import JsonObject
+from msgspec import UNSET, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -23,7 +26,7 @@ from gatewright_controller.times import timestamp, utc_now
 
 
 class ConsumerKeyEndpoints:
-    """A key is shown once; what is kept is its digest."""
+    """A key that is made is shown once; what is kept is its digest."""
 
     def __init__(self, keys: ConsumerKeys, read: ReadObject) -> None:
         self._keys, self._read = keys, read
@@ -35,14 +38,18 @@ class ConsumerKeyEndpoints:
         return JsonAnswer(shown, headers={"cache-control": "no-store"})
 
     async def create(self, request: Request) -> Response:
-        """201 with the text, which is not shown again; 404, 409, 422."""
+        """201, with the text of a key that is made, which is not shown again; 404, 409, 422."""
         document = await self._read(request)
-        if mistakes := list(mistakes_of(shapes.WantedConsumerKey, document)):
+        mistakes = list(mistakes_of(shapes.WantedConsumerKey, document)) or list(_mistaken_end(document))
+        if mistakes:
             raise Problem(422, f"{len(mistakes)} mistakes in the key", mistakes=mistakes)
-        wanted, now = msgspec.convert(document, shapes.WantedConsumerKey), utc_now()
-        expires_at = "" if wanted.days is UNSET else timestamp(now + timedelta(days=wanted.days))
-        name = request.path_params["name"]
-        text, key = await self._keys.create(name, wanted.name, expires_at, _terms(request))
+        wanted = msgspec.convert(document, shapes.WantedConsumerKey)
+        consumer, expires_at, terms = request.path_params["name"], _end_of(wanted), _terms(request)
+        text: str | UnsetType = UNSET
+        if wanted.key is UNSET:
+            text, key = await self._keys.create(consumer, wanted.name, expires_at, terms)
+        else:
+            key = await self._keys.keep(consumer, wanted.name, wanted.key, expires_at, terms)
         created = shapes.CreatedConsumerKey(**msgspec.structs.asdict(_shown(key)), key=text)
         return JsonAnswer(created, 201, {"cache-control": "no-store"})
 
@@ -50,6 +57,28 @@ class ConsumerKeyEndpoints:
         """204: from then on it opens nothing; 404."""
         await self._keys.delete(request.path_params["name"], request.path_params["key"], _terms(request))
         return Response(status_code=204)
+
+
+def _mistaken_end(document: JsonObject) -> Iterator[Mistake]:
+    """What no schema says of `days` and `expiresAt`."""
+    if (end := document.get("expiresAt")) is None:
+        return
+    if "days" in document:
+        yield Mistake.expecting("days or expiresAt", "both", "leave one of the two out", field="expiresAt")
+    try:
+        is_past = datetime.fromisoformat(end) <= utc_now()
+    except ValueError:  # such as February 30
+        yield Mistake.expecting("a time that there is", shown(end), field="expiresAt")
+        return
+    if is_past:
+        yield Mistake.expecting("a time to come", shown(end), "leave the key out: it has expired", field="expiresAt")
+
+
+def _end_of(wanted: shapes.WantedConsumerKey) -> str:
+    """When the key expires; "" for never."""
+    if wanted.expires_at is not UNSET:
+        return timestamp(datetime.fromisoformat(wanted.expires_at))
+    return "" if wanted.days is UNSET else timestamp(utc_now() + timedelta(days=wanted.days))
 
 
 def _terms(request: Request) -> Terms:
@@ -93,7 +122,7 @@ PART = Part(
             _PATH,
             ConsumerKeyEndpoints.create,
             "consumers:write",
-            "Makes a key for a consumer, whose text is in the answer and nowhere else.",
+            "Makes a key for a consumer, whose text is in the answer and nowhere else, or takes one that it has.",
             {201: Answer("The key.", (shapes.CreatedConsumerKey,))},
             in_path=(_NAME,),
             query=(REASON,),

@@ -28,6 +28,7 @@ from gatewright_controller.store import (
     GATEWAY,
     ApiExistsError,
     ConsumerKeyExistsError,
+    ConsumerKeyInUseError,
     NoSuchApiError,
     NoSuchConsumerKeyError,
     NoSuchResourceError,
@@ -185,6 +186,11 @@ def _on_consumer_key_exists(_: Request, error: Exception) -> Response:
     return problem_response(409, f"the consumer {error}; {cure}")
 
 
+def _on_consumer_key_in_use(_: Request, __: Exception) -> Response:
+    cure = "leave `key` out, so that the controller makes another one, and hand that out"
+    return problem_response(409, f"this key is in use already: a key belongs to one consumer; {cure}")
+
+
 def _on_no_consumer_key(_: Request, error: Exception) -> Response:
     assert isinstance(error, NoSuchConsumerKeyError)
     return problem_response(404, f"the consumer {error}; GET /v1/consumers/{error.consumer}/keys lists them")
@@ -247,6 +253,7 @@ HANDLERS = {
     NoGatewayError: _on_no_gateway,
     NotPermittedError: _on_not_permitted,
     ConsumerKeyExistsError: _on_consumer_key_exists,
+    ConsumerKeyInUseError: _on_consumer_key_in_use,
     NoSuchConsumerKeyError: _on_no_consumer_key,
     TokenExistsError: _on_token_exists,
     NoSuchTokenError: _on_no_token,

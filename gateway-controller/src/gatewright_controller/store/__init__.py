@@ -8,6 +8,7 @@ from gatewright_controller.store.databases import open_store
 from gatewright_controller.store.errors import (
     ApiExistsError,
     ConsumerKeyExistsError,
+    ConsumerKeyInUseError,
     ContextTakenError,
     NoDatabaseError,
     NoSuchApiError,
@@ -73,6 +74,7 @@ __all__ = [
     "Changes",
     "ConsumerKey",
     "ConsumerKeyExistsError",
+    "ConsumerKeyInUseError",
     "ContextTakenError",
     "Entry",
     "ExpectedRevisions",

@@ -7,7 +7,11 @@ from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from gatewright_controller.store.errors import ConsumerKeyExistsError, NoSuchConsumerKeyError
+from gatewright_controller.store.errors import (
+    ConsumerKeyExistsError,
+    ConsumerKeyInUseError,
+    NoSuchConsumerKeyError,
+)
 from gatewright_controller.store.tables import consumer_key_changes, consumer_keys
 
 MOST_KEYS = 32
@@ -44,10 +48,12 @@ def read_keys(connection: Connection, consumer: str | None = None) -> Sequence[C
 
 
 def insert_key(connection: Connection, key: ConsumerKey, revision: int) -> None:
-    """Raises `ConsumerKeyExistsError`."""
+    """Raises `ConsumerKeyExistsError`, `ConsumerKeyInUseError`."""
     names = [known.name for known in read_keys(connection, key.consumer)]
     if key.name in names or len(names) >= MOST_KEYS:
         raise ConsumerKeyExistsError(key.consumer, key.name if key.name in names else "")
+    if connection.execute(select(consumer_keys.c.name).where(consumer_keys.c.digest == key.digest)).first():
+        raise ConsumerKeyInUseError
     connection.execute(insert(consumer_keys).values(**asdict(key)))
     _note_change(connection, key.consumer, revision)
 

@@ -149,7 +149,8 @@ class Store(Protocol):
         """Keys by consumer and name. consumer: of this one alone."""
 
     def create_consumer_key(self, key: ConsumerKey, terms: Terms = ANY_TERMS) -> int:
-        """The revision of this write. Raises `NoSuchResourceError`, `NotPermittedError`, `ConsumerKeyExistsError`."""
+        """The revision of this write. Raises `NoSuchResourceError`, `NotPermittedError`, `ConsumerKeyExistsError`,
+        `ConsumerKeyInUseError`."""
 
     def delete_consumer_key(self, consumer: str, name: str, terms: Terms = ANY_TERMS) -> int:
         """As `create_consumer_key`. Raises `NoSuchConsumerKeyError`."""

@@ -44,6 +44,10 @@ class ConsumerKeyExistsError(Exception):
         super().__init__(f"{consumer} has a key {name}" if name else f"{consumer} has as many keys as it may have")
 
 
+class ConsumerKeyInUseError(Exception):
+    """The text of the key is that of another one; whose it is, is not said."""
+
+
 class NoSuchConsumerKeyError(LookupError):
     """The consumer has no key of this name."""
 
