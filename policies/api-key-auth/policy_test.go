@@ -290,6 +290,11 @@ func TestConsumersOfTheController(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if _, metadata := ask(t, made, "", header("x-api-key", "acme")); want[0] == 0 {
+			if identity, _ := v1alpha.IdentityOf(metadata); identity.Plan != "gold" || identity.Labels["team"] != "a" {
+				t.Errorf("%s: expected acme's plan and labels, got %+v", params, identity)
+			}
+		}
 		for user, want := range map[string]int{"acme": want[0], "beta": 401} {
 			basicOnly, err := apikeyauth.GetPolicy(v1alpha.Metadata{Consumers: consumers}, v1alpha.Params(params[:len(params)-1]+`,"basic":true}`))
 			if err != nil {

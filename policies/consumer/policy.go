@@ -107,8 +107,12 @@ func addTo(metadata *v1alpha.ExchangeMetadata, consumer *v1alpha.Consumer) error
 	after := maps.Clone(before)
 	after["consumer"] = consumer.Name
 	delete(after, "plan")
+	delete(after, "labels")
 	if consumer.Plan != "" {
 		after["plan"] = consumer.Plan
+	}
+	if len(consumer.Labels) > 0 {
+		after["labels"] = consumer.Labels
 	}
 	return metadata.Set(v1alpha.IdentityKey, after)
 }
@@ -117,12 +121,13 @@ func addTo(metadata *v1alpha.ExchangeMetadata, consumer *v1alpha.Consumer) error
 func forget(metadata *v1alpha.ExchangeMetadata) error {
 	value, _ := metadata.Get(v1alpha.IdentityKey)
 	before, ok := value.(map[string]any)
-	if !ok || before["consumer"] == nil && before["plan"] == nil {
+	if !ok || before["consumer"] == nil && before["plan"] == nil && before["labels"] == nil {
 		return nil
 	}
 	after := maps.Clone(before)
 	delete(after, "consumer")
 	delete(after, "plan")
+	delete(after, "labels")
 	return metadata.Set(v1alpha.IdentityKey, after)
 }
 

@@ -70,13 +70,16 @@ func TestConsumersAreFound(t *testing.T) {
 		"a subject without an issuer": {`{"required":true}`, map[string]any{"subject": "7"}, "", "", true},
 		"another subject, passes":     {`{"required":false}`, map[string]any{"subject": "8", "issuer": "https://id"}, "", "", false},
 		"a consumer of another issuer": {`{"required":false}`,
-			map[string]any{"subject": "8", "issuer": "https://id", "consumer": "acme", "plan": "gold"}, "", "", false},
+			map[string]any{"subject": "8", "issuer": "https://id", "consumer": "acme", "plan": "gold", "labels": map[string]any{"team": "a"}}, "", "", false},
 		"no identity": {`{"required":true}`, nil, "", "", true},
 	} {
 		action, after := ask(t, c.params, c.identity)
 		refused, _ := action.(*v1alpha.ImmediateResponse)
 		if (refused != nil) != c.isRefused || refused == nil && (after.Consumer != c.consumer || after.Plan != c.plan) {
 			t.Errorf("%s: expected %q with plan %q, refused: %t; got %+v, %+v", name, c.consumer, c.plan, c.isRefused, after, refused)
+		}
+		if has := after.Labels["team"] == "a"; refused == nil && has != (c.consumer == "acme") {
+			t.Errorf("%s: expected the labels of the consumer that was found, got %v", name, after.Labels)
 		}
 		if c.consumer == "acme" && (after.Subject != "7" || len(after.Scopes) != 1) {
 			t.Errorf("%s: expected the rest of the identity as it was, got %+v", name, after)

@@ -203,6 +203,9 @@ async def test_what_a_consumer_is_known_by_is_its_own(client: httpx.AsyncClient)
     found = mistakes(await put(client, consumer("other", **known)))
     assert "the JWT subject '7' of https://id, which acme has too" in found
     assert f"the certificate {CERTIFICATE}, which acme has too" in found
+    signs: JsonObject = {"jwt": [{"issuer": "https://id"}]}
+    assert (await put(client, consumer("signer", **signs))).status_code == 201, "the issuer's other subjects"
+    assert "all JWTs of https://id, which signer has too" in mistakes(await put(client, consumer("other", **signs)))
     both = await client.post(
         "/v1/apply",
         json=applied(

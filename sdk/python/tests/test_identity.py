@@ -29,6 +29,15 @@ def test_what_is_empty_is_not_there() -> None:
     assert ctx.identity == Identity("ann")
 
 
+def test_a_consumer_has_its_plan_and_labels() -> None:
+    ctx = testing.request(
+        metadata={"identity": {"subject": "a", "consumer": "a", "plan": "p", "labels": {"team": "x"}}}
+    )
+    assert ctx.identity == Identity("a", consumer="a", plan="p", labels={"team": "x"})
+    with pytest.raises(TypeError):
+        ctx.identity.labels["team"] = "y"  # type: ignore[index]
+
+
 def test_scopes() -> None:
     assert ANN.has_scopes("read")
     assert ANN.has_scopes()
@@ -53,6 +62,7 @@ def test_claims_are_json_and_read_only() -> None:
         {"subject": 7},
         {"subject": "ann", "scopes": "read"},
         {"subject": "a", "claims": []},
+        {"subject": "a", "labels": []},
     ],
 )
 def test_anything_else_is_no_identity(value: object) -> None:

@@ -21,8 +21,8 @@ class ConsumerClaims(Strict, frozen=True):
 
     issuer: Annotated[str, Meta(min_length=1, max_length=512)]
     """`iss`."""
-    subject: Annotated[str, Meta(min_length=1, max_length=512)]
-    """`sub`."""
+    subject: Annotated[str, Meta(min_length=1, max_length=512)] | UnsetType = UNSET
+    """`sub`. Without, all tokens of the issuer that are about no other consumer: a client that signs its own."""
 
 
 class ConsumerCertificate(Strict, frozen=True):

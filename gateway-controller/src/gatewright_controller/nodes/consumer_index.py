@@ -202,6 +202,8 @@ def credentials_of(consumer: node_pb2.Consumer) -> Iterator[tuple[str, ...]]:
 
 def name_credential(credential: tuple[str, ...]) -> str:
     """In words."""
+    if credential[0] == "jwt" and not credential[2]:
+        return f"all JWTs of {credential[1]}"
     if credential[0] == "jwt":
         return f"the JWT subject {credential[2]!r} of {credential[1]}"
     return f"the certificate {credential[1]}"

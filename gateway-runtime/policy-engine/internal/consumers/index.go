@@ -111,11 +111,14 @@ func (i *Index) ByKey(digest [sha256.Size]byte) *v1alpha.Consumer {
 	return found.consumer
 }
 
-// ByClaims returns the consumer that a JWT is about; nil: none.
+// ByClaims returns the consumer that a JWT is about, or else the consumer of all tokens of its issuer; nil: none.
 func (i *Index) ByClaims(issuer, subject string) *v1alpha.Consumer {
 	i.mutex.RLock()
 	defer i.mutex.RUnlock()
-	return i.claims[claims{issuer, subject}]
+	if found := i.claims[claims{issuer, subject}]; found != nil {
+		return found
+	}
+	return i.claims[claims{issuer: issuer}]
 }
 
 // ByCertificate returns the consumer that has the certificate with this SHA-256; nil: none.

@@ -106,8 +106,18 @@ func TestClaimsAndCertificatesFindAConsumer(t *testing.T) {
 	if found := index.ByClaims("https://id", "7"); found == nil || found.Name != "acme" {
 		t.Errorf("expected acme by its claims, got %v", found)
 	}
-	if index.ByClaims("https://other", "7") != nil || index.ByCertificate(digest("other")) != nil {
+	if index.ByClaims("https://id", "8") != nil || index.ByClaims("https://other", "7") != nil || index.ByCertificate(digest("other")) != nil {
 		t.Error("expected no consumer by what it has not")
+	}
+	put(index, serialized(t, &nodev1.Consumer{Name: "beta", Claims: []*nodev1.ConsumerClaims{{Issuer: "https://id"}}}))
+	for subject, want := range map[string]string{"7": "acme", "8": "beta", "": "beta"} {
+		if found := index.ByClaims("https://id", subject); found == nil || found.Name != want {
+			t.Errorf("expected the subject %q to be %s, got %v", subject, want, found)
+		}
+	}
+	index.Apply(&nodev1.ConsumerChange{Removed: []string{"beta"}})
+	if index.ByClaims("https://id", "8") != nil {
+		t.Error("expected the issuer's other subjects to go with their consumer")
 	}
 	if found := index.ByCertificate(certificate); found == nil || found.Name != "acme" {
 		t.Errorf("expected acme by its certificate, got %v", found)

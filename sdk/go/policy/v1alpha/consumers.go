@@ -8,7 +8,7 @@ import "crypto/sha256"
 type Consumers interface {
 	// ByKey returns the consumer that has the API key with this SHA-256; nil too if the key has expired.
 	ByKey(digest [sha256.Size]byte) *Consumer
-	// ByClaims returns the consumer that a JWT is about, by its iss and sub.
+	// ByClaims returns the consumer that a JWT is about, by its iss and sub, or else the consumer of all tokens of this issuer.
 	ByClaims(issuer, subject string) *Consumer
 	// ByCertificate returns the consumer that has the client certificate with this SHA-256 (of its DER).
 	ByCertificate(digest [sha256.Size]byte) *Consumer
@@ -36,6 +36,9 @@ func (c *Consumer) Identity(method string) map[string]any {
 	identity := map[string]any{"subject": c.Name, "consumer": c.Name, "method": method}
 	if c.Plan != "" {
 		identity["plan"] = c.Plan
+	}
+	if len(c.Labels) > 0 {
+		identity["labels"] = c.Labels
 	}
 	return identity
 }

@@ -11,8 +11,9 @@ type Identity struct {
 	Scopes  []string
 	Claims  map[string]any // further claims. Do not change it
 
-	Consumer string // of the controller, if the client is one
-	Plan     string // of the consumer; "": none
+	Consumer string         // of the controller, if the client is one
+	Plan     string         // of the consumer; "": none
+	Labels   map[string]any // of the consumer: texts by name. Do not change it
 }
 
 // IdentityOf returns the identity that a policy has put into the metadata; false: none has, or the value has another form.
@@ -28,7 +29,8 @@ func IdentityOf(metadata *ExchangeMetadata) (Identity, bool) {
 	identity := Identity{}
 	fits := member(members, "subject", &identity.Subject) && member(members, "issuer", &identity.Issuer) &&
 		member(members, "method", &identity.Method) && member(members, "claims", &identity.Claims) &&
-		member(members, "consumer", &identity.Consumer) && member(members, "plan", &identity.Plan)
+		member(members, "consumer", &identity.Consumer) && member(members, "plan", &identity.Plan) &&
+		member(members, "labels", &identity.Labels)
 	var scopes []any
 	if !fits || !member(members, "scopes", &scopes) {
 		return Identity{}, false

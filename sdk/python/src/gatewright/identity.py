@@ -13,6 +13,7 @@ KEY = "identity"
 
 _EMPTY: tuple[tuple[str, Any], ...] = (
     ("subject", ""), ("issuer", ""), ("scopes", []), ("claims", {}), ("method", ""), ("consumer", ""), ("plan", ""),
+    ("labels", {}),
 )  # fmt: skip
 
 
@@ -39,6 +40,8 @@ class Identity:
     """The controller's Consumer that the sender is; "": none. The policies api-key-auth and consumer set it."""
     plan: str = ""
     """The consumer's Plan; "": none."""
+    labels: Mapping[str, str] = field(default_factory=ReadOnlyDict)
+    """The consumer's labels; read-only when they are read."""
 
     def has_scopes(self, *wanted: str) -> bool:
         """Whether the identity has all of these scopes."""
@@ -54,8 +57,8 @@ def identity_of(metadata: Mapping[str, Any]) -> Identity | None:
         return None
     if "subject" not in value:
         return None
-    subject, issuer, scopes, claims, method, consumer, plan = (value.get(name, empty) for name, empty in _EMPTY)
-    return Identity(subject, issuer, tuple(map(str, scopes)), claims, method, consumer, plan)
+    subject, issuer, scopes, claims, method, consumer, plan, labels = (value.get(name, empty) for name, empty in _EMPTY)
+    return Identity(subject, issuer, tuple(map(str, scopes)), claims, method, consumer, plan, labels)
 
 
 def as_metadata(identity: Identity) -> dict[str, Any]:
@@ -71,6 +74,7 @@ def as_metadata(identity: Identity) -> dict[str, Any]:
         "claims": dict(identity.claims),
         "consumer": identity.consumer,
         "plan": identity.plan,
+        "labels": dict(identity.labels),
         "method": identity.method,
     }
     return {name: value for name, value in members.items() if value or name == "subject"}
