@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import stat
 import subprocess
@@ -20,9 +21,12 @@ def test_the_page_shows_what_an_import_writes(tmp_path: Path) -> None:
     result = subprocess.run(command.split(), cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600)
     assert (result.returncode, result.stdout, result.stderr) == (3, "", report)
     assert (tmp_path / "imported" / "apis" / "orders.yaml").read_text() == api
-    secret = tmp_path / "imported" / "secrets" / "kong-keys"
-    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
-    assert "5b1f0c7de2a94e0b8a6d3f27" not in secret.read_text()
+    keys = tmp_path / "imported" / "consumer-keys.jsonl"
+    assert stat.S_IMODE(keys.stat().st_mode) == 0o600
+    (line,) = keys.read_text().splitlines()
+    assert json.loads(line) == {"consumer": "ada", "name": "kong-1", "key": "5b1f0c7de2a94e0b8a6d3f27"}
+    others = [path for path in (tmp_path / "imported").rglob("*") if path.is_file() and path != keys]
+    assert [path for path in others if "5b1f0c7de2a94e0b8a6d3f27" in path.read_text()] == []
     names = re.findall("name: (.*)", (tmp_path / "imported" / "build.yaml").read_text())
     assert names == ["api-key-auth", "rate-limit"]
     again = [*command.split(), "--force", "--accept"]

@@ -29,11 +29,24 @@ EVE = "eve-1c9b7d5f3e0a8c6b4d2e"
 
 @dataclass(frozen=True)
 class Kong:
-    """A gateway with all three files. upstreams: the two servers behind it. reports: by the files' names."""
+    """A gateway with all three files. upstreams: the two servers behind it. reports: by the files' names.
+
+    outputs: of all commands. place: the folder of all files.
+    """
 
     gateway: Gateway
     upstreams: tuple[Upstream, Upstream]
     reports: dict[str, Json]
+    outputs: list[str]
+    place: Path
+
+    def command(self, *words: str) -> str:
+        """What a command that talks to the gateway's controller prints."""
+        run_dir = ["--run-dir", str(self.gateway.run_dir)]
+        done = subprocess.run(["gatewright", *words, *run_dir], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        self.outputs.extend([done.stdout, done.stderr])
+        return done.stdout
 
     def get(self, path: str, method: str = "GET", host: str = "", **headers: str) -> httpx.Response:
         named = {name.replace("_", "-"): value for name, value in headers.items()} | ({"host": host} if host else {})
@@ -67,7 +80,7 @@ def kong(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kong]:
             "10.0.0.1:8080": f"127.0.0.1:{first.port}", "10.0.0.2:8080": f"127.0.0.1:{second.port}",
             "https://payments.internal": "https://127.0.0.1:9",
         }  # fmt: skip
-        project, policies, reports = place / "project", set[str](), {}
+        project, policies, reports, outputs = place / "project", set[str](), {}, list[str]()
         for shape in SHAPES:
             text = (FILES / f"{shape}.yaml").read_text()
             for name, instead in hosts.items():
@@ -76,6 +89,7 @@ def kong(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kong]:
             folder = place / shape
             result = run_import(place / f"{shape}.yaml", folder)
             assert result.returncode == 3, result.stderr
+            outputs += [result.stdout, result.stderr]
             reports[shape] = json.loads((folder / "report.json").read_text())
             policies |= {entry["name"] for entry in yaml.safe_load((folder / "build.yaml").read_text())["policies"]}
             for part in ("apis", "secrets"):
@@ -90,7 +104,14 @@ def kong(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kong]:
         with running(output, place / "state", *options) as gateway:
             with gateway.controller() as client:
                 eventually("all APIs are deployed", lambda: are_deployed(client), 120)
-            yield Kong(gateway, (first, second), reports)
+            kong = Kong(gateway, (first, second), reports, outputs, place)
+            kong.command("apply", "-f", str(place / "consumers" / "consumers.yaml"))
+            keys = place / "consumers" / "consumer-keys.jsonl"
+            assert stat.S_IMODE(keys.stat().st_mode) == 0o600
+            assert kong.command("consumer", "key", "import", str(keys)) == "3 keys imported\n"
+            keys.unlink()
+            eventually("the keys are live", lambda: kong.get("/status/1", x_api_key=BOB).status_code == 200, 20)
+            yield kong
 
 
 def are_deployed(client: httpx.Client) -> bool:
@@ -189,6 +210,21 @@ def test_consumers_have_their_keys_groups_and_limits(kong: Kong) -> None:
         answers = [kong.get("/reports/1", x_api_key=key) for _ in range(limit + 1)]
         assert answers[-1].status_code == 429
         assert {answer.headers["ratelimit-policy"] for answer in answers} == {f'"minute";q={limit};w=60'}
+
+
+def test_no_key_of_a_consumer_is_anywhere(kong: Kong) -> None:
+    """Neither in what commands print, nor in logs, the audit log, resources, and files of the node."""
+    for words in (("audit", "-o", "jsonl"), ("get", "consumers", "-o", "yaml"), ("history", "consumer/ada")):
+        kong.command(*words)
+    assert "kong-1" in kong.command("consumer", "key", "list", "ada", "-o", "wide")
+    files = [
+        path.read_bytes() for part in ("state", "project") for path in (kong.place / part).rglob("*") if path.is_file()
+    ]
+    texts = [*kong.outputs, *kong.gateway.log, *kong.gateway.printed, json.dumps(kong.reports)]
+    assert len(files) > 20
+    for key in (BOB, ADA, EVE):
+        assert [text for text in texts if key in text] == []
+        assert [content for content in files if key.encode() in content] == []
 
 
 def test_passwords_are_kept_as_hashes(kong: Kong) -> None:

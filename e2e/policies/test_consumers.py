@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -115,6 +116,11 @@ def test_keys_are_live_at_once_and_on_disk(project: PolicyProject, upstream: Ups
         chains = operated.chains()
         assert operated.answer("gwk_unknown").status_code == 401
         acme, beta = operated.key("acme", "ci"), operated.key("beta", "ci")
+        old = f"planted-{uuid.uuid4().hex}"
+        (file := tmp_path / "old.key").write_text(f"{old}\n")
+        assert operated.command("consumer", "key", "create", "acme", "old", "--key-file", str(file)).stdout == ""
+        assert operated.until(200, old).headers["x-who"] == "acme gold"
+        assert operated.basic_answer("acme", old).status_code == 200
         passed = operated.until(200, acme)
         assert (passed.headers["x-who"], passed.headers["x-seen"]) == ("acme gold", "")
         assert operated.until(200, beta).headers["x-who"] == "beta"
@@ -131,12 +137,13 @@ def test_keys_are_live_at_once_and_on_disk(project: PolicyProject, upstream: Ups
         shown = [operated.command(*words).stdout for words in (("audit",), ("get", "consumers", "-o", "yaml"))]
         shown.append(operated.command("consumer", "key", "list", "acme", "-o", "wide").stdout)
         texts = [*shown, *gateway.log, *gateway.printed]
-        assert not [text for text in texts if acme in text or beta in text]
+        assert not [text for text in texts for key in (acme, beta, old) if key in text]
         files = [path.read_bytes() for path in state.rglob("*") if path.is_file()]
-        assert not [content for content in files if acme.encode() in content]
+        assert not [content for content in files for key in (acme, old) if key.encode() in content]
     with running(None, state, *project.arguments, "--no-controller") as gateway:
         operated = Operated(gateway)
         eventually("it serves its last good state", lambda: operated.answer(acme).status_code == 200, 60)
+        assert operated.answer(old).status_code == 200
         assert operated.answer(beta).status_code == 401
     source = "--state-from", str(exported), "--state-authority", f"{key}.pub"
     with running(None, tmp_path / "new", *project.arguments, "--no-controller", *source) as gateway:

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 from gatewright_cli.kong import import_kong, is_deck_file, report_document, report_text
+from gatewright_controller.model import Consumer, ConsumerPlan
 from gatewright_controller.validation import validate
 from gatewright_documents.mistake import Invalid
+from gatewright_documents.strict import mistakes_of
 from gatewright_documents.values import JsonObject, JsonValue
 from gatewright_documents.yaml_reader import parse_yaml
+from gatewright_documents.yaml_writer import yaml_text
 from hypothesis import given
 
 from cli.tests.kong.kong_documents import ENVIRONMENT, TESTDATA, apis_of, import_document, outcomes, shipped
@@ -27,9 +30,12 @@ def test_a_file_becomes_these_apis(name: str, request: pytest.FixtureRequest) ->
     file = TESTDATA / name
     imported = import_kong(file.read_bytes(), name, shipped(), ENVIRONMENT)
     texts = "---\n".join(imported.apis.values())
-    report = report_text(imported.entries, list(imported.apis), list(imported.secrets), name)
+    report = report_text(imported.entries, imported.results, name)
     secrets = "".join(f"{key}: {HASH.sub('HASH', value)}" for key, value in imported.secrets.items())
-    for suffix, text in {".apis.txt": texts, ".report.txt": report, ".secrets.txt": secrets}.items():
+    consumers = "---\n".join(map(yaml_text, [*imported.plans, *imported.consumers]))
+    consumers += "".join(f"{json.dumps(key)}\n" for key in imported.keys)
+    goldens = {".apis.txt": texts, ".report.txt": report, ".secrets.txt": secrets, ".consumers.txt": consumers}
+    for suffix, text in goldens.items():
         golden = file.with_suffix(suffix)
         if request.config.getoption("--update"):
             golden.write_text(text)
@@ -69,12 +75,12 @@ def is_reported(leaf: str, reported: set[str]) -> bool:
 def test_no_secret_is_in_an_api_or_a_report() -> None:
     body = (TESTDATA / "consumers.yaml").read_bytes()
     imported = import_kong(body, "consumers.yaml", shipped(), ENVIRONMENT)
-    names = list(imported.apis), list(imported.secrets), "consumers.yaml"
-    shown = "".join(imported.apis.values()) + json.dumps(report_document(imported.entries, *names))
-    shown += report_text(imported.entries, *names)
+    named = imported.results, "consumers.yaml"
+    shown = "".join(imported.apis.values()) + json.dumps(report_document(imported.entries, *named))
+    shown += report_text(imported.entries, *named) + json.dumps([*imported.plans, *imported.consumers])
     known = ["ada-7f3e0a5c9d1b4e6f8a2c", "correct-horse-battery", "shared-secret-of-eve", *ENVIRONMENT.values()]
     assert [secret for secret in known if secret in shown + "".join(imported.secrets.values())] == []
-    assert sorted(imported.secrets) == ["kong-keys", "kong-password-1"]
+    assert sorted(imported.secrets) == ["kong-password-1"]
 
 
 def test_an_unknown_field_is_left_out_and_said() -> None:
@@ -130,6 +136,8 @@ def test_any_document_is_imported_whole_or_the_report_says_what_is_not(document:
         return
     for api in apis_of(imported):
         validate(api, shipped(), {})
+    assert [mistake for plan in imported.plans for mistake in mistakes_of(ConsumerPlan, plan)] == []
+    assert [mistake for consumer in imported.consumers for mistake in mistakes_of(Consumer, consumer)] == []
     reported = {entry.field for entry in imported.entries}
     assert [leaf for leaf in leaves(document, "") if not is_reported(leaf, reported)] == []
     contexts = [(api["spec"]["context"], host) for api in apis_of(imported) for host in api["spec"].get("hosts", ["*"])]

@@ -59,8 +59,9 @@ def import_(
 
     OpenAPI: one API. Differences between it and the document are noted on stderr, with the document's line.
 
-    decK (_format_version 1.1 or 3.0): a folder with APIs, secrets and a build.yaml. What became of each field is
-    reported on stderr; the exit status is 3 if a field was changed in meaning or left out.
+    decK (_format_version 1.1 or 3.0): a folder with APIs, consumers, plans, secrets and a build.yaml, and the keys of
+    consumers in a file of their own. What became of each field is reported on stderr; the exit status is 3 if a field
+    was changed in meaning or left out.
     """
     from gatewright_cli.commands.apis import converting
     from gatewright_cli.commands.apis.converting_kong import KongChoices, convert_deck_file

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gatewright_documents.values import JsonObject
 
 from gatewright_cli.kong.credentials import Credentials
-from gatewright_cli.kong.deck import Deck, Plugin, Route
+from gatewright_cli.kong.deck import Deck, Plugin
 from gatewright_cli.kong.report import Report
 
 VERSION = "v1"
@@ -28,7 +28,6 @@ class Scene:
 
     deck: Deck
     credentials: Credentials
-    route: Route
     is_identified: bool
 
     @property

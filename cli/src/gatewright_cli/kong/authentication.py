@@ -9,7 +9,8 @@ import re
 from gatewright_documents.values import JsonObject
 
 from gatewright_cli.kong.attachments import NoCounterpartError, Scene, attach, leave_out
-from gatewright_cli.kong.credentials import INSTALL, REFERENCE
+from gatewright_cli.kong.consumers import REFERENCE
+from gatewright_cli.kong.credentials import INSTALL
 from gatewright_cli.kong.deck import Plugin
 from gatewright_cli.kong.expressions import cel_text
 
@@ -20,12 +21,16 @@ ANONYMOUS = (
 IN_BODY = ("credentials in bodies are not looked for", "have clients send a header")
 ONE_PLACE = ("tokens are looked for in one place", "set token of jwt-auth")
 NO_HEADERS = ("no further headers are sent to the server", "")
+CONSUMER_HEADER = "x-consumer-username"
+PASSWORDS_ARE_KEYS = (
+    "a password is a key of its consumer: it opens routes with key-auth, too, and keys are passwords here"
+)
 CONSUMER_HEADERS = "the upstream gets the consumer's name in x-consumer-username, and no other header about it"
 ENDPOINT = re.compile(r"/v1/data/(.+)")
 
 
 def key_auth(plugin: Plugin, scene: Scene) -> list[JsonObject]:
-    """api-key-auth, with all keys of the file."""
+    """api-key-auth, which accepts keys of consumers."""
     config, report = plugin.config, scene.report
     names = config.texts("key_names") or ["apikey"]
     if len(names) > 1:
@@ -42,26 +47,25 @@ def key_auth(plugin: Plugin, scene: Scene) -> list[JsonObject]:
     )  # fmt: skip
     config.see("run_on_preflight")
     params: JsonObject = {
-        "keyLists": [{"secretRef": name} for name in scene.credentials.key_lists],
+        "consumers": True,
         "header": names[0] if config.flag("key_in_header", True) else "",
         "query": names[0] if config.flag("key_in_query", True) else "",
-        "ownerHeader": "x-consumer-username",
+        "ownerHeader": CONSUMER_HEADER,
     }
     if not config.flag("hide_credentials"):
         params["forward"] = True
-    if not scene.credentials.secrets.keys() & set(scene.credentials.key_lists):
-        name = scene.credentials.key_lists[0]
-        cure = f"write them to secrets/{name}, as api-key-auth describes keyLists"
-        report.changed(
-            plugin.fields.where("name"), "the file has no keys, and the API is pending until there are some", cure
-        )
     return [attach("api-key-auth", params)]
 
 
 def basic_auth(plugin: Plugin, scene: Scene) -> list[JsonObject]:
-    """basic-auth, with all passwords of the file."""
+    """api-key-auth, if passwords are keys of consumers, or basic-auth with all of the file."""
     leave_out(plugin, scene.report, anonymous=ANONYMOUS, realm=("it is the same for all", "set realm"))
     plugin.config.see("run_on_preflight")
+    if scene.credentials.are_passwords_keys:
+        scene.report.changed(plugin.fields.where("name"), PASSWORDS_ARE_KEYS, "")
+        forward = {} if plugin.config.flag("hide_credentials") else {"forward": True}
+        basic = {"consumers": True, "basic": True, "header": "", "ownerHeader": CONSUMER_HEADER, **forward}
+        return [attach("api-key-auth", basic)]
     scene.report.changed(plugin.fields.where("name"), "x-consumer-username has the user name of the password", "")
     users = scene.credentials.users
     if len(users) > 1000:
@@ -76,11 +80,11 @@ def basic_auth(plugin: Plugin, scene: Scene) -> list[JsonObject]:
     params: JsonObject = {"users": users} if users else {"htpasswd": {"secretRef": "kong-users"}}
     if not plugin.config.flag("hide_credentials"):
         params["forward"] = True
-    return [attach("basic-auth", {**params, "userHeader": "x-consumer-username"})]
+    return [attach("basic-auth", {**params, "userHeader": CONSUMER_HEADER})]
 
 
 def jwt(plugin: Plugin, scene: Scene) -> list[JsonObject]:
-    """jwt-auth, with the public keys of all consumers."""
+    """jwt-auth, with the public keys of all consumers, and consumer, which finds the one of the issuer."""
     config, report = plugin.config, scene.report
     if not scene.credentials.issuers:
         raise NoCounterpartError(
@@ -99,12 +103,13 @@ def jwt(plugin: Plugin, scene: Scene) -> list[JsonObject]:
     names = config.texts("header_names")
     if names and names != ["authorization"]:
         report.left_out(config.where("header_names"), *ONE_PLACE)
-    return [attach("jwt-auth", {"issuers": scene.credentials.issuers})]
+    issuers = {"issuers": scene.credentials.issuers}
+    return [attach("jwt-auth", issuers), attach("consumer", {"header": CONSUMER_HEADER})]
 
 
 def acl(plugin: Plugin, scene: Scene) -> list[JsonObject]:
-    """cel-authz, by the scopes of keys and passwords, and by the issuers of tokens."""
-    config, deck = plugin.config, scene.deck
+    """cel-authz, by the labels of consumers."""
+    config = plugin.config
     allow = config.texts("allow") or config.texts("whitelist")
     deny = config.texts("deny") or config.texts("blacklist")
     if not scene.is_identified:
@@ -114,8 +119,9 @@ def acl(plugin: Plugin, scene: Scene) -> list[JsonObject]:
             "groups of another kind than acls are asked for", "write the rule of cel-authz by hand"
         )
     names = allow or deny
-    members = [consumer for consumer in deck.consumers if set(consumer.acls) & set(names)]
-    condition = scene.credentials.has_scope([f"acl:{name}" for name in names], members)
+    if not names:
+        raise NoCounterpartError("it names no group", "set allow or deny")
+    condition = scene.credentials.in_groups("acl", names)
     if not config.flag("hide_groups_header"):
         scene.report.left_out(
             plugin.fields.where("name"), "the upstream does not get x-consumer-groups", "read x-consumer-username"

@@ -16,6 +16,7 @@ from gatewright_cli.kong.counterparts import COUNTERPARTS, CURES, IDENTIFYING, O
 from gatewright_cli.kong.credentials import Credentials
 from gatewright_cli.kong.deck import Deck, Plugin, Route
 from gatewright_cli.kong.expressions import cel_text
+from gatewright_cli.kong.plans import HAS_PLAN, Plans
 from gatewright_cli.kong.ways import CLEAR, SECURE, Way
 
 LONGEST_CONDITION = 2048
@@ -53,6 +54,7 @@ class Chains:
 
     deck: Deck
     credentials: Credentials
+    plans: Plans
     without: frozenset[str] = frozenset()
     broken: dict[int, str] = field(default_factory=dict)
     used: set[int] = field(default_factory=set)
@@ -71,21 +73,58 @@ class Chains:
         for plugin in self.deck.plugins:
             if id(plugin) not in self.used and plugin.fields.path not in self.deck.report.findings:
                 reason = "no route of the file runs it"
+                if plugin in self.plans.instances:
+                    cure = "attach rate-limit with plan: true"
+                    self.deck.report.changed(
+                        plugin.fields.where("name"), f"{reason}: it is a Plan that no API applies", cure
+                    )
+                    continue
                 if plugin.consumer or plugin.group:
                     reason += ": it is limited to clients that no plugin of these routes, or no credential, tells apart"
                 self.deck.report.left_out(plugin.fields.path, reason, "attach the policy by hand where it is needed")
 
     def _plugins_of(self, route: Route) -> Iterator[Attached]:
         applying = [plugin for plugin in self.deck.plugins if _applies(plugin, route)]
-        identified = any(plugin.name in IDENTIFYING for plugin in applying)
-        scene = Scene(self.deck, self.credentials, route, identified)
+        identifying = [name for name in _order(applying) if name in IDENTIFYING]
+        scene = Scene(self.deck, self.credentials, bool(identifying))
+        knows_plans = bool(identifying) and self._finds_consumers(identifying[-1])
         for name in _order(applying):
-            for plugin, condition in self._instances(
-                [plugin for plugin in applying if plugin.name == name], identified
-            ):
-                self.used.add(id(plugin))
-                for attachment in self._attachments(plugin, scene):
-                    yield Attached(under(attachment, condition), plugin)
+            plugins = [plugin for plugin in applying if plugin.name == name]
+            if name == self.plans.plugin and knows_plans:
+                yield from self._with_plans(plugins, scene)
+                continue
+            for plugin, condition in self._instances(plugins, scene.is_identified):
+                yield from self._attached(plugin, scene, condition)
+
+    def _finds_consumers(self, name: str) -> bool:
+        """Whether clients that this plugin identifies are consumers of the controller, with their plans."""
+        return name != "oauth2-introspection" and (name != "basic-auth" or self.credentials.are_passwords_keys)
+
+    def _with_plans(self, plugins: Sequence[Plugin], scene: Scene) -> Iterator[Attached]:
+        """The instances of consumers and groups as their plans, which come before those of routes and services."""
+        others = [plugin for plugin in plugins if plugin not in self.plans.instances]
+        planned = [plugin for plugin in plugins if plugin in self.plans.instances]
+        self.used.update(map(id, planned))
+        found = list(self._instances(others, scene.is_identified))
+        first = [item for item in found if _specificity(item[0]) < PRECEDENCE.index(("consumer",))]
+        for plugin, condition in first:
+            yield from self._attached(plugin, scene, condition)
+        before = all_of([f"!({condition})" for _, condition in first])
+        rest = [item for item in found if item not in first]
+        own = [item for plugin, condition in rest for item in self._attached(plugin, scene, condition)]
+        if not before and self.plans.have_limits_alone and [item.attachment["name"] for item in own] == ["rate-limit"]:
+            (item,), (plan,) = own, self.plans.attachments
+            if not item.attachment.get("when"):
+                params = {**plan["params"], **item.attachment["params"]}
+                yield Attached({**item.attachment, "params": params}, item.plugin)
+                return
+        yield from (Attached(under(attachment, before), planned[0]) for attachment in self.plans.attachments)
+        yield from (Attached(under(item.attachment, f"!({HAS_PLAN})"), item.plugin) for item in own)
+
+    def _attached(self, plugin: Plugin, scene: Scene, condition: str) -> Iterator[Attached]:
+        self.used.add(id(plugin))
+        for attachment in self._attachments(plugin, scene):
+            yield Attached(under(attachment, condition), plugin)
 
     def _instances(self, plugins: Sequence[Plugin], identified: bool) -> Iterator[tuple[Plugin, str]]:
         """Each instance with the condition under which it is the one that runs."""
@@ -107,10 +146,7 @@ class Chains:
     def _client_condition(self, plugin: Plugin) -> str:
         if plugin.consumer:
             return self.credentials.is_consumer(plugin.consumer.name)
-        if plugin.group:
-            members = [consumer for consumer in self.deck.consumers if plugin.group in consumer.groups]
-            return self.credentials.has_scope([f"group:{plugin.group}"], members)
-        return ""
+        return self.credentials.in_groups("group", [plugin.group]) if plugin.group else ""
 
     def _attachments(self, plugin: Plugin, scene: Scene) -> list[JsonObject]:
         plugin.fields.see("instance_name", "run_on", "ordering", "protocols")

@@ -1,4 +1,4 @@
-"""Makes APIs of a decK file that the controller accepts, with their secrets, and reports what became of each field."""
+"""Makes APIs and Consumers of a decK file that the controller accepts, and reports what became of each field."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from gatewright_documents.mistake import Invalid, Mistake
 from gatewright_documents.values import JsonObject
 from gatewright_documents.yaml_writer import yaml_text
 
+from gatewright_cli.kong.attachments import Scene
 from gatewright_cli.kong.chains import Chains
 from gatewright_cli.kong.credentials import Credentials, read_credentials
 from gatewright_cli.kong.deck import Deck, Route, read_deck
-from gatewright_cli.kong.operations import ApiDraft, Upstreams, draft_api, slug, unique
+from gatewright_cli.kong.names import slug, unique
+from gatewright_cli.kong.operations import ApiDraft, Upstreams, draft_api
+from gatewright_cli.kong.plans import Plans, read_plans
 from gatewright_cli.kong.pools import pool_of, settings_of
-from gatewright_cli.kong.report import Entry, Report
+from gatewright_cli.kong.report import Entry, Report, Results
 from gatewright_cli.kong.router import ApiPlan, plan_apis
 from gatewright_cli.kong.source import read
 from gatewright_cli.kong.ways import ways_of
@@ -31,14 +34,24 @@ BY_HAND = "write it by hand"
 
 @dataclass(frozen=True)
 class Imported:
-    """apis: texts in YAML by name. secrets: contents by name. policies: names of those that the APIs attach, in order.
-    entries: what became of each field.
+    """apis: texts in YAML by name. plans, consumers: documents. keys: of consumers, as `gatewright consumer key import`
+    reads them. secrets: contents by name. policies: names of those that the APIs attach, in order. entries: what became
+    of each field.
     """
 
     apis: dict[str, str]
+    plans: list[JsonObject]
+    consumers: list[JsonObject]
+    keys: list[JsonObject]
     secrets: dict[str, str]
     policies: tuple[str, ...]
     entries: list[Entry]
+
+    @property
+    def results(self) -> Results:
+        """What the report names."""
+        plans, consumers = ([found["metadata"]["name"] for found in kind] for kind in (self.plans, self.consumers))
+        return Results(list(self.apis), plans, consumers, len(self.keys), list(self.secrets))
 
 
 @dataclass
@@ -65,12 +78,13 @@ def import_kong(
     report = Report(source)
     deck = read_deck(source, report)
     credentials = read_credentials(deck)
+    plans = read_plans(deck, Scene(deck, credentials, is_identified=True))
     source.check()
     refused = _Refused()
     known = {path: dict(findings) for path, findings in report.findings.items()}
     while True:
         report.findings = {path: dict(findings) for path, findings in known.items()}
-        chains = Chains(deck, credentials, frozenset(without), refused.plugins)
+        chains = Chains(deck, credentials, plans, frozenset(without), refused.plugins)
         drafts = _draft(deck, chains, refused)
         source.check()
         before = len(refused)
@@ -79,7 +93,7 @@ def import_kong(
         if len(refused) == before:
             break
     chains.report_unused()
-    return _result(drafts, credentials, report, PurePath(file).name)
+    return _result(drafts, credentials, plans, report, PurePath(file).name)
 
 
 def _draft(deck: Deck, chains: Chains, refused: _Refused) -> list[ApiDraft]:
@@ -155,7 +169,7 @@ def _refuse(draft: ApiDraft, mistake: Mistake, refused: _Refused) -> None:
         refused.routes.setdefault(id(route), reason)
 
 
-def _result(drafts: Sequence[ApiDraft], credentials: Credentials, report: Report, file: str) -> Imported:
+def _result(drafts: Sequence[ApiDraft], credentials: Credentials, plans: Plans, report: Report, file: str) -> Imported:
     apis = {}
     for draft in drafts:
         routes = ", ".join(dict.fromkeys(" ".join(route.name.split()) for route in draft.routes))
@@ -167,7 +181,8 @@ def _result(drafts: Sequence[ApiDraft], credentials: Credentials, report: Report
     policies = sorted({name for document in documents for name in _policies(document)})
     used = set(_secret_names(documents))
     secrets = {name: text for name, text in credentials.secrets.items() if name in used}
-    return Imported(apis, secrets, tuple(policies), report.entries())
+    consumers, keys = credentials.consumers.documents(plans.of_consumer), credentials.consumers.keys.values()
+    return Imported(apis, plans.documents, list(consumers), list(keys), secrets, tuple(policies), report.entries())
 
 
 def _policies(document: JsonObject) -> Iterator[str]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gatewright_controller.model.routing import IDEMPOTENT
@@ -12,11 +10,11 @@ from gatewright_documents.values import JsonObject
 
 from gatewright_cli.kong.chains import Attached, Chains
 from gatewright_cli.kong.deck import Route, Service
+from gatewright_cli.kong.names import slug, unique
 from gatewright_cli.kong.report import Report
 from gatewright_cli.kong.router import ANY_METHOD, ApiPlan, Choice
 from gatewright_cli.kong.templates import Template
 
-LONGEST_NAME = 63
 UNUSED = "http://192.0.2.1"
 """An address for documentation (RFC 5737), for APIs whose operations all answer: an API has a pool."""
 
@@ -39,12 +37,6 @@ class Upstreams:
 
     pools: dict[int, JsonObject]
     settings: dict[int, JsonObject]
-
-
-def slug(text: str) -> str:
-    """The text in the characters that names may have; "" if it has none of them."""
-    letters = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
-    return re.sub("[^a-z0-9]+", "-", letters).strip("-")[:LONGEST_NAME].strip("-")
 
 
 def draft_api(plan: ApiPlan, name: str, upstreams: Upstreams, chains: Chains, report: Report) -> ApiDraft:
@@ -87,16 +79,6 @@ def _pool_names(services: Sequence[Service]) -> dict[int, str]:
     found: dict[int, str] = {}
     for service in services:
         found[id(service)] = unique(slug(service.name) or "service", found.values())
-    return found
-
-
-def unique(name: str, taken: Iterable[str]) -> str:
-    """The name, with a number if it is taken."""
-    known, number, found = set(taken), 1, name
-    while found in known:
-        number += 1
-        ending = f"-{number}"
-        found = name[: LONGEST_NAME - len(ending)].rstrip("-") + ending
     return found
 
 

@@ -113,17 +113,34 @@ def entity_words(document: JsonObject, path: KeyPath) -> str:
     return ", ".join(words) or "the file"
 
 
+@dataclass(frozen=True)
+class Results:
+    """Names of what was made of a file. keys: how many."""
+
+    apis: Sequence[str]
+    plans: Sequence[str] = ()
+    consumers: Sequence[str] = ()
+    keys: int = 0
+    secrets: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        parts = [_counted(len(self.apis), "API")]
+        others = ("Plan", len(self.plans)), ("Consumer", len(self.consumers)), ("key", self.keys)
+        parts += [_counted(number, noun) for noun, number in others if number]
+        return ", ".join([*parts, _counted(len(self.secrets), "secret")])
+
+
 def count_outcomes(entries: Sequence[Entry]) -> dict[Outcome, int]:
     """How many entries have each outcome."""
     return {outcome: sum(entry.outcome == outcome for entry in entries) for outcome in OUTCOMES}
 
 
-def report_text(entries: Sequence[Entry], apis: Sequence[str], secrets: Sequence[str], file: str) -> str:
+def report_text(entries: Sequence[Entry], results: Results, file: str) -> str:
     """The report for people: counts, then each reason once, with the entities and fields that it holds for."""
     counts = count_outcomes(entries)
     numbers = f"{_counted(counts['carried'], 'field')} carried over, {counts['changed']} changed in meaning"
     numbers += f", {counts['left out']} left out"
-    lines = [f"{file}: {_counted(len(apis), 'API')}, {_counted(len(secrets), 'secret')}: {numbers}"]
+    lines = [f"{file}: {results}: {numbers}"]
     for outcome in ("changed", "left out"):
         groups: dict[tuple[str, str], list[Entry]] = {}
         for entry in entries:
@@ -145,13 +162,16 @@ def _group(outcome: Outcome, reason: str, cure: str, members: Sequence[Entry]) -
         yield f"  and {len(members) - MOST_NAMED} more like these, all of them in the file of --report"
 
 
-def report_document(entries: Sequence[Entry], apis: Sequence[str], secrets: Sequence[str], file: str) -> JsonObject:
+def report_document(entries: Sequence[Entry], results: Results, file: str) -> JsonObject:
     """The report for programs: all entries."""
     counts = count_outcomes(entries)
     return {
         "source": file,
-        "apis": list(apis),
-        "secrets": list(secrets),
+        "apis": list(results.apis),
+        "plans": list(results.plans),
+        "consumers": list(results.consumers),
+        "keys": results.keys,
+        "secrets": list(results.secrets),
         "counts": {"carried": counts["carried"], "changed": counts["changed"], "leftOut": counts["left out"]},
         "entries": [
             {

@@ -11,6 +11,7 @@ import click
 import msgspec
 from gatewright_controller.resource.definitions import Definitions
 from gatewright_documents.mistake import Invalid, listed
+from gatewright_documents.yaml_writer import yaml_text
 
 from gatewright_cli.kong import Imported, count_outcomes, import_kong, report_document, report_text
 from gatewright_cli.mistakes import PreflightError
@@ -18,6 +19,7 @@ from gatewright_cli.mistakes import PreflightError
 DIFFERENT = 3
 """The exit status if a field was changed in meaning or left out."""
 APIS, SECRETS, MANIFEST = "apis", "secrets", "build.yaml"
+CONSUMERS, KEYS = "consumers.yaml", "consumer-keys.jsonl"
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,9 @@ class KongChoices:
 
 
 def convert_deck_file(body: bytes, file: str, choices: KongChoices, definitions: Definitions) -> int:
-    """Writes the APIs and secrets of a decK file, and reports what became of each field. Returns the exit status.
+    """Writes the APIs, consumers, keys and secrets of a decK file, and reports what became of each field.
 
-    definitions: of the policies that ship. Raises PreflightError with all mistakes.
+    Returns the exit status. definitions: of the policies that ship. Raises PreflightError with all mistakes.
     """
     try:
         imported = import_kong(body, file, definitions, os.environ, choices.without)
@@ -47,21 +49,37 @@ def convert_deck_file(body: bytes, file: str, choices: KongChoices, definitions:
         _print(imported)
     else:
         _write(imported, choices.output, force=choices.force)
-    names = (list(imported.apis), list(imported.secrets), file)
     if choices.report:
-        report = msgspec.json.format(msgspec.json.encode(report_document(imported.entries, *names))).decode()
+        report = msgspec.json.format(
+            msgspec.json.encode(report_document(imported.entries, imported.results, file))
+        ).decode()
         _write_files([(choices.report, report + "\n", 0o600)], force=choices.force)
-    click.echo(report_text(imported.entries, *names), nl=False, err=True)
+    click.echo(report_text(imported.entries, imported.results, file), nl=False, err=True)
+    if choices.output and imported.consumers:
+        click.echo(_next_steps(imported, choices.output), nl=False, err=True)
     counts = count_outcomes(imported.entries)
     return DIFFERENT if counts["changed"] + counts["left out"] and not choices.accept else 0
 
 
 def _print(imported: Imported) -> None:
-    """All APIs on standard output. Secrets are for files only."""
-    if imported.secrets:
-        names = listed(sorted(imported.secrets))
-        raise PreflightError([f"expected a folder for the secrets {names}, got none: name one with -o FOLDER"])
-    click.echo("---\n".join(imported.apis.values()), nl=False)
+    """All resources on standard output. Keys and secrets are for files only."""
+    if imported.secrets or imported.keys:
+        names = [*(["keys of consumers"] if imported.keys else []), *sorted(imported.secrets)]
+        raise PreflightError([f"expected a folder for secrets ({listed(names)}), got none: name one with -o FOLDER"])
+    click.echo("---\n".join([*_consumer_texts(imported), *imported.apis.values()]), nl=False)
+
+
+def _consumer_texts(imported: Imported) -> Iterator[str]:
+    """Plans first, since consumers name them."""
+    return map(yaml_text, (*imported.plans, *imported.consumers))
+
+
+def _next_steps(imported: Imported, folder: Path) -> str:
+    """How a running gateway gets consumers and keys, which are in no folder that it reads by itself."""
+    steps = [f"gatewright apply -f {folder / CONSUMERS}"]
+    if imported.keys:
+        steps += [f"gatewright consumer key import {folder / KEYS}", f"rm {folder / KEYS}"]
+    return "next, for consumers:\n" + "".join(f"  {step}\n" for step in steps)
 
 
 def _write(imported: Imported, folder: Path, *, force: bool) -> None:
@@ -77,6 +95,11 @@ def _files_of(imported: Imported, folder: Path) -> Iterator[tuple[Path, str, int
         yield folder / APIS / f"{name}.yaml", text, 0o644
     for name, text in imported.secrets.items():
         yield folder / SECRETS / name, text, 0o600
+    if imported.consumers or imported.plans:
+        yield folder / CONSUMERS, "---\n".join(_consumer_texts(imported)), 0o644
+    if imported.keys:
+        lines = "".join(f"{msgspec.json.encode(key).decode()}\n" for key in imported.keys)
+        yield folder / KEYS, lines, 0o600
     entries = "".join(f"  - name: {name}\n" for name in imported.policies) or "  - name: log-message\n"
     yield folder / MANIFEST, f"# The policies that the imported APIs attach.\nversion: v1\npolicies:\n{entries}", 0o644
 
