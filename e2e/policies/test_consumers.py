@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.kit.listening import write
 from e2e.kit.policy_project import PolicyProject
 from e2e.kit.scraping import scrape
 from e2e.kit.upstream import Recorded, Reply, Upstream
@@ -154,7 +155,10 @@ def test_keys_are_live_at_once_and_on_disk(project: PolicyProject, upstream: Ups
 
 
 def test_plans_limit_consumers_and_change_at_once(project: PolicyProject, upstream: Upstream, tmp_path: Path) -> None:
-    with running(None, tmp_path / "state", *project.arguments) as gateway:
+    fields = {"path": "path", "status": "status", "consumer": "consumer", "plan": "plan"}
+    spec = {"accessLog": {"fields": fields}}
+    listeners = write(tmp_path / "gateway.yaml", {"name": "http"}, **spec)
+    with running(None, tmp_path / "state", *project.arguments, "--gateway", str(listeners)) as gateway:
         operated = Operated(gateway)
 
         def apply(requests: int) -> None:
@@ -186,7 +190,15 @@ def test_plans_limit_consumers_and_change_at_once(project: PolicyProject, upstre
         for subject, status, who in (("7", 200, "acme gold"), ("8", 403, None)):
             answer = httpx.get(f"{gateway.url}/tokens/x", headers={"x-sub": subject})
             assert (answer.status_code, answer.headers.get("x-who")) == (status, who)
+        both = {("acme", "gold", 200), ("acme", "gold", 429)}
+        eventually("the log has the consumer", lambda: logged(gateway, "open") == both)
+        eventually("by a token, too", lambda: logged(gateway, "tokens") == {("acme", "gold", 200), (None, None, 403)})
         page = scrape(gateway)
         counted = {name: page.value("gatewright_plan_exchanges_total", api=name) for name in ("counted", "tokens")}
         assert counted == {"counted": 5, "tokens": 1}, "those that are refused for the plan, too"
         assert page.value("gatewright_plan_exchanges_total", plan="gold") > 6
+
+
+def logged(gateway: Gateway, name: str) -> set[tuple[str | None, str | None, int]]:
+    """Consumers, plans and statuses of the access log's lines of an API."""
+    return {(line.get("consumer"), line.get("plan"), line["status"]) for line in gateway.access_records(name)}

@@ -127,6 +127,14 @@ IDENTITY_ISSUER_KEY = "issuer"
 IDENTITY_METHOD_KEY = "method"
 """Written by extproc/outgoing.go, in identity_namespace. Read by access_logs.py."""
 
+IDENTITY_CONSUMER_KEY = "consumer"
+"""Written by extproc/outgoing.go, in identity_namespace, where the client is a consumer of the controller. Read by
+access_logs.py."""
+
+IDENTITY_PLAN_KEY = "plan"
+"""Written by extproc/outgoing.go, in identity_namespace, where the client is a consumer of the controller. Read by
+access_logs.py."""
+
 ROUTE_NAMESPACE = "gatewright.route"
 """Written by extproc/outgoing.go, of exchanges on a route that operations share. Read by access_logs.py,
 proxy_answers.py and accesslog/entries."""

@@ -46,8 +46,8 @@ HostPattern = Annotated[
 FIELD_SOURCES = (
     "requestId", "method", "path", "authority", "status", "grpcStatus", "flags", "details", "durationMs",
     "bytesReceived", "bytesSent", "route", "client", "upstream", "analytics", "protocol", "serverName", "tlsVersion",
-    "tlsCipher", "peerSubject", "peerFingerprint", "identitySubject", "identityIssuer", "identityMethod", "listener",
-    "traceId", "spanId",
+    "tlsCipher", "peerSubject", "peerFingerprint", "identitySubject", "identityIssuer", "identityMethod", "consumer",
+    "plan", "listener", "traceId", "spanId",
 )  # fmt: skip
 LINE_BEGINS = ("time", "level", "component", "message")
 """What every line of the access log begins with."""

@@ -136,6 +136,14 @@ const (
 	// IdentityMethodKey: written by extproc/outgoing.go, in identity_namespace. Read by access_logs.py.
 	IdentityMethodKey = "method"
 
+	// IdentityConsumerKey: written by extproc/outgoing.go, in identity_namespace, where the client is a consumer of the
+	// controller. Read by access_logs.py.
+	IdentityConsumerKey = "consumer"
+
+	// IdentityPlanKey: written by extproc/outgoing.go, in identity_namespace, where the client is a consumer of the
+	// controller. Read by access_logs.py.
+	IdentityPlanKey = "plan"
+
 	// RouteNamespace: written by extproc/outgoing.go, of exchanges on a route that operations share. Read by
 	// access_logs.py, proxy_answers.py and accesslog/entries.
 	RouteNamespace = "gatewright.route"

@@ -58,6 +58,25 @@ func TestAPlanIsReportedOnce(t *testing.T) {
 	}
 }
 
+// TestAConsumerIsSent with the identity, and once more if a response phase finds that it is none.
+func TestAConsumerIsSent(t *testing.T) {
+	x := get()
+	set := func(metadata *v1alpha.ExchangeMetadata, consumer, plan string) error {
+		return metadata.Set("identity", map[string]any{"subject": "ann", "method": "jwt", "consumer": consumer, "plan": plan})
+	}
+	finds := &does{name: "finds",
+		request: func(r *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
+			return nil, set(r.Metadata, "acme", "gold")
+		},
+		response: func(r *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) { return nil, set(r.Metadata, "", "") }}
+	if err := x.run(t, x.policy(x.says("ann", "jwt"), "h"), x.policy(finds, "hH")); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"ann as acme with gold", "ann as  with "}; !slices.Equal(x.identities, want) {
+		t.Errorf("expected %q, got %q", want, x.identities)
+	}
+}
+
 func TestAnExchangeWithoutIdentityAllocatesNothingForIt(t *testing.T) {
 	if got := chain.AllocationsWithoutIdentity(); got != 0 {
 		t.Errorf("expected none, got %g", got)

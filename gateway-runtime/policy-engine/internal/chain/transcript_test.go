@@ -256,7 +256,11 @@ func (t *transcript) Finish(context.Context) error { return nil }
 
 func (t *transcript) identified(identity *chain.Identity) {
 	if identity != nil {
-		t.identities = append(t.identities, identity.Subject)
+		sent := identity.Subject
+		if identity.WithConsumer {
+			sent += fmt.Sprintf(" as %s with %s", identity.Consumer, identity.Plan)
+		}
+		t.identities = append(t.identities, sent)
 	}
 }
 

@@ -328,3 +328,30 @@ func must[T any](value T, err error) T {
 	}
 	return value
 }
+
+// TestAnIdentityHasTheFieldsOfTheAccessLog, and those of a consumer only for one that is one, or was.
+func TestAnIdentityHasTheFieldsOfTheAccessLog(t *testing.T) {
+	for _, c := range []struct {
+		identity chain.Identity
+		want     map[string]any
+	}{
+		{chain.Identity{Subject: "ann", Issuer: "id", Method: "jwt"}, map[string]any{"subject": "ann", "issuer": "id", "method": "jwt"}},
+		{chain.Identity{Subject: "ann", Consumer: "acme", Plan: "gold", WithConsumer: true},
+			map[string]any{"subject": "ann", "issuer": "", "method": "", "consumer": "acme", "plan": "gold"}},
+		{chain.Identity{Subject: "ann", WithConsumer: true},
+			map[string]any{"subject": "ann", "issuer": "", "method": "", "consumer": "", "plan": ""}},
+	} {
+		out, err := headersAnswer(&chain.Changes{Identity: &c.identity}, "", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		message := &servicev3.ProcessingResponse{}
+		if err := proto.Unmarshal(out.head, message); err != nil {
+			t.Fatal(err)
+		}
+		got := message.GetDynamicMetadata().GetFields()[envoynames.IdentityNamespace].GetStructValue().AsMap()
+		if !reflect.DeepEqual(got, c.want) {
+			t.Errorf("expected %v, got %v", c.want, got)
+		}
+	}
+}

@@ -291,10 +291,15 @@ func choiceValue(value string) *structpb.Value {
 
 // identityValue has the fields that an access log reads. The identity came as JSON, so all of it is UTF-8.
 func identityValue(identity *chain.Identity) *structpb.Value {
-	return structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{
+	fields := map[string]*structpb.Value{
 		envoynames.IdentitySubjectKey: structpb.NewStringValue(identity.Subject), envoynames.IdentityIssuerKey: structpb.NewStringValue(identity.Issuer),
 		envoynames.IdentityMethodKey: structpb.NewStringValue(identity.Method),
-	}})
+	}
+	if identity.WithConsumer {
+		fields[envoynames.IdentityConsumerKey] = structpb.NewStringValue(identity.Consumer)
+		fields[envoynames.IdentityPlanKey] = structpb.NewStringValue(identity.Plan)
+	}
+	return structpb.NewStructValue(&structpb.Struct{Fields: fields})
 }
 
 func structOf(object map[string]any) (*structpb.Struct, error) {

@@ -56,6 +56,8 @@ OPERATORS = {
     "identitySubject": _metadata(envoy_names.IDENTITY_NAMESPACE, envoy_names.IDENTITY_SUBJECT_KEY),
     "identityIssuer": _metadata(envoy_names.IDENTITY_NAMESPACE, envoy_names.IDENTITY_ISSUER_KEY),
     "identityMethod": _metadata(envoy_names.IDENTITY_NAMESPACE, envoy_names.IDENTITY_METHOD_KEY),
+    "consumer": _metadata(envoy_names.IDENTITY_NAMESPACE, envoy_names.IDENTITY_CONSUMER_KEY),
+    "plan": _metadata(envoy_names.IDENTITY_NAMESPACE, envoy_names.IDENTITY_PLAN_KEY),
     "traceId": _metadata(envoy_names.TRACE_NAMESPACE, envoy_names.TRACE_ID_KEY),
     "spanId": _metadata(envoy_names.TRACE_NAMESPACE, envoy_names.TRACE_SPAN_ID_KEY),
 }
