@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
 import stat
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,9 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from e2e.kit.gateway import BUILD_SECONDS, Gateway, Json, eventually, running
 from e2e.kit.places import ROOT
@@ -21,10 +26,12 @@ from e2e.kit.upstream import Recorded, Reply, Upstream
 
 FILES = ROOT / "cli" / "tests" / "kong" / "testdata"
 SHAPES = ("routes", "upstreams", "consumers")
-APIS = 17
+APIS = 18
 BOB = "bob-5d3f1e9c7b0a2c4e6f8d"
 ADA = "ada-7f3e0a5c9d1b4e6f8a2c"
 EVE = "eve-1c9b7d5f3e0a8c6b4d2e"
+MILL = 0x6383ED64939C0F0D786C093238B71A44C00B0EA691C9B1B492401D8A2369D49A
+"""The private key of mill.example, whose public key is in consumers.yaml."""
 
 
 @dataclass(frozen=True)
@@ -210,6 +217,36 @@ def test_consumers_have_their_keys_groups_and_limits(kong: Kong) -> None:
         answers = [kong.get("/reports/1", x_api_key=key) for _ in range(limit + 1)]
         assert answers[-1].status_code == 429
         assert {answer.headers["ratelimit-policy"] for answer in answers} == {f'"minute";q={limit};w=60'}
+
+
+def signed(key: ec.EllipticCurvePrivateKey, **claims: object) -> str:
+    """A JWT by ES256."""
+    parts = ({"alg": "ES256", "typ": "JWT"}, {"exp": int(time.time()) + 60, **claims})
+    text = b".".join(encoded(json.dumps(part).encode()) for part in parts)
+    numbers = decode_dss_signature(key.sign(text, ec.ECDSA(hashes.SHA256())))
+    return b".".join([text, encoded(b"".join(number.to_bytes(32, "big") for number in numbers))]).decode()
+
+
+def encoded(content: bytes) -> bytes:
+    return base64.urlsafe_b64encode(content).rstrip(b"=")
+
+
+def test_an_issuer_of_tokens_is_a_consumer_with_its_plan(kong: Kong) -> None:
+    """Whatever its tokens say of a subject, as in Kong."""
+    mill, other = ec.derive_private_key(MILL, ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    answers = [
+        kong.get("/lab/1", authorization=f"Bearer {signed(key, **claims)}")
+        for key, claims in (
+            (mill, {"iss": "mill-issuer"}),
+            (mill, {"iss": "mill-issuer", "sub": "ada"}),
+            (other, {"iss": "mill-issuer"}),
+            (mill, {"iss": "another-issuer"}),
+        )
+    ]
+    assert [answer.status_code for answer in answers] == [200, 200, 401, 401]
+    received = [request for upstream in kong.upstreams for request in upstream.to("/1")]
+    assert {request.value("x-consumer-username") for request in received} == {"mill-example"}
+    assert answers[0].headers["ratelimit-policy"] == '"minute";q=4;w=60'
 
 
 def test_no_key_of_a_consumer_is_anywhere(kong: Kong) -> None:

@@ -61,7 +61,7 @@ export const PARTS = {
 /** @param {any} resource */
 function consumer({ spec }) {
   const known = [
-    ...(spec.jwt ?? []).map((/** @type {any} */ claims) => ["JWT", `${claims.subject} of ${claims.issuer}`]),
+    ...(spec.jwt ?? []).map((/** @type {any} */ claims) => ["JWT", `${claims.subject ?? "any subject"} of ${claims.issuer}`]),
     ...(spec.certificates ?? []).map((/** @type {any} */ certificate) => ["certificate", `SHA-256 ${certificate.sha256}`]),
   ];
   const rows = known.map(([by, text]) => [by, el("code", null, visible(text))]);
