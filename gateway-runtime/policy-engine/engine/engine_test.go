@@ -311,6 +311,28 @@ func TestHelpIsNoError(t *testing.T) {
 	}
 }
 
+// TestANodeIsNotReadyBeforeItHasAnEnvoyAndAState: a load balancer that asks /ready sends a new node no request that it cannot serve.
+func TestANodeIsNotReadyBeforeItHasAnEnvoyAndAState(t *testing.T) {
+	directory := envoytest.Directory(t)
+	c, address := startController(t, directory)
+	first := startEngine(t, directory, markManifest, registerMark, withController(address))
+	expect := func(e *testEngine, obstacle string) {
+		t.Helper()
+		await.Until(t, fmt.Sprintf("the obstacle is %q", obstacle), func() bool { return e.engine.obstacle() == obstacle })
+	}
+	expect(first, "Envoy is not connected")
+	envoytest.Start(t, directory)
+	expect(first, "it has no state yet, and waits for its controller")
+	c.send(t, &nodev1.Update{Revision: 1})
+	expect(first, "")
+	if err := first.end(); err != nil {
+		t.Fatal(err)
+	}
+
+	again := startEngine(t, directory, markManifest, registerMark, withController(address))
+	expect(again, "")
+}
+
 // TestTheAdminListenerComesWithTheGateway, and gives the same answers as the admin socket.
 func TestTheAdminListenerComesWithTheGateway(t *testing.T) {
 	directory := envoytest.Directory(t)
@@ -328,7 +350,7 @@ func TestTheAdminListenerComesWithTheGateway(t *testing.T) {
 	send(1, &nodev1.Telemetry{Admin: &nodev1.Admin{Address: "127.0.0.1"}})
 	await.Until(t, "it listens", func() bool { return ask[admin.Stats](engine, "/stats").Listener != "" })
 	at := "http://" + ask[admin.Stats](engine, "/stats").Listener
-	for path, want := range map[string]string{"/metrics": "gatewright_build_info{", "/healthz": `"ok"`, "/ready": `"ready"`, "/stats": "404"} {
+	for path, want := range map[string]string{"/metrics": "gatewright_build_info{", "/healthz": `"ok"`, "/ready": `"Envoy is not connected"`, "/stats": "404"} {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, at+path, http.NoBody)
 		if err != nil {
 			t.Fatal(err)

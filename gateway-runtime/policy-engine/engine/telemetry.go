@@ -70,6 +70,12 @@ func (e *Engine) obstacle() string {
 	if reason := e.node.Draining().Obstacle(); reason != "" {
 		return reason
 	}
+	if !e.xds.Stats().EnvoyConnected {
+		return "Envoy is not connected"
+	}
+	if e.options.Controller != "" && !e.node.HasState() {
+		return "it has no state yet, and waits for its controller"
+	}
 	return e.node.Stats().Gateway.Obstacle()
 }
 

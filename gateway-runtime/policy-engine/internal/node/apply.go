@@ -39,7 +39,7 @@ func (n *Node) apply(ctx context.Context, update *nodev1.Update, envoyTimeout ti
 	outcome.pending += n.background.wait(ctx, builds, n.timing.Gather)
 	n.advance(ctx, step{p.removed, update.GetRevision(), envoyTimeout}, outcomes)
 	if ctx.Err() == nil {
-		n.updateSnapshot(func(s *snapshot) { s.revision = update.GetRevision() })
+		n.updateSnapshot(func(s *snapshot) { s.revision, s.hasState = update.GetRevision(), true })
 	}
 }
 

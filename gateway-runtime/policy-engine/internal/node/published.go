@@ -21,6 +21,7 @@ type published struct{ snapshot atomic.Pointer[snapshot] }
 type snapshot struct {
 	updates      uint64           // all that the node was sent
 	revision     uint64           // of the last update that was applied
+	hasState     bool             // a state was restored, or an update was applied
 	origin       *statedir.Origin // nil: a controller has sent the state, or there is none
 	noState      string           // why no place has a state to start from; "": one has, or a controller has answered
 	gateway      gateway.View
@@ -62,6 +63,9 @@ type Obstacle = queue.Obstacle
 
 // Obstacle returns why the newest version of an API does not run.
 func (p *published) Obstacle(api string) Obstacle { return p.snapshot.Load().obstacles[api] }
+
+// HasState reports whether the node has restored a state, or has applied one that a controller or another place has sent.
+func (p *published) HasState() bool { return p.snapshot.Load().hasState }
 
 // Unresolved returns the upstream name of each API whose newest version does not run because that name does not resolve.
 func (p *published) Unresolved() map[string]string {
