@@ -180,6 +180,11 @@ def test_a_certificate_and_its_key_are_named_together() -> None:
         assert str(caught.value) == cure
 
 
+def test_nodes_have_tokens_of_a_file_or_certificates() -> None:
+    with pytest.raises(Invalid, match="nodeTokenFile: expected either nodeTokenFile or nodeTlsAuthority, got both"):
+        load_settings(None, {"GATEWRIGHT_CONTROLLER_NODE_TOKEN_FILE": "tokens"}, {"node_tls_authority": "nodes.pem"})
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

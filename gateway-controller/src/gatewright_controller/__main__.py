@@ -97,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--node-listen", metavar="unix:PATH|HOST:PORT", help="where nodes connect")
     parser.add_argument("--node-tls-listen", metavar="HOST:PORT", help="where nodes connect over the network")
     parser.add_argument("--node-tls-authority", metavar="FILE", help="PEM; who signs the certificates of nodes")
+    parser.add_argument("--node-token-file", metavar="FILE", help="tokens by which nodes connect over the network")
     parser.add_argument("--peers", metavar="FILE", help="the pids that may connect to the nodes' socket")
     parser.add_argument("--definitions", metavar="DIR", help="policy definitions")
     parser.add_argument("--gateway", metavar="FILE", help="what nodes listen on")

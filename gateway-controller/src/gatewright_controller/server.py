@@ -29,7 +29,7 @@ from gatewright_controller.following import Following
 from gatewright_controller.gateway.gateway_file import read_effective, render
 from gatewright_controller.gateway.gateways import Gateways
 from gatewright_controller.kinds import Keyring, Kinds, open_kinds
-from gatewright_controller.known_tokens import KnownTokens
+from gatewright_controller.known_tokens import KnownTokens, NodeTokens
 from gatewright_controller.local.acme_folder import write_private
 from gatewright_controller.local.loopback import is_loopback
 from gatewright_controller.local.metrics import Metrics, serving_metrics
@@ -241,7 +241,7 @@ def _states(settings: Settings, deployment: Deployment) -> tuple[States | None, 
 
 
 def _nodes_network(settings: Settings, store: Store, deployment: Deployment) -> tuple[NodeTls, NodeAccess] | None:
-    """Where nodes connect over the network, and which may. Raises `ListenError`."""
+    """Where nodes connect over the network, and which may. Raises `ListenError`, `Invalid`."""
     if not settings.node_tls_listen:
         return None
     if not settings.tls_certificate:
@@ -253,7 +253,9 @@ def _nodes_network(settings: Settings, store: Store, deployment: Deployment) -> 
     if mistakes := list(unreadable(settings.node_tls_authority)) if settings.node_tls_authority else []:
         raise ListenError(f"nodeTlsAuthority: {mistakes[0]}")
     _host_and_port(settings.node_tls_listen)
-    access = NodeAccess(_asking_store(KnownTokens(store).caller), deployment.refusals)
+    known = KnownTokens(store)
+    find = NodeTokens(Path(settings.node_token_file), known).caller if settings.node_token_file else known.caller
+    access = NodeAccess(_asking_store(find), deployment.refusals)
     return NodeTls(settings.node_tls_listen, *files), access
 
 

@@ -59,6 +59,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
             "with the role node."
         ),
     ] = ""
+    node_token_file: Annotated[
+        str,
+        described(
+            "File of tokens, a line each, by which any node may connect over the network, beside those that are made "
+            "with the role node. It is read again for each node. None: only these."
+        ),
+    ] = ""
     peers: Annotated[
         str, described("File in which a supervisor names the pids that may connect as nodes; none: any of the owner's.")
     ] = ""
@@ -273,9 +280,13 @@ def _take_from_files(values: JsonObject) -> Iterator[Mistake]:
 
 
 def _alone(values: JsonObject) -> Iterator[Mistake]:
-    """A mistake where there is a certificate without its key, or the other way round, or keys of Secrets twice."""
+    """A mistake where there is a certificate without its key, or the other way round, or of what excludes each
+    other both."""
     if values.get("secretKey") and values.get("secretKeyFile"):
         yield Mistake("secretKeyFile", "expected either secretKeyFile or secretKey, got both; leave one out")
+    if values.get("nodeTokenFile") and values.get("nodeTlsAuthority"):
+        got = "both: with an authority each node shows a certificate; leave one out"
+        yield Mistake("nodeTokenFile", f"expected either nodeTokenFile or nodeTlsAuthority, got {got}")
     for field, other, option in (
         ("tlsKey", "tlsCertificate", "tls-key"),
         ("tlsCertificate", "tlsKey", "tls-certificate"),

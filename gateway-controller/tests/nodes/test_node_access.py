@@ -13,11 +13,13 @@ import grpc
 import pytest
 from gatewright_controller._gen import node_pb2, node_pb2_grpc
 from gatewright_controller.access import Caller, Grant, Scope
+from gatewright_controller.known_tokens import KnownTokens, NodeTokens
 from gatewright_controller.nodes import node_access
 from gatewright_controller.nodes.deployment import Deployment
 from gatewright_controller.nodes.node_access import NodeAccess, NodeTls, NotNowError
 from gatewright_controller.nodes.node_server import ListenError, start_node_server
 from gatewright_controller.nodes.observations import Observations
+from gatewright_documents.mistake import Invalid
 from grpc import aio
 
 from e2e.kit.certificates import Authority, authority
@@ -126,6 +128,61 @@ async def test_a_token_with_the_role_opens_and_no_other_does(open_network: Calla
 
 
 LABELLED = Caller("token:eu", (Grant("node", Scope(labels={"zone": "eu"})),))
+
+
+@dataclass
+class Unknown(KnownTokens):
+    """A store that knows no token."""
+
+    looks: int = 0
+
+    async def caller(self, text: str) -> Caller | None:  # noqa: ARG002
+        self.looks += 1
+        return None
+
+
+async def test_tokens_of_a_file_open_for_any_node_until_they_are_taken_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file, store = tmp_path / "tokens", Unknown()
+    file.write_text("first-of-16-characters\nsecond-of-16-characters\n")
+    tokens = NodeTokens(file, store)
+    for text in ("first-of-16-characters", "second-of-16-characters"):
+        caller = await tokens.caller(text)
+        assert caller is not None
+        assert caller.node_refusal("any", {"zone": "eu"}) == ""
+        assert caller.rights == {"nodes:connect", "caller:read"}
+    assert store.looks == 0
+    assert await tokens.caller("first-of-16") is None
+    assert store.looks == 1, "tokens of the controller count too"
+    file.write_text("second-of-16-characters")
+    assert await tokens.caller("first-of-16-characters") is None
+    for broken in ("", "short"):
+        file.write_text(broken)
+        assert await tokens.caller("second-of-16-characters"), "an earlier token stays while the file cannot be used"
+    file.unlink()
+    assert await tokens.caller("second-of-16-characters")
+    assert len([record for record in caplog.records if "the earlier ones stay" in record.message]) == 3
+    assert "of-16-characters" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (None, "expected a file that can be read: FILE: No such file or directory"),
+        (b" \n", "expected a token of at least 16 characters on each line of FILE, got none; write a line of random"),
+        (b"a-token-of-16-characters\nsecret", "expected a token of at least 16 characters on each line of FILE, got a sh"),
+        (b"\xff" * 20, "expected text in UTF-8 in FILE"),
+    ],
+)  # fmt: skip
+async def test_a_file_of_tokens_that_cannot_be_used_is_refused(tmp_path: Path, text: bytes | None, reason: str) -> None:
+    file = tmp_path / "tokens"
+    if text is not None:
+        file.write_bytes(text)
+    with pytest.raises(Invalid) as caught:
+        NodeTokens(file, Unknown())
+    assert str(caught.value).startswith(f"nodeTokenFile: {reason.replace('FILE', str(file))}")
+    assert "secret" not in str(caught.value)
 
 
 async def test_a_token_with_labels_opens_for_nodes_that_have_them(
