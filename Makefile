@@ -15,7 +15,7 @@ GO_MODULES := $(shell sed -n 's,^	\./,,p' go.work)
 # mypy runs once for each of these: the tests of all three have a conftest.py that Python's names do not tell apart.
 TYPED := "sdk/python documents gateway-builder cli tools bench e2e" gateway-runtime/python-executor gateway-controller
 POLICIES := $(filter-out %/misbehave/policy.py,$(wildcard policies/*/*.py conformance/*/*.py sample-policies/*/*.py e2e/kit/policies/*/*.py))
-.PHONY: help setup run build test check check-python check-others format docs changelog version release generate lock e2e faults outages fuzz api-fuzz planted-faults soak bench image-test openapi-test h2spec-test wheels wheel-test clean
+.PHONY: help setup run build test check check-python check-others format docs changelog version release generate lock e2e faults outages fuzz api-fuzz planted-faults soak bench image-test helm-test openapi-test h2spec-test wheels wheel-test clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +48,7 @@ check-others: setup
 	buf lint proto && buf format --exit-code -d proto
 	python tools/generate.py --check
 	python tools/dashboard.py --check
+	python tools/chart_readme.py --check
 	$$(python tools/go_tool.py golangci-lint) run $(patsubst %,./%/...,$(GO_MODULES))
 	python tools/javascript.py
 	hadolint gateway-runtime/Dockerfile
@@ -103,6 +104,9 @@ bench: setup ## measure the gateway beside its peers, 15 minutes (ARGS="--rounds
 
 image-test: setup ## build the container image and run it, without a container engine (root, Debian packages)
 	pytest -q --timeout 900 e2e/image/check_image.py $(ARGS)
+
+helm-test: setup ## render the Helm chart with Helm, and hold it to Kubernetes' schemas and Pod Security Standards (ARGS=--update)
+	pytest -q --timeout 900 e2e/deploy/check_helm.py $(ARGS)
 
 openapi-test: setup ## import, serve and ask 33 published OpenAPI documents (Go module proxy)
 	pytest -q -s --timeout 900 e2e/docs/check_openapi.py $(ARGS)

@@ -23,6 +23,8 @@ MODULES = {
     "collector": "e2e/kit/programs/collector",
     "golangci-lint": "tools/go/golangci-lint",  # a module of its own: its releases are tested with their own versions
     "h2spec": "e2e/kit/programs/h2spec",
+    "helm": "tools/go/helm",
+    "manifests": "tools/go/helm",
     "oidc_provider": "e2e/kit/programs/oidc_provider",
     "opa": "e2e/kit/programs/opa",
     "pebble": "e2e/kit/programs/pebble",

@@ -51,10 +51,13 @@ class Place:
         path.write_text(self.pattern.sub(rf"\g<1>{version}\g<3>", path.read_text()))
 
 
+HELM_CHART = "deploy/helm/gatewright/Chart.yaml"
 PLACES = (
     Place(MODULE, "__version__ = "),
     Place(ENGINE, "const Version = "),
     *(Place(f"{distribution}/pyproject.toml", "version = ") for distribution in DISTRIBUTIONS),
+    Place(HELM_CHART, "version: "),
+    Place(HELM_CHART, "appVersion: "),
 )
 
 
