@@ -94,11 +94,11 @@ func (c Credentials) GetRequestMetadata(context.Context, ...string) (map[string]
 	if err != nil {
 		return nil, err
 	}
-	token := strings.TrimSpace(string(content))
-	if token == "" || strings.ContainsAny(token, "\r\n") {
-		return nil, fmt.Errorf("%s: expected one line with a token, got another content", c.Token)
+	tokens := strings.Fields(string(content)) // the first one: a controller whose file it is too accepts all of them
+	if len(tokens) == 0 {
+		return nil, fmt.Errorf("%s: expected a line with a token, got none", c.Token)
 	}
-	return map[string]string{"authorization": "Bearer " + token}, nil
+	return map[string]string{"authorization": "Bearer " + tokens[0]}, nil
 }
 
 // RequireTransportSecurity keeps the token from a stream that is not encrypted.

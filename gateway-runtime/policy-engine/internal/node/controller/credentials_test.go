@@ -113,7 +113,7 @@ func TestATokenIsReadAgainForEachStream(t *testing.T) {
 	if came := await.Receive(t, service.came, "a stream"); came != "Bearer first" {
 		t.Errorf("expected the token, got %q", came)
 	}
-	write(t, filepath.Dir(token), "token", "second")
+	write(t, filepath.Dir(token), "token", "second\nfirst\n")
 	await.Until(t, "the other token comes", func() bool { return <-service.came == "Bearer second" })
 }
 
@@ -198,7 +198,7 @@ func TestFilesThatCannotBeUsedAreReported(t *testing.T) {
 		"expected certificates (PEM), got none":                {Authority: empty},
 		"no such file or directory":                            {Authority: absent},
 		"expected a certificate with its key, got one of them": {Authority: authority, Certificate: certificate},
-		"expected one line with a token":                       {Authority: authority, Token: empty},
+		"expected a line with a token, got none":               {Authority: authority, Token: empty},
 		"failed to find any PEM data":                          {Authority: authority, Certificate: empty, Key: key},
 	} {
 		if err := files.Check(); err == nil || !strings.Contains(err.Error(), expected) {
