@@ -51,8 +51,8 @@ check-others: setup
 	python tools/chart_readme.py --check
 	$$(python tools/go_tool.py golangci-lint) run $(patsubst %,./%/...,$(GO_MODULES))
 	python tools/javascript.py
-	hadolint gateway-runtime/Dockerfile
-	shellcheck gateway-runtime/docker-entrypoint.sh .ci/run
+	hadolint gateway-runtime/Dockerfile deploy/policies/Dockerfile
+	shellcheck gateway-runtime/docker-entrypoint.sh .ci/run deploy/compose/secrets.sh
 	$$(python tools/go_tool.py actionlint) -no-color
 	pre-commit validate-config
 	python tools/fragments.py

@@ -9,10 +9,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 from go_tool import binary
 from own_environment import install
 
 from e2e.deploy.chart import CHART, DIGEST, VALUES, digest_of_sources, objects, render_of
+from e2e.kit.markdown import blocks, page
 
 KUBERNETES = ("1.29", "1.34", "1.37")
 """The oldest version that the chart is for, and newer ones."""
@@ -41,6 +43,17 @@ def test_helm_renders_what_is_kept(values: Path, request: pytest.FixtureRequest)
         render_of(values).write_text(rendered)
         DIGEST.write_text(digest_of_sources() + "\n")
     assert render_of(values).read_text() == rendered, "make helm-test ARGS=--update writes the renders anew"
+
+
+def test_helm_renders_the_values_of_the_page(tmp_path: Path) -> None:
+    """docs/how-to/kubernetes.md: each block, over the least that has to be said where it does not say that itself."""
+    samples = [yaml.safe_load(block) for block in blocks(page("docs/how-to/kubernetes.md"), "yaml")]
+    for number, sample in enumerate(samples):
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(yaml.safe_dump(sample))
+        more = () if "controller" in sample else ("--values", str(file))
+        assert "kind: Deployment" in template(MINIMAL if more else file, *more).stdout
+    assert len(samples) >= 8
 
 
 @values
