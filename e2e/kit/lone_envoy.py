@@ -161,14 +161,14 @@ def cluster(name: str, port: int) -> Json:
 class LoneEnvoy:
     """A running Envoy with one worker thread."""
 
-    def __init__(self, directory: Path, config: Json) -> None:
+    def __init__(self, directory: Path, config: Json, program: str = "envoy") -> None:
         self._admin = directory / "admin"
         file = directory / "envoy.yaml"
         file.write_text(yaml.safe_dump(config))
         self._listening = directory / "listening"  # Envoy writes it when its admin socket listens
         options = ["--concurrency", "1", "--use-dynamic-base-id", "--log-level", "error"]
         options += ["--admin-address-path", str(self._listening)]
-        self._process = subprocess.Popen(["envoy", "-c", str(file), *options])
+        self._process = subprocess.Popen([program, "-c", str(file), *options])
 
     def admin(self, path: str) -> httpx.Response:
         with httpx.Client(transport=httpx.HTTPTransport(uds=str(self._admin)), base_url="http://admin") as client:

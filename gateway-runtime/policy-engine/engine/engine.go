@@ -44,6 +44,7 @@ type Engine struct {
 	moves         map[string]int // number of moves of Python policies to another group, by name:version
 	table         *chain.Table
 	operations    *operations.Tables
+	attachments   *operations.Attachments
 	bodies        *chain.Budget
 	shadows       *chain.Shadows
 	counters      *exchange.Counters
@@ -86,7 +87,7 @@ func Start(ctx context.Context, options Options) (*Engine, error) {
 		e.close() //nolint:contextcheck // work under way ends after the stop signal
 		return nil, err
 	}
-	failed := make(chan error, 4)
+	failed := make(chan error, 5)
 	servers.start(servers.admin, failed)
 	// Before Envoy can connect: an Envoy that has outlived the last engine must not receive an empty state.
 	disarm := context.AfterFunc(ctx, e.groups.Close) // a stop must not wait until chains are built
@@ -98,6 +99,9 @@ func Start(ctx context.Context, options Options) (*Engine, error) {
 	}
 	servers.start(servers.extProc, failed)
 	servers.start(servers.xds, failed)
+	if servers.attached.listener != nil {
+		servers.start(servers.attached, failed)
+	}
 	servers.startStates(failed)
 	e.ready.Store(true) // before run, which resets it
 	e.options.Log.Info("ready", "pid", os.Getpid())
@@ -143,7 +147,7 @@ func build(options Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{table: &chain.Table{}, operations: &operations.Tables{}, manifest: manifest, moves: map[string]int{}, bodies: chain.NewBudget(options.BodyMemory), shadows: chain.NewShadows(chain.MaxShadows, chain.NewBudget(options.BodyMemory/shadowShare)), done: make(chan struct{})}
+	e := &Engine{table: &chain.Table{}, operations: &operations.Tables{}, attachments: &operations.Attachments{}, manifest: manifest, moves: map[string]int{}, bodies: chain.NewBudget(options.BodyMemory), shadows: chain.NewShadows(chain.MaxShadows, chain.NewBudget(options.BodyMemory/shadowShare)), done: make(chan struct{})}
 	options.Log = e.newTracing(options)
 	e.options, e.counters = options, exchange.NewCounters(options.Log)
 	bridge := pythonbridge.Options{Generation: options.Generation, Drain: options.ExecutorDrain,
@@ -181,7 +185,7 @@ func (e *Engine) complete() (err error) {
 	e.xds = xds.NewServer(e.options.NodeID, e.options.Log)
 	e.node, err = node.New(node.Options{
 		NodeID: e.options.NodeID, Labels: e.options.Labels, EngineVersion: Version, Controller: e.options.Controller, Credentials: e.options.ControllerCredentials, StateDir: e.options.StateDir, States: e.options.States,
-		Gateway: gateway, GatewayDigest: e.gatewayDigest, KeepsGateway: e.options.KeepGateway, Policies: policies, Secrets: e.options.Secrets, Values: &e.values, Table: e.table, Operations: e.operations, Bodies: e.bodies, Shadows: e.shadows, RequestLimit: e.options.RequestLimit,
+		Gateway: gateway, GatewayDigest: e.gatewayDigest, KeepsGateway: e.options.KeepGateway, Policies: policies, Secrets: e.options.Secrets, Values: &e.values, Table: e.table, Operations: e.operations, Attachments: e.attachments, Bodies: e.bodies, Shadows: e.shadows, RequestLimit: e.options.RequestLimit,
 		Observer: apiObserver{e.counters, e.proxyAnswers}, Envoy: e.xds, Resolver: net.DefaultResolver,
 		Telemetry: e.setTelemetry, AdminAddress: func() string { return e.adminListener.Actual() }, Store: e.store.Apply, Observe: e.recorder.Observe, CopyStates: e.copyStates(), Consumers: e.consumers, Log: e.options.Log,
 	})

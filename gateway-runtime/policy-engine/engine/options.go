@@ -28,6 +28,7 @@ type Options struct {
 	ControllerCredentials node.Credentials    // of a controller over the network
 	States                node.StateSources   // places of states to start from, where StateDir has none
 	StateListen           statecopy.Listen    // where other nodes get the signed state of the controller; its token is States.Token
+	Attach                AttachListen        // where Envoys that are not the node's own send requests
 	Peers                 string              // peers.json, which lists the pids that may connect; empty: any process of this user
 	Executors             map[string][]string // addresses of executor processes by group
 	MetricsSources        []metrics.Source    // other processes of the node, whose metrics are served with the engine's
@@ -97,6 +98,9 @@ func (o *Options) mistakes() (errs []error) {
 	}
 	o.StateListen.Token = o.States.Token
 	if err := errors.Join(o.States.Check(), o.StateListen.Check()); err != nil {
+		errs = append(errs, err)
+	}
+	if err := o.Attach.Check(); err != nil {
 		errs = append(errs, err)
 	}
 	if o.DrainTimeout < 0 {

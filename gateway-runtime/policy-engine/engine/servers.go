@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -28,6 +29,8 @@ type servers struct {
 	xdsServer           *grpc.Server
 	adminServer         *http.Server
 	states              *statecopy.Server // nil: other nodes get no state here
+	attached            endpoint          // of Envoys that are not the node's own; without a listener: there are none
+	attachedServer      *grpcstream.Server
 }
 
 type endpoint struct {
@@ -62,6 +65,12 @@ func (e *Engine) listen(ctx context.Context) (*servers, error) {
 		}
 		socket.endpoint.listener = listener
 	}
+	if e.options.Attach.Address != "" {
+		if err := s.listenAttached(ctx, e); err != nil {
+			s.close()
+			return nil, err
+		}
+	}
 	if e.states != nil {
 		states, err := statecopy.NewServer(ctx, e.options.StateListen, e.states, e.options.Log)
 		if err != nil {
@@ -72,6 +81,17 @@ func (e *Engine) listen(ctx context.Context) (*servers, error) {
 		e.options.Log.Info("other nodes get the controller's signed state here", "address", states.Address())
 	}
 	return s, nil
+}
+
+// listenAttached opens the port for Envoys that are not the node's own.
+func (s *servers) listenAttached(ctx context.Context, e *Engine) (err error) {
+	exchanges := exchange.NewAttachedServer(e.table, e.attachments, e.counters, &e.watches)
+	s.attachedServer = extproc.NewAttachedServer(exchanges, e.options.Log).GRPC()
+	s.attached.serve = s.attachedServer.Serve
+	if s.attached.listener, err = e.options.Attach.listen(ctx); err == nil {
+		e.options.Log.Info("other Envoys send requests here", "address", s.attached.listener.Addr().String(), "encrypted", e.options.Attach.Certificate != "", "certificatesRequired", e.options.Attach.Authority != "")
+	}
+	return err
 }
 
 // startStates serves the signed state to other nodes, where it listens for them.
@@ -98,20 +118,33 @@ func (s *servers) start(at endpoint, failed chan<- error) {
 func (s *servers) drain(limit time.Duration, log *slog.Logger) {
 	timer := time.AfterFunc(limit, func() {
 		log.Warn("exchanges are still under way at the end of the drain timeout; they are cut off", "timeout", limit.String())
-		s.extProcServer.Stop()
+		s.stopExchanges()
 	})
 	defer timer.Stop()
+	if s.attachedServer != nil {
+		var ending sync.WaitGroup
+		ending.Go(s.attachedServer.GracefulStop)
+		defer ending.Wait()
+	}
 	s.extProcServer.GracefulStop()
 }
 
-func (s *servers) close() {
+// stopExchanges cuts off all exchanges.
+func (s *servers) stopExchanges() {
 	s.extProcServer.Stop()
+	if s.attachedServer != nil {
+		s.attachedServer.Stop()
+	}
+}
+
+func (s *servers) close() {
+	s.stopExchanges()
 	s.xdsServer.Stop()
 	_ = s.adminServer.Close()
 	if s.states != nil {
 		_ = s.states.Close()
 	}
-	for _, at := range []endpoint{s.extProc, s.xds, s.admin} {
+	for _, at := range []endpoint{s.extProc, s.xds, s.admin, s.attached} {
 		if at.listener != nil {
 			_ = at.listener.Close() // even if it is not being served yet: this removes its file
 		}

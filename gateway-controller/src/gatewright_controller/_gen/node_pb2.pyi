@@ -598,7 +598,7 @@ class CertificateAuthority(_message.Message):
     def __init__(self, name: _Optional[str] = ..., file: _Optional[str] = ..., revocation_file: _Optional[str] = ...) -> None: ...
 
 class ApiBundle(_message.Message):
-    __slots__ = ("api", "digest", "hosts", "context", "routes", "clusters", "chains", "version", "unserved", "strict_paths", "chosen_routes", "listeners", "unresolved", "first_route", "operations")
+    __slots__ = ("api", "digest", "hosts", "context", "routes", "clusters", "chains", "version", "unserved", "strict_paths", "chosen_routes", "listeners", "unresolved", "first_route", "operations", "attached_to")
     API_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     HOSTS_FIELD_NUMBER: _ClassVar[int]
@@ -614,6 +614,7 @@ class ApiBundle(_message.Message):
     UNRESOLVED_FIELD_NUMBER: _ClassVar[int]
     FIRST_ROUTE_FIELD_NUMBER: _ClassVar[int]
     OPERATIONS_FIELD_NUMBER: _ClassVar[int]
+    ATTACHED_TO_FIELD_NUMBER: _ClassVar[int]
     api: str
     digest: str
     hosts: _containers.RepeatedScalarFieldContainer[str]
@@ -629,7 +630,8 @@ class ApiBundle(_message.Message):
     unresolved: str
     first_route: bytes
     operations: OperationTable
-    def __init__(self, api: _Optional[str] = ..., digest: _Optional[str] = ..., hosts: _Optional[_Iterable[str]] = ..., context: _Optional[str] = ..., routes: _Optional[_Iterable[bytes]] = ..., clusters: _Optional[_Iterable[bytes]] = ..., chains: _Optional[_Iterable[_Union[Chain, _Mapping]]] = ..., version: _Optional[str] = ..., unserved: _Optional[str] = ..., strict_paths: _Optional[bool] = ..., chosen_routes: _Optional[_Iterable[bytes]] = ..., listeners: _Optional[_Iterable[str]] = ..., unresolved: _Optional[str] = ..., first_route: _Optional[bytes] = ..., operations: _Optional[_Union[OperationTable, _Mapping]] = ...) -> None: ...
+    attached_to: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, api: _Optional[str] = ..., digest: _Optional[str] = ..., hosts: _Optional[_Iterable[str]] = ..., context: _Optional[str] = ..., routes: _Optional[_Iterable[bytes]] = ..., clusters: _Optional[_Iterable[bytes]] = ..., chains: _Optional[_Iterable[_Union[Chain, _Mapping]]] = ..., version: _Optional[str] = ..., unserved: _Optional[str] = ..., strict_paths: _Optional[bool] = ..., chosen_routes: _Optional[_Iterable[bytes]] = ..., listeners: _Optional[_Iterable[str]] = ..., unresolved: _Optional[str] = ..., first_route: _Optional[bytes] = ..., operations: _Optional[_Union[OperationTable, _Mapping]] = ..., attached_to: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class OperationTable(_message.Message):
     __slots__ = ("id", "paths", "rows")

@@ -31,6 +31,14 @@ ApiVersion = Annotated[
     ),
 ]
 
+AttachedName = Annotated[
+    str,
+    Meta(
+        pattern=r"^[!-)+-~]{1,500}\*?$",
+        extra_json_schema=expecting("the name of a route, or its beginning and '*'"),
+    ),
+]
+
 MATCHES_FORM = {"x-cure": "its form is [{name: x-version, exact: '2'}]"}
 Policies = Annotated[
     list[PolicyAttachment],
@@ -78,7 +86,11 @@ class ApiSpec(Routing, frozen=True, kw_only=True):
     """Names of the Gateway's listeners that serve the API, and no others do; none: all that are not `internal`."""
     nodes: Labels = msgspec.field(default_factory=dict)
     """`{zone: eu, tier: edge}`: the API runs on the nodes that have all of these labels; none: on every node."""
-    upstream: Upstreams
+    attach_to: Annotated[list[AttachedName], Meta(max_length=100)] = msgspec.field(default_factory=list)
+    """`[orders, httproute/shop/orders/*]`: names of routes of Envoys that others configure, which send the engine their
+    requests. Then this gateway's own Envoy does not serve the API, and the other Envoy decides where requests go."""
+    upstream: Upstreams = msgspec.field(default_factory=dict)
+    """The pools that requests go to. Only an API with `attachTo` has none."""
     policies: Policies = msgspec.field(default_factory=list)
     """API level: these run before the operation's own."""
     operations: Annotated[list[Operation], Meta(min_length=1, max_length=1000, extra_json_schema=OPERATIONS_FORM)]

@@ -23,7 +23,7 @@ from gatewright_controller.translate.pools import Pool, Pools
 from gatewright_controller.translate.route_table import RoutedAnswer, RoutedOperation, RoutedPath, by_path
 from gatewright_controller.translate.routes import Target, first_route, render_chosen_routes, render_routes
 from gatewright_controller.translate.settings import EdgeSettings
-from gatewright_controller.translate.shared_route import share
+from gatewright_controller.translate.shared_route import attached_table, share
 from gatewright_controller.translate.timeouts import timeouts
 from gatewright_controller.translate.upstream_paths import upstream_paths
 
@@ -65,7 +65,8 @@ class Bundle:
     def unserved(self, reason: str) -> Bundle:
         """What a node is sent of the API that cannot run it as it is."""
         message = self.message
-        bundle = unserved(self.api, message.context, message.version, reason, message.hosts, message.listeners)
+        places = message.hosts, message.listeners, message.attached_to
+        bundle = unserved(self.api, message.context, message.version, reason, *places)
         return replace(bundle, nodes=self.nodes)
 
 
@@ -76,11 +77,23 @@ def _shared(policies: frozenset[tuple[str, str, str]]) -> frozenset[tuple[str, s
 
 
 def unserved(
-    api: str, context: str, version: str, reason: str, hosts: Sequence[str] = (), listeners: Sequence[str] = ()
+    api: str,
+    context: str,
+    version: str,
+    reason: str,
+    hosts: Sequence[str] = (),
+    listeners: Sequence[str] = (),
+    attached_to: Sequence[str] = (),
 ) -> Bundle:
     """An API that cannot be run, and why: where nothing else of it runs, a node answers 503 under the context."""
     message = node_pb2.ApiBundle(
-        api=api, hosts=sorted(hosts), listeners=sorted(listeners), context=context, version=version, unserved=reason
+        api=api,
+        hosts=sorted(hosts),
+        listeners=sorted(listeners),
+        context=context,
+        version=version,
+        unserved=reason,
+        attached_to=sorted(attached_to),
     )
     message.digest = _digest(message)
     return Bundle.of(message)
@@ -94,6 +107,8 @@ def translate(api: Api, definitions: Definitions, settings: EdgeSettings) -> Bun
     """The bundle of a valid API. Raises `UnknownPolicyError` if a policy has left the definitions since."""
     pools = Pools.of(api.spec.upstream, settings, maps_paths=api.spec.map_upstream_paths)
     paths, target = routed_paths(api, definitions, settings, pools), _target(api, pools.pool)
+    if api.spec.attach_to:
+        return _attached(api, paths, target)
     shared = share(paths, target)
     message = node_pb2.ApiBundle(
         api=api.metadata.name,
@@ -108,6 +123,21 @@ def translate(api: Api, definitions: Definitions, settings: EdgeSettings) -> Bun
         clusters=[envoy.serialized(cluster) for cluster in pools.clusters(used_pools(api))],
         chains=_distinct(paths),
         operations=shared.table if shared else None,
+    )
+    message.digest = _digest(message)
+    return Bundle.of(message, _policies(message), api.spec.nodes, _secrets(message))
+
+
+def _attached(api: Api, paths: list[RoutedPath], target: Target) -> Bundle:
+    """Of an API that routes of other Envoys name. The engine finds the operation; there are no routes and clusters."""
+    message = node_pb2.ApiBundle(
+        api=api.metadata.name,
+        context=target.context,
+        version=api.spec.version,
+        strict_paths=api.spec.strict_paths,
+        chains=_distinct(paths),
+        operations=attached_table(paths, target),
+        attached_to=sorted(api.spec.attach_to),
     )
     message.digest = _digest(message)
     return Bundle.of(message, _policies(message), api.spec.nodes, _secrets(message))

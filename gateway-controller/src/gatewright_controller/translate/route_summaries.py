@@ -100,6 +100,8 @@ def _target(api: Api, operation: RoutedOperation) -> str:
             parts = {**msgspec.to_builtins(redirect), "status": redirect.status}
             where = " ".join(str(parts[name]) for name in ("scheme", "host", "port", "path") if name in parts)
             return f"is redirected ({redirect.status}) to {where or 'where it was asked'}"
+        case Forwarding() if api.spec.attach_to:
+            return "goes where the attached Envoy sends it"
         case Forwarding() as forwarding:
             return f"goes to {_destinations(api, forwarding)}"
 
@@ -128,7 +130,7 @@ def _times(operation: RoutedOperation) -> dict[str, int]:
 def _details(api: Api, operation: RoutedOperation) -> Iterator[tuple[str, str]]:
     action = operation.action
     if isinstance(action, Forwarding):
-        pools = {name: api.spec.upstream[name] for name in sorted(action.named)}
+        pools = {name: api.spec.upstream[name] for name in sorted(action.named & api.spec.upstream.keys())}
         yield "settings of its upstream", _text(pools)
         yield "mirrors", _text(action.mirrors)
         yield "retries", _text(action.retries)

@@ -6,7 +6,7 @@ policies, and differ by nothing but these and what they match: the engine sees e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from gatewright_controller._gen import envoy_names, node_pb2
@@ -45,15 +45,23 @@ def share(paths: Sequence[RoutedPath], target: Target) -> SharedRoute | None:
     """None where operations need routes of their own."""
     if not all(operation.chain for routed in paths for operation in routed.operations):
         return None
-    rows = [first_row(strict=target.strict), *rows_of(paths, target.context, strict=target.strict), UNMATCHED]
+    rows = _rows(paths, target)
     common = _common(rows, target)
     if common is None:
         return None
-    table = _table(rows, target)
-    table.id = digest_of([target.api, table.SerializeToString(deterministic=True).hex()])
+    table = _table(rows, target, _websocket)
     name = envoy_names.ROUTE_NAME_SEPARATOR.join([target.api, "", table.id])
     paths_in = EVERYTHING if target.context == "/" else envoy.PathMatch("prefix", target.context)
     return SharedRoute(envoy.forwarding_route(name, envoy.route_match(paths_in), *common), table)
+
+
+def attached_table(paths: Sequence[RoutedPath], target: Target) -> node_pb2.OperationTable:
+    """That of an API whose requests another Envoy sends on; an upgraded connection would pass its policies by."""
+    return _table(_rows(paths, target), target, None)
+
+
+def _rows(paths: Sequence[RoutedPath], target: Target) -> list[Row]:
+    return [first_row(strict=target.strict), *rows_of(paths, target.context, strict=target.strict), UNMATCHED]
 
 
 def _common(rows: Sequence[Row], target: Target) -> tuple[envoy.Forward, envoy.Filters] | None:
@@ -96,17 +104,26 @@ def _forward(routed: Routed, target: Target) -> envoy.Forward | None:
     return forwarder(operation, operation.action, routed.method, target).whole
 
 
-def _table(rows: Sequence[Row], target: Target) -> node_pb2.OperationTable:
+def _websocket(routed: Routed, target: Target) -> bool:
+    forward = _forward(routed, target)
+    return forward is not None and forward.websocket.allowed
+
+
+def _table(rows: Sequence[Row], target: Target, websocket: Callable[[Routed, Target], bool]) -> node_pb2.OperationTable:
     table, places = node_pb2.OperationTable(), dict[envoy.PathMatch, int]()
     for row in rows:
         if row.place not in places:
             places[row.place] = len(places)
             table.paths.append(_path(row.place))
-        table.rows.append(_row(row, places[row.place], target))
+        message = _row(row, places[row.place])
+        if websocket and isinstance(row.outcome, Routed):
+            message.websocket = websocket(row.outcome, target)
+        table.rows.append(message)
+    table.id = digest_of([target.api, table.SerializeToString(deterministic=True).hex()])
     return table
 
 
-def _row(row: Row, place: int, target: Target) -> node_pb2.OperationRow:
+def _row(row: Row, place: int) -> node_pb2.OperationRow:
     message = node_pb2.OperationRow(
         path=place,
         methods=row.methods.named,
@@ -115,10 +132,8 @@ def _row(row: Row, place: int, target: Target) -> node_pb2.OperationRow:
         query=map(_value, row.query),
     )
     match row.outcome:
-        case Routed(operation) as routed:
+        case Routed(operation):
             message.operation, message.chain = operation.name, _chain_id(operation.chain)
-            forward = _forward(routed, target)
-            message.websocket = forward is not None and forward.websocket.allowed
         case Preflight(answer, allowed):
             message.operation, message.chain = answer.name, _chain_id(answer.chain)
             message.answer.CopyFrom(node_pb2.OwnAnswer(status=204, allow=allowed, details=REFUSED))

@@ -12,7 +12,7 @@ from gatewright_controller.translate.rewrites import upstream_base, upstream_pat
 
 def upstream_paths(api: Api, path: PathTemplate, action: Action, pools: Pools) -> list[node_pb2.UpstreamPath]:
     """Of an operation: by the pools that its policies may choose, behind that of its own pools where these agree."""
-    if not isinstance(action, Forwarding):
+    if not isinstance(action, Forwarding) or api.spec.attach_to:
         return []
     context = context_of(api.spec.context, api.spec.version)
     found = {name: _path_to(context, pools.pool(name).base, path, action.rewrite) for name in sorted(api.spec.upstream)}

@@ -18,6 +18,7 @@ from gatewright_controller.model import Api
 from gatewright_controller.resource.conditions import Conditions
 from gatewright_controller.resource.definitions import Definitions
 from gatewright_controller.resource.private_upstreams import PrivateUpstreams
+from gatewright_controller.validation.attached import check_attached
 from gatewright_controller.validation.draft import Draft
 from gatewright_controller.validation.hosts import Claims, check_hosts, claimed_by, context_taken
 from gatewright_controller.validation.listeners import GatewayNames, check_listeners
@@ -84,6 +85,7 @@ def _meaning(
     yield from check_listeners(draft, known[1])
     yield from check_context_of(draft, claims)
     yield from check_upstreams(draft, *known)
+    yield from check_attached(draft)
     yield from check_operations(draft)
     yield from check_routing(draft, definitions)
     for policies in (draft.policies, *(operation.policies for operation in draft.operations)):

@@ -23,7 +23,8 @@ var (
 
 // The counters: of a scope, by a label of their own or without; the metric's name without its prefix, and its help.
 var (
-	UnknownChains = engineScope.counter("unknown_chain_total", "Requests answered 503 because their route named a chain that the engine does not have.")
+	UnknownChains   = engineScope.counter("unknown_chain_total", "Requests answered 503 because their route named a chain that the engine does not have.")
+	AttachedRefused = engineScope.counterBy("reason", attachedRefusals[:], "attached_refused_total", "Requests of other Envoys that were refused before their chain was known.")
 
 	ExchangesEnded = exchangeScope.counterBy("result", results[:], "exchanges_total", "HTTP exchanges on routes with policies that have ended.")
 	BodyBytes      = exchangeScope.counterBy("direction", directions[:], "body_bytes_total", "Bytes of bodies that policies wanted, as received.")
@@ -34,10 +35,11 @@ var (
 	ShadowsEnded        = shadowScope.counterBy("outcome", ShadowOutcomes[:], "shadow_executions_total", "Executions of policies in shadow attachments that have ended, or were skipped.")
 )
 
-// The values of these counters' labels.
+// The values of these counters' labels. Those of attachedRefusals stand in the order of exchange.AttachedRefusal.
 var (
-	results    = [...]string{Completed: "completed", Cancelled: "cancelled", Failed: "failed"}
-	directions = [...]string{Request: Request.String(), Response: Response.String()}
+	attachedRefusals = [...]string{"unknown_name", "unnormalized_path"}
+	results          = [...]string{Completed: "completed", Cancelled: "cancelled", Failed: "failed"}
+	directions       = [...]string{Request: Request.String(), Response: Response.String()}
 )
 
 // Outcomes are the ways in which an execution ends: successfully, cancelled, or with a failure of a class. For shadow

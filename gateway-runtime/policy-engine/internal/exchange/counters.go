@@ -80,6 +80,19 @@ func (c *Counters) ChainUnknown(unknown UnknownChain) {
 	c.log.Error("unknown chain", "requestId", unknown.RequestID, "chain", unknown.ChainID, "route", unknown.Route)
 }
 
+// AttachedRefused counts and logs the request.
+func (c *Counters) AttachedRefused(refused RefusedAttached) {
+	c.Add(chain.AttachedRefused[refused.Reason], 1)
+	reason, cure := "no API is attached to this name", "write the name in spec.attachTo of an Api, and wait until that is deployed"
+	switch {
+	case refused.Reason == UnnormalizedPath:
+		reason, cure = "the path is not normalized", "set normalize_path and merge_slashes in that Envoy's connection manager"
+	case refused.Name == "":
+		reason, cure = "Envoy has sent no route name", "send the request attribute xds.route_name, and give the route a name"
+	}
+	c.log.Error("request of an attached Envoy refused", "requestId", refused.RequestID, "name", refused.Name, "reason", reason, "cure", cure)
+}
+
 // ExchangeEnded logs a failure.
 func (c *Counters) ExchangeEnded(exchange Exchange) {
 	if exchange.Result == chain.Failed {

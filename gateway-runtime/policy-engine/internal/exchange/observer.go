@@ -11,7 +11,24 @@ type Observer interface {
 	// ChainUnknown reports a route whose chain the engine does not have, before the answer.
 	ChainUnknown(unknown UnknownChain)
 	ExchangeEnded(exchange Exchange)
+	// AttachedRefused reports a request of another Envoy that is refused before its chain is known, before the answer.
+	AttachedRefused(refused RefusedAttached)
 }
+
+// RefusedAttached is a request of another Envoy that is refused before its chain is known. Name is that of its route.
+type RefusedAttached struct {
+	RequestID, Name string
+	Reason          AttachedRefusal
+}
+
+// AttachedRefusal is a reason for that, and an index of chain.AttachedRefusals.
+type AttachedRefusal int
+
+// The reasons.
+const (
+	UnknownName AttachedRefusal = iota
+	UnnormalizedPath
+)
 
 // Exchange is an HTTP exchange that has ended.
 type Exchange struct {

@@ -19,7 +19,11 @@ func (s *Server) findOperation(opening *Opening, front FrontEnd) *operations.Row
 	if table == nil {
 		return nil
 	}
-	head := front.Request()
+	return enterOperation(table, opening, front, front.Request())
+}
+
+// enterOperation finds the operation of a request, and changes the opening into that of a route of the operation's own.
+func enterOperation(table *operations.Table, opening *Opening, front FrontEnd, head chain.Head) *operations.Row {
 	row := table.Find(&operations.Request{Method: head.Method, Path: head.Path, Scheme: head.Scheme, Authority: head.Authority, Headers: head.Headers})
 	opening.Route, opening.ChainID = row.Route, row.ChainID
 	front.SetRoute(row.Route)

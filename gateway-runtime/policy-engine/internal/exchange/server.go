@@ -71,6 +71,8 @@ type Server struct {
 	observer   Observer
 	chainless  chain.ExchangeObserver // of exchanges without a chain
 	watches    *Watches
+
+	attachments *operations.Attachments // of other Envoys' exchanges; nil: exchanges are of the node's own Envoy
 }
 
 // NewServer makes a server that finds its chains in table, and those of routes that operations share by tables (nil: there are
@@ -82,7 +84,7 @@ func NewServer(table *chain.Table, tables *operations.Tables, observer Observer,
 	if tables == nil {
 		tables = &operations.Tables{}
 	}
-	return &Server{table, tables, observer, observer.Exchanges(chain.Labels{}), watches}
+	return &Server{table: table, operations: tables, observer: observer, chainless: observer.Exchanges(chain.Labels{}), watches: watches}
 }
 
 // Serve runs one exchange through its chain. It returns nil only after the last phase that the chain needs, otherwise
@@ -100,11 +102,17 @@ func (s *Server) Serve(ctx context.Context, front FrontEnd) (err error) {
 	if opening, err = front.Open(ctx); err != nil {
 		return err
 	}
-	if opening.Refusal != 0 && opening.Refusal != http.StatusForbidden {
+	if opening.Refusal != 0 && (opening.Refusal != http.StatusForbidden || s.attachments != nil) {
 		return front.PassRefusal() // by a filter before the engine's; the access log has it
 	}
-	row := s.findOperation(&opening, front)
+	row, unattached := s.findRow(&opening, front)
+	if unattached != nil {
+		return unattached.answer(front, opening.RequestID, nil)
+	}
 	if row != nil && row.ChainID == "" && opening.Refusal == 0 {
+		if row.Answer == nil {
+			return pass(ctx, front)
+		}
 		return front.Answer(ownAnswer(row.Answer, front.Request())) // the proxy's log reports it, as it does where there is no engine
 	}
 	c, refusal := s.find(&opening)
@@ -145,6 +153,15 @@ func runCopying(ctx context.Context, c *chain.Chain, front FrontEnd, watcher Wat
 		return err
 	}
 	return front.Finish(ctx)
+}
+
+// findRow finds the operation of an exchange: of a route that an API's operations share, and of one of another Envoy's, whose
+// exchange has a problem where it names no API.
+func (s *Server) findRow(opening *Opening, front FrontEnd) (*operations.Row, *problem) {
+	if s.attachments != nil {
+		return s.findAttached(opening, front)
+	}
+	return s.findOperation(opening, front), nil
 }
 
 // find acquires the chain of the exchange's route, for the caller to release, or returns the problem of a route without

@@ -44,6 +44,7 @@ type front struct {
 	show   show            // nil: no watcher needs a response that the chain does not see
 	head   chain.Head
 	proxy  *proxyAnswers
+	other  bool                                    // the Envoy is not the node's own
 	modes  [2]filterv3.ProcessingMode_BodySendMode // of the route
 	copyTo [2]func(piece []byte)                   // receive a copy of the rest of a body; set before SendRest
 
@@ -311,7 +312,7 @@ func (f *front) SendHeaders(direction chain.Direction, changes chain.Changes) er
 		return err
 	}
 	asks := f.show != nil && direction == chain.Request
-	if asks {
+	if asks && !f.other {
 		askForResponse(&message, f.modes[chain.Request])
 	}
 	if f.showProxy != nil && direction == chain.Request {

@@ -28,6 +28,7 @@ type Server struct {
 	peers     *clientcert.Cache
 	redact    RedactAnalytics
 	proxy     *proxyAnswers
+	attached  bool // the Envoys are not the node's own
 }
 
 // RedactAnalytics returns analytics metadata without secrets.
@@ -36,7 +37,13 @@ type RedactAnalytics func(analytics map[string]any) map[string]any
 // NewServer makes a server whose streams run through exchanges. If redact is nil, analytics go to Envoy, and so to the
 // access log, as policies have left them.
 func NewServer(exchanges *exchange.Server, redact RedactAnalytics, log *slog.Logger) *Server {
-	return &Server{exchanges, clientcert.NewCache(log), redact, newProxyAnswers()}
+	return &Server{exchanges, clientcert.NewCache(log), redact, newProxyAnswers(), false}
+}
+
+// NewAttachedServer makes a server for Envoys that are not the node's own, whose streams run through exchanges, which is an
+// attached server too.
+func NewAttachedServer(exchanges *exchange.Server, log *slog.Logger) *Server {
+	return &Server{exchanges, clientcert.NewCache(log), nil, newProxyAnswers(), true}
 }
 
 // Stream is one ext_proc stream: messages, encoded.
@@ -55,15 +62,28 @@ type Stream interface {
 
 // GRPC returns a gRPC server that serves s.
 func (s *Server) GRPC() *grpcstream.Server {
-	return grpcstream.NewServer(servicev3.ExternalProcessor_Process_FullMethodName, s.serve)
+	if !s.attached {
+		return grpcstream.NewServer(servicev3.ExternalProcessor_Process_FullMethodName, s.serve)
+	}
+	server := grpcstream.NewServer(servicev3.ExternalProcessor_Process_FullMethodName, s.serveAttached)
+	server.KeepAuthority()
+	return server
 }
 
 func (s *Server) serve(stream *grpcstream.Stream) error { return s.Process(stream) }
 
+func (s *Server) serveAttached(stream *grpcstream.Stream) error {
+	front := &attachedFront{front: front{stream: stream, peers: s.peers, proxy: s.proxy, other: true}, authority: stream.Authority()}
+	return toStatus(s.exchanges.Serve(stream.Context(), front))
+}
+
 // Process runs one HTTP exchange through its chain. An error becomes the status of the stream, and Envoy fails the
 // request.
 func (s *Server) Process(stream Stream) error {
-	err := s.exchanges.Serve(stream.Context(), &front{stream: stream, peers: s.peers, redact: s.redact, proxy: s.proxy})
+	return toStatus(s.exchanges.Serve(stream.Context(), &front{stream: stream, peers: s.peers, redact: s.redact, proxy: s.proxy}))
+}
+
+func toStatus(err error) error {
 	switch {
 	case err == nil:
 		return nil

@@ -61,6 +61,9 @@ func (f *front) passResponse(response *chain.Head) error {
 	if err == nil {
 		err = f.send(message)
 	}
+	if err == nil && f.other {
+		err = f.passRest(chain.Response)
+	}
 	if err == nil {
 		f.show(chain.Left, *response)
 	}

@@ -34,7 +34,7 @@ func traceHeaders(changes *chain.Changes, trace *exchange.Trace) {
 // sendTraced sends a message, and with the first one the trace, for Envoy's access log. If that fails the engine
 // reports the exchange itself.
 func (f *front) sendTraced(message outgoing) error {
-	if f.trace == nil || f.trace.Sent.Swap(true) {
+	if f.trace == nil || f.other || f.trace.Sent.Swap(true) {
 		return f.send(message)
 	}
 	return f.sendTrace(message)

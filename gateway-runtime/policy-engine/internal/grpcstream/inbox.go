@@ -28,20 +28,36 @@ type inbox struct {
 	fields     *hpack.Decoder
 
 	// The headers that are being received:
-	path   string
-	size   int // encoded
-	pieces int
-	ended  bool
+	path      string
+	authority string // if the server keeps it
+	size      int    // encoded
+	pieces    int
+	ended     bool
 }
 
 func newInbox(c *connection) *inbox {
 	in := &inbox{connection: c}
-	in.fields = hpack.NewDecoder(headerTable, func(field hpack.HeaderField) {
-		if field.Name == ":path" {
-			in.path = field.Value
-		}
-	})
+	keep := in.keepPath
+	if c.server.keepsAuthority {
+		keep = in.keepPathAndAuthority
+	}
+	in.fields = hpack.NewDecoder(headerTable, keep)
 	return in
+}
+
+func (in *inbox) keepPath(field hpack.HeaderField) {
+	if field.Name == ":path" {
+		in.path = field.Value
+	}
+}
+
+func (in *inbox) keepPathAndAuthority(field hpack.HeaderField) {
+	switch field.Name {
+	case ":path":
+		in.path = field.Value
+	case ":authority":
+		in.authority = field.Value
+	}
 }
 
 // read handles frames until the connection ends, and returns the reason.
@@ -87,7 +103,7 @@ func (in *inbox) readFrame() error {
 	}
 	switch frame := frame.(type) {
 	case *http2.HeadersFrame:
-		in.path, in.size, in.pieces, in.ended = "", 0, 0, frame.StreamEnded()
+		in.path, in.authority, in.size, in.pieces, in.ended = "", "", 0, 0, frame.StreamEnded()
 		return in.handleHeaderBlock(frame.StreamID, frame.HeaderBlockFragment(), frame.HeadersEnded())
 	case *http2.ContinuationFrame:
 		return in.handleHeaderBlock(frame.StreamID, frame.HeaderBlockFragment(), frame.HeadersEnded())
@@ -128,7 +144,7 @@ func (in *inbox) handleHeaderBlock(id uint32, block []byte, complete bool) error
 	if err := in.fields.Close(); err != nil {
 		return http2.ConnectionError(http2.ErrCodeCompression)
 	}
-	return in.connection.handleHeaders(id, in.path, in.ended)
+	return in.connection.handleHeaders(id, in.path, in.authority, in.ended)
 }
 
 // ---------------------------------------------------------------- frames
@@ -148,7 +164,7 @@ func (c *connection) resetStream(id uint32, code http2.ErrCode) error {
 	return c.out.checkUnread()
 }
 
-func (c *connection) handleHeaders(id uint32, path string, ended bool) error {
+func (c *connection) handleHeaders(id uint32, path, authority string, ended bool) error {
 	c.mu.Lock()
 	defer c.unlock()
 	switch s := c.streams[id]; {
@@ -161,15 +177,15 @@ func (c *connection) handleHeaders(id uint32, path string, ended bool) error {
 	case c.draining: // the peer knows that it must not open streams
 		return nil
 	}
-	c.accept(id, path, ended)
+	c.accept(id, path, authority, ended)
 	return c.out.checkUnread()
 }
 
 // accept starts a stream that the peer has opened.
-func (c *connection) accept(id uint32, path string, ended bool) {
+func (c *connection) accept(id uint32, path, authority string, ended bool) {
 	c.lastID = id
 	s := newStream(c, id)
-	s.ended = ended
+	s.authority, s.ended = authority, ended
 	if path != c.server.method {
 		s.sendStatus(errUnknownMethod)
 		return

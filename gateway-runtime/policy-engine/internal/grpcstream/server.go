@@ -1,6 +1,6 @@
 // Package grpcstream serves bidirectional gRPC streams to a peer that opens one for each HTTP exchange, over a few
 // long-lived connections: Envoy. It implements only the part of gRPC that such a peer needs: one method, messages as
-// bytes, no compression, no metadata, no deadlines. The number of streams is not limited here, since Envoy limits that
+// bytes, no compression, no metadata but the authority, no deadlines. The number of streams is not limited here, since Envoy limits that
 // of its clients. The bytes that a stream holds for its handler are limited, and so are replies that the peer does not
 // read.
 //
@@ -28,6 +28,8 @@ type Server struct {
 	handler  Handler
 	handlers sync.WaitGroup // running handlers
 
+	keepsAuthority bool // of streams
+
 	mu          sync.Mutex
 	stopping    bool
 	listeners   map[net.Listener]struct{}
@@ -41,6 +43,9 @@ func NewServer(method string, handler Handler) *Server {
 	s.ended.L = &s.mu
 	return s
 }
+
+// KeepAuthority makes streams know their authority. It is called before Serve.
+func (s *Server) KeepAuthority() { s.keepsAuthority = true }
 
 // Serve accepts connections, and returns nil when the server stops, or the error of the listener. It closes the
 // listener.

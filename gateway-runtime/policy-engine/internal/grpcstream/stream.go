@@ -29,6 +29,7 @@ var (
 type Stream struct {
 	connection *connection
 	id         uint32
+	authority  string
 	ctx        context.Context //nolint:containedctx // the stream's own, with the same lifetime
 	cancel     context.CancelFunc
 
@@ -60,6 +61,9 @@ func newStream(c *connection, id uint32) *Stream {
 
 // Context is cancelled when the peer cancels the stream, and when the handler has returned.
 func (s *Stream) Context() context.Context { return s.ctx }
+
+// Authority is what the peer has sent as the stream's authority, if the server keeps it; otherwise "".
+func (s *Stream) Authority() string { return s.authority }
 
 // ---------------------------------------------------------------- receiving
 

@@ -46,6 +46,7 @@ type build struct {
 	failures   map[string]error
 	unresolved error
 	operations *operations.Table // of the route that operations share; nil: they have routes of their own
+	attachedTo []string          // names of routes of other Envoys that lead to it; none: the route is the node's own
 }
 
 // instance returns the id of an attachment's instance in this build.

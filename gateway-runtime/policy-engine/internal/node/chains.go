@@ -26,28 +26,29 @@ import (
 // grace after that; an instance lives while a chain uses it. Only the node's own goroutine calls its methods, except where a
 // comment says otherwise.
 type chains struct {
-	table      *chain.Table
-	operations *operations.Tables
-	bodies     *chain.Budget
-	shadows    *chain.Shadows
-	limit      time.Duration  // for requests
-	observer   chain.Observer // nil: no observer
-	policies   *atomic.Pointer[policies]
-	conditions *condition.Cache
-	grace      time.Duration
-	gone       func(departure) // called when a retired chain has left the table, from any goroutine
-	log        *slog.Logger
-	refs       map[string]*chainRef
-	instances  map[string]*instanceRef
-	binder     *binder
-	values     *redaction.Values       // the values of the secrets that instances use
-	replaced   map[*replacedChain]bool // chains that exchanges may still use
-	slots      chan struct{}           // one for each factory that runs
-	builds     sync.WaitGroup          // builds under way
+	table       *chain.Table
+	operations  *operations.Tables
+	attachments *operations.Attachments
+	bodies      *chain.Budget
+	shadows     *chain.Shadows
+	limit       time.Duration  // for requests
+	observer    chain.Observer // nil: no observer
+	policies    *atomic.Pointer[policies]
+	conditions  *condition.Cache
+	grace       time.Duration
+	gone        func(departure) // called when a retired chain has left the table, from any goroutine
+	log         *slog.Logger
+	refs        map[string]*chainRef
+	instances   map[string]*instanceRef
+	binder      *binder
+	values      *redaction.Values       // the values of the secrets that instances use
+	replaced    map[*replacedChain]bool // chains that exchanges may still use
+	slots       chan struct{}           // one for each factory that runs
+	builds      sync.WaitGroup          // builds under way
 }
 
 func newChains(options Options, policies *atomic.Pointer[policies], binder *binder, grace time.Duration, gone func(departure)) *chains {
-	return &chains{table: options.Table, operations: cmp.Or(options.Operations, &operations.Tables{}), bodies: options.Bodies, shadows: options.Shadows, limit: options.RequestLimit, observer: options.Observer, policies: policies, conditions: &condition.Cache{}, grace: grace, gone: gone,
+	return &chains{table: options.Table, operations: cmp.Or(options.Operations, &operations.Tables{}), attachments: cmp.Or(options.Attachments, &operations.Attachments{}), bodies: options.Bodies, shadows: options.Shadows, limit: options.RequestLimit, observer: options.Observer, policies: policies, conditions: &condition.Cache{}, grace: grace, gone: gone,
 		log: options.Log, refs: map[string]*chainRef{}, instances: map[string]*instanceRef{}, binder: binder, values: cmp.Or(options.Values, &redaction.Values{}), replaced: map[*replacedChain]bool{}, slots: make(chan struct{}, buildersAtOnce)}
 }
 
@@ -123,7 +124,11 @@ func (c *chains) acquireBundle(b *build) error {
 			fresh[message.GetId()] = chain
 		}
 	}
-	if err := transient.Join(mistakes.err(), b.unresolved, b.unkept); err != nil {
+	err := transient.Join(mistakes.err(), b.unresolved, b.unkept)
+	if err == nil && len(b.attachedTo) > 0 {
+		err = c.attach(b)
+	}
+	if err != nil {
 		for _, chain := range fresh {
 			chain.Close()
 		}
@@ -132,8 +137,16 @@ func (c *chains) acquireBundle(b *build) error {
 	for _, message := range b.message.GetChains() {
 		c.acquireChain(b, message, fresh[message.GetId()])
 	}
-	if b.operations != nil {
+	if b.operations != nil && len(b.attachedTo) == 0 {
 		c.operations.Acquire(b.operations)
+	}
+	return nil
+}
+
+// attach lets routes of other Envoys lead to the build's table. An API that has one of the names may be about to give it up.
+func (c *chains) attach(b *build) error {
+	if err := c.attachments.Acquire(b.message.GetApi(), b.message.GetDigest(), b.attachedTo, b.operations); err != nil {
+		return transient.Mark(err)
 	}
 	return nil
 }
@@ -247,7 +260,9 @@ func (c *chains) release(bundle *nodev1.ApiBundle) []departure {
 		departures = append(departures, going)
 		c.table.Retire(message.GetId(), c.grace, func() { c.gone(going) })
 	}
-	if table := bundle.GetOperations(); table != nil {
+	if len(bundle.GetAttachedTo()) > 0 {
+		c.attachments.Release(bundle.GetApi(), bundle.GetDigest())
+	} else if table := bundle.GetOperations(); table != nil {
 		c.operations.Release(table.GetId(), c.grace)
 	}
 	return departures

@@ -58,7 +58,7 @@ func (n *Node) startBuild(entry *queuedAPI) *build {
 			n.chains.discard(b)
 		}
 	})
-	b.operations = entry.Bundle.Table
+	b.operations, b.attachedTo = entry.Bundle.Table, entry.Bundle.AttachedTo
 	entry.Begin(b)
 	return b
 }

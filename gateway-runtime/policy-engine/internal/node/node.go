@@ -90,11 +90,12 @@ type Options struct {
 	Secrets       string            // folder of the secret files; "": none
 	Values        *redaction.Values // collects the secret values of all instances, for redaction; nil: unused
 	Table         *chain.Table
-	Operations    *operations.Tables // of routes that operations share; nil: exchanges find none
-	Bodies        *chain.Budget      // budget for the bodies that chains hold; nil: without a limit
-	Shadows       *chain.Shadows     // budget for the copies that shadow attachments receive; nil: each chain has its own
-	RequestLimit  time.Duration      // how long chains wait for bodies that policies want whole; 0: any time
-	Observer      Observer           // receives the events of the chains' executions; nil: no observer
+	Operations    *operations.Tables      // of routes that operations share; nil: exchanges find none
+	Attachments   *operations.Attachments // of APIs that routes of other Envoys name; nil: exchanges find none
+	Bodies        *chain.Budget           // budget for the bodies that chains hold; nil: without a limit
+	Shadows       *chain.Shadows          // budget for the copies that shadow attachments receive; nil: each chain has its own
+	RequestLimit  time.Duration           // how long chains wait for bodies that policies want whole; 0: any time
+	Observer      Observer                // receives the events of the chains' executions; nil: no observer
 	Envoy         Envoy
 	Resolver      Resolver // resolves the names of upstreams before Envoy does; nil: the node resolves none
 	Timing        Timing

@@ -23,7 +23,7 @@ type version struct {
 // outlineOf returns what a running version's bundle is asked for: its names, and those of its chains. Thousands of decoded bundles
 // would be most of what the engine's memory holds.
 func outlineOf(message *nodev1.ApiBundle) *nodev1.ApiBundle {
-	outline := &nodev1.ApiBundle{Api: message.GetApi(), Digest: message.GetDigest(), Context: message.GetContext(), Version: message.GetVersion()}
+	outline := &nodev1.ApiBundle{Api: message.GetApi(), Digest: message.GetDigest(), Context: message.GetContext(), Version: message.GetVersion(), AttachedTo: message.GetAttachedTo()}
 	for _, chain := range message.GetChains() {
 		outline.Chains = append(outline.Chains, &nodev1.Chain{Id: chain.GetId(), Operation: chain.GetOperation()})
 	}

@@ -25,6 +25,8 @@ type Table struct {
 	ID    string
 	paths []pathMatcher
 	rows  []Row
+
+	attached bool // routes of other Envoys lead to it
 }
 
 // Row is what becomes of the requests that it matches.
@@ -84,10 +86,19 @@ func (t *Table) isLast(row *Row) bool {
 	return t.paths[row.path].kind == anyPath && row.methods.isAny() && len(row.headers)+len(row.query) == 0
 }
 
+// NewAttachedTable is NewTable for an API that routes of other Envoys name: an operation may have no chain, for its requests
+// come here all the same.
+func NewAttachedTable(api string, message *nodev1.OperationTable, strict bool) (*Table, error) {
+	return newTable(&Table{ID: message.GetId(), attached: true}, api, message, strict)
+}
+
 // NewTable makes the table of a bundle's message. With strict, the first row refuses paths that upstreams read in different
 // ways, else it takes those with escaped slashes. The error lists every mistake with its place.
 func NewTable(api string, message *nodev1.OperationTable, strict bool) (*Table, error) {
-	t := &Table{ID: message.GetId()}
+	return newTable(&Table{ID: message.GetId()}, api, message, strict)
+}
+
+func newTable(t *Table, api string, message *nodev1.OperationTable, strict bool) (*Table, error) {
 	var errs []error
 	if t.ID == "" {
 		errs = append(errs, errors.New("id: expected one, got none"))
@@ -128,7 +139,7 @@ func (t *Table) newRow(api string, message *nodev1.OperationRow) (Row, error) {
 	if row.path >= len(t.paths) {
 		return row, fmt.Errorf("path: expected an index below %d, got %d", len(t.paths), row.path)
 	}
-	if row.ChainID == "" && row.Answer == nil {
+	if row.ChainID == "" && row.Answer == nil && !t.attached {
 		errs[0] = errors.New("chain: expected one, since without policies a request does not come here")
 	}
 	row.headers, errs[1] = newValueMatchers("headers", message.GetHeaders())

@@ -56,6 +56,7 @@ type Bundle struct {
 	Names      Names             // the names that Envoy resolves for the clusters
 	Operations []string          // "GET /{id}", in the order of their routes
 	Table      *operations.Table // of the one route that the operations share; nil: they have routes of their own
+	AttachedTo []string          // names by which routes of other Envoys name the API; none: Envoy has routes of it
 	Secrets    []string          // the names of the clusters' secrets, sorted: "certificate/NAME", "authority/NAME"
 	entry      []byte            // its context's entry in the tree, serialized, if no other bundle has the context; its end is
 	routeBytes int               // a serialized RouteList of this size
@@ -69,6 +70,9 @@ type Names map[string][]string
 // ParseBundle decodes a bundle and checks all of it that can be checked without Envoy. The error lists every mistake
 // with its place.
 func ParseBundle(message *nodev1.ApiBundle) (*Bundle, error) {
+	if len(message.GetAttachedTo()) > 0 {
+		return parseAttached(message)
+	}
 	bundle := &Bundle{API: message.GetApi(), Digest: message.GetDigest(), Context: message.GetContext(), Listeners: message.GetListeners()}
 	var errs [3]error
 	bundle.Hosts, errs[0] = parseHosts(message.GetHosts())

@@ -17,6 +17,10 @@ const unservedRetrySeconds = "5"
 // unless another bundle has the context. It uses the message's API name, context, hosts and listeners only.
 func Unserved(message *nodev1.ApiBundle) (*Bundle, error) {
 	bundle := &Bundle{API: message.GetApi(), Digest: message.GetDigest(), Context: message.GetContext(), Listeners: message.GetListeners(), unserved: true}
+	if len(message.GetAttachedTo()) > 0 {
+		bundle.AttachedTo = message.GetAttachedTo()
+		return bundle, checkContext(bundle.Context)
+	}
 	var hostsErr error
 	bundle.Hosts, hostsErr = parseHosts(message.GetHosts())
 	routes, routesErr := marshal(&routev3.RouteList{Routes: []*routev3.Route{unavailable(message.GetApi())}})

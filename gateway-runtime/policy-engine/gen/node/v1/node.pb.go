@@ -3037,7 +3037,11 @@ type ApiBundle struct {
 	FirstRoute []byte `protobuf:"bytes,14,opt,name=first_route,json=firstRoute,proto3" json:"first_route,omitempty"`
 	// Where all operations of the API share one route: `routes` has that one alone, its name is API||ID with the id of this
 	// table, it matches all paths in the context, and the engine finds the operation. There is no first route and no chosen one.
-	Operations    *OperationTable `protobuf:"bytes,60,opt,name=operations,proto3" json:"operations,omitempty"`
+	Operations *OperationTable `protobuf:"bytes,60,opt,name=operations,proto3" json:"operations,omitempty"`
+	// Names by which Envoys of others name the API: of their routes, or of the authority that they send the engine; one that
+	// ends in "*" stands for all that begin so. With one, the API has chains and a table, but no routes and clusters, and its
+	// table's rows may have neither a chain nor an answer: the request passes.
+	AttachedTo    []string `protobuf:"bytes,61,rep,name=attached_to,json=attachedTo,proto3" json:"attached_to,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3173,6 +3177,13 @@ func (x *ApiBundle) GetFirstRoute() []byte {
 func (x *ApiBundle) GetOperations() *OperationTable {
 	if x != nil {
 		return x.Operations
+	}
+	return nil
+}
+
+func (x *ApiBundle) GetAttachedTo() []string {
+	if x != nil {
+		return x.AttachedTo
 	}
 	return nil
 }
@@ -4333,7 +4344,7 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\x14CertificateAuthority\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04file\x18\x02 \x01(\tR\x04file\x12'\n" +
-	"\x0frevocation_file\x18\x03 \x01(\tR\x0erevocationFile\"\xed\x03\n" +
+	"\x0frevocation_file\x18\x03 \x01(\tR\x0erevocationFile\"\x8e\x04\n" +
 	"\tApiBundle\x12\x10\n" +
 	"\x03api\x18\x01 \x01(\tR\x03api\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x14\n" +
@@ -4355,7 +4366,9 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"firstRoute\x12B\n" +
 	"\n" +
 	"operations\x18< \x01(\v2\".gatewright.node.v1.OperationTableR\n" +
-	"operations\"\x8b\x01\n" +
+	"operations\x12\x1f\n" +
+	"\vattached_to\x18= \x03(\tR\n" +
+	"attachedTo\"\x8b\x01\n" +
 	"\x0eOperationTable\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x123\n" +
 	"\x05paths\x18\x02 \x03(\v2\x1d.gatewright.node.v1.PathMatchR\x05paths\x124\n" +

@@ -256,6 +256,9 @@ func (d *Demux) Kept() int {
 // Trailers returns those that came behind a body, encoded; "": none.
 func (d *Demux) Trailers(direction chain.Direction) string { return d.bodies[direction].trailerText }
 
+// Ended reports whether all of a message has come.
+func (d *Demux) Ended(direction chain.Direction) bool { return d.bodies[direction].ended }
+
 // ---------------------------------------------------------------- what the owner sends
 
 // PassHeaders lets a message's headers go on, unless they are the request's and Envoy has answered the request itself. If
