@@ -1,4 +1,4 @@
-"""Policies in an Envoy that somebody else configures: what runs there, and that nothing passes them by."""
+"""Policies in an Envoy that others configure: what runs there, and that nothing passes them by."""
 
 from __future__ import annotations
 

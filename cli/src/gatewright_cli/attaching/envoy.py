@@ -9,6 +9,8 @@ from gatewright_cli.attaching.target import Target
 TYPE = "type.googleapis.com/envoy.extensions"
 FILTER, CLUSTER = "envoy.filters.http.ext_proc", "gatewright"
 ATTRIBUTES = ["xds.route_name", "source.address"]
+VERSION = "xds.node.user_agent_build_version.version.minor_number"
+"""By which the engine refuses requests of an Envoy that is too old."""
 MESSAGE_TIMEOUT = "60s"
 """Above all timeouts of attachments: each of these has its own answer, and Envoy's would come in its place."""
 FILES = "/etc/gatewright"
@@ -29,8 +31,9 @@ def ext_proc_filter(cluster: str, authority: str = "") -> JsonObject:
             "failure_mode_allow": False,
             "status_on_error": {"code": "ServiceUnavailable"},
             "message_timeout": MESSAGE_TIMEOUT,
-            "request_attributes": list(ATTRIBUTES),
+            "request_attributes": [*ATTRIBUTES, VERSION],
             "route_cache_action": "RETAIN",
+            "allow_content_length_header": True,
             "mutation_rules": {"allow_all_routing": True, "allow_envoy": True, "disallow_is_error": True},
             "processing_mode": {
                 "request_header_mode": "SEND",

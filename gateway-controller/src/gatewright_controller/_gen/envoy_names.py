@@ -97,6 +97,10 @@ ROUTE_NAME_ATTRIBUTE = "xds.route_name"
 CLIENT_ADDRESS_ATTRIBUTE = "source.address"
 """Written by http_filters.py, which asks for it. Read by extproc/incoming.go."""
 
+ENVOY_MINOR_ATTRIBUTE = "xds.node.user_agent_build_version.version.minor_number"
+"""Written by gatewright attach, which prints a filter of another Envoy that asks for it. Read by
+extproc/incoming.go."""
+
 PEER_ATTRIBUTE = "filter_state['gatewright.peer']"
 """Written by http_filters.py, which asks for it on listeners that ask for client certificates. Read by
 extproc/incoming.go."""

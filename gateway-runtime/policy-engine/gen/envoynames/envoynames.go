@@ -105,6 +105,10 @@ const (
 	// ClientAddressAttribute: written by http_filters.py, which asks for it. Read by extproc/incoming.go.
 	ClientAddressAttribute = "source.address"
 
+	// EnvoyMinorAttribute: written by gatewright attach, which prints a filter of another Envoy that asks for it. Read by
+	// extproc/incoming.go.
+	EnvoyMinorAttribute = "xds.node.user_agent_build_version.version.minor_number"
+
 	// PeerAttribute: written by http_filters.py, which asks for it on listeners that ask for client certificates. Read by
 	// extproc/incoming.go.
 	PeerAttribute = "filter_state['gatewright.peer']"

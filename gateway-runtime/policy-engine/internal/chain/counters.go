@@ -37,7 +37,7 @@ var (
 
 // The values of these counters' labels. Those of attachedRefusals stand in the order of exchange.AttachedRefusal.
 var (
-	attachedRefusals = [...]string{"unknown_name", "unnormalized_path"}
+	attachedRefusals = [...]string{"unknown_name", "unnormalized_path", "outdated_proxy"}
 	results          = [...]string{Completed: "completed", Cancelled: "cancelled", Failed: "failed"}
 	directions       = [...]string{Request: Request.String(), Response: Response.String()}
 )

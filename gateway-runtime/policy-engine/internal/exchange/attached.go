@@ -25,14 +25,18 @@ var unnormalized = problem{http.StatusBadRequest, "The path has an empty, '.' or
 // of the operation's own.
 func (s *Server) findAttached(opening *Opening, front FrontEnd) (*operations.Row, *problem) {
 	opening.ChainID = ""
+	if opening.Outdated != "" {
+		s.observer.AttachedRefused(RefusedAttached{opening.RequestID, opening.Route, OutdatedProxy, opening.Outdated})
+		return nil, &problem{http.StatusServiceUnavailable, "The gateway is not ready for this route.", "outdated_proxy"}
+	}
 	table := s.attachments.Find(opening.Route)
 	if table == nil {
-		s.observer.AttachedRefused(RefusedAttached{opening.RequestID, opening.Route, UnknownName})
+		s.observer.AttachedRefused(RefusedAttached{opening.RequestID, opening.Route, UnknownName, ""})
 		return nil, &problem{http.StatusServiceUnavailable, "The gateway is not ready for this route.", "unknown_attachment"}
 	}
 	head := front.Request()
 	if !isNormalized(head.Path) {
-		s.observer.AttachedRefused(RefusedAttached{opening.RequestID, opening.Route, UnnormalizedPath})
+		s.observer.AttachedRefused(RefusedAttached{opening.RequestID, opening.Route, UnnormalizedPath, ""})
 		return nil, &unnormalized
 	}
 	return enterOperation(table, opening, front, head), nil

@@ -66,6 +66,7 @@ func TestOnlyTheNameOfItsRouteLeadsAnotherEnvoysExchangeToAChain(t *testing.T) {
 		{route: "a|GET /items|known", path: "/items", want: "open, answer 503 unknown_attachment", opening: exchange.Opening{ChainID: "known"}},
 		{route: "a||table", path: "/items", want: "open, answer 503 unknown_attachment", opening: exchange.Opening{ChainID: "table"}},
 		{route: "", path: "/items", want: "open, answer 503 unknown_attachment", opening: exchange.Opening{ChainID: "known"}},
+		{route: "shop", path: "/items", want: "open, answer 503 outdated_proxy", opening: exchange.Opening{Outdated: "expected 2, got 1"}},
 		{route: "", path: "/items", want: "open, pass", opening: exchange.Opening{Refusal: 403}},
 	} {
 		test.opening.Route = test.route

@@ -87,6 +87,8 @@ func (c *Counters) AttachedRefused(refused RefusedAttached) {
 	switch {
 	case refused.Reason == UnnormalizedPath:
 		reason, cure = "the path is not normalized", "set normalize_path and merge_slashes in that Envoy's connection manager"
+	case refused.Reason == OutdatedProxy:
+		reason, cure = refused.Outdated, "replace that Envoy by a newer one"
 	case refused.Name == "":
 		reason, cure = "Envoy has sent no route name", "send the request attribute xds.route_name, and give the route a name"
 	}

@@ -19,6 +19,7 @@ type Observer interface {
 type RefusedAttached struct {
 	RequestID, Name string
 	Reason          AttachedRefusal
+	Outdated        string // as in Opening
 }
 
 // AttachedRefusal is a reason for that, and an index of chain.AttachedRefusals.
@@ -28,6 +29,7 @@ type AttachedRefusal int
 const (
 	UnknownName AttachedRefusal = iota
 	UnnormalizedPath
+	OutdatedProxy
 )
 
 // Exchange is an HTTP exchange that has ended.

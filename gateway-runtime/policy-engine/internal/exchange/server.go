@@ -52,6 +52,8 @@ type Opening struct {
 	Refusal int
 	// TraceToken is the token that the client has presented to have the exchange traced; "": none.
 	TraceToken string
+	// Outdated says that the proxy is too old to be relied on, and what is expected; "": it is not, or that is unknown.
+	Outdated string
 }
 
 // The errors of Serve and of front ends.

@@ -25,11 +25,18 @@ type attachedFront struct {
 	answers   bool    // the chain needs the response
 }
 
+// leastMinor is that of the first version of Envoy that fails a request whose client of the engine it cannot make
+// (https://github.com/envoyproxy/envoy/issues/45220).
+const leastMinor = 39
+
 // Open names the exchange's route by the authority of its stream if Envoy has sent no route name.
 func (f *attachedFront) Open(ctx context.Context) (exchange.Opening, error) {
 	opening, err := f.front.Open(ctx)
 	if opening.Route == "" && opening.Refusal == 0 {
 		opening.Route = f.authority
+	}
+	if minor := f.message.minor; minor > 0 && minor < leastMinor {
+		opening.Outdated = fmt.Sprintf("expected Envoy 1.%d or newer, got 1.%d", leastMinor, minor)
 	}
 	return opening, err
 }
@@ -101,11 +108,11 @@ func (f *front) comes(direction chain.Direction) bool {
 }
 
 // passRest lets the rest of a message go on, of which the headers alone have come.
-func (f *front) passRest(direction chain.Direction) error {
+func (f *front) passRest(ctx context.Context, direction chain.Direction) error {
 	if !f.comes(direction) {
 		return nil
 	}
-	return f.SendRest(f.stream.Context(), direction)
+	return f.SendRest(ctx, direction)
 }
 
 // Finish waits until everything that Envoy sends has gone on. Envoy ends the stream without a response if its filter does

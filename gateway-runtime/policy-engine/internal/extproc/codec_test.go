@@ -42,7 +42,7 @@ var (
 	anyStruct = rapid.Custom(func(t *rapid.T) *structpb.Struct {
 		list := structpb.NewListValue(&structpb.ListValue{Values: []*structpb.Value{structpb.NewNumberValue(1)}})
 		values := rapid.SampledFrom([]*structpb.Value{structpb.NewStringValue("a|b"), structpb.NewBoolValue(true), list, {}, structpb.NewNullValue()})
-		names := rapid.SampledFrom([]string{envoynames.RouteNameAttribute, envoynames.ClientAddressAttribute, envoynames.PeerAttribute, envoynames.TraceTokenKey, "other"})
+		names := rapid.SampledFrom([]string{envoynames.RouteNameAttribute, envoynames.ClientAddressAttribute, envoynames.PeerAttribute, envoynames.EnvoyMinorAttribute, envoynames.TraceTokenKey, "other"})
 		return &structpb.Struct{Fields: rapid.MapOfN(names, values, 0, 3).Draw(t, "fields")}
 	})
 )
@@ -88,6 +88,7 @@ func read(message *servicev3.ProcessingRequest) incoming {
 	for _, group := range message.GetAttributes() {
 		want.route = group.GetFields()["xds.route_name"].GetStringValue()
 		want.client = group.GetFields()["source.address"].GetStringValue()
+		want.minor = toMinor(group.GetFields()[envoynames.EnvoyMinorAttribute].GetNumberValue())
 		want.certificate = group.GetFields()[envoynames.PeerAttribute].GetStringValue()
 	}
 	want.token = message.GetMetadataContext().GetFilterMetadata()[envoynames.TraceNamespace].GetFields()[envoynames.TraceTokenKey].GetStringValue()

@@ -140,7 +140,7 @@ func (f *front) await(ctx context.Context, w *demux.Waiter) {
 		case demux.Forward:
 			action = f.done(w, f.forward())
 		case demux.PassResponse:
-			action = f.done(w, f.passResponse(w.Response))
+			action = f.done(w, f.passResponse(ctx, w.Response))
 		case demux.Wait:
 			action = f.waitChanged(ctx, w)
 		}

@@ -9,6 +9,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"gatewright.dev/policy-engine/gen/envoynames"
 )
 
 // A look reduces a message to the parts that decode reads.
@@ -48,7 +50,7 @@ var (
 func asAttribute(entry []byte) []byte {
 	named := fields(map[protowire.Number]look{1: all})(entry)
 	name := &wrapperspb.StringValue{} // its text is field 1, as names are
-	if proto.Unmarshal(named, name) == nil && new(requestAttributes).find(name.GetValue()) != nil {
+	if proto.Unmarshal(named, name) == nil && (new(requestAttributes).find(name.GetValue()) != nil || name.GetValue() == envoynames.EnvoyMinorAttribute) {
 		return fields(map[protowire.Number]look{1: all, 2: asValue})(entry)
 	}
 	return named

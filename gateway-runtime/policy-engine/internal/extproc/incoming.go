@@ -1,7 +1,9 @@
 package extproc
 
 import (
+	"encoding/binary"
 	"errors"
+	"math"
 	"strconv"
 	"unicode/utf8"
 	"unsafe"
@@ -27,6 +29,7 @@ type incoming struct {
 type requestAttributes struct {
 	route, client string
 	certificate   string // the client's, if its listener requests one
+	minor         int    // of the version of an Envoy that is not the node's own; 0: unknown
 }
 
 // find returns the place of an attribute's value; nil if the engine does not read it.
@@ -285,8 +288,20 @@ func (m *incoming) decodeAttribute(text string) error {
 	name, value, err := decodeEntry(text)
 	if attribute := m.find(name); err == nil && attribute != nil {
 		*attribute, err = decodeString(value)
+	} else if err == nil && name == envoynames.EnvoyMinorAttribute {
+		var minor float64
+		_, minor, err = decodeScalar(value)
+		m.minor = toMinor(minor)
 	}
 	return err
+}
+
+// toMinor returns a number that can be a part of a version; otherwise 0.
+func toMinor(number float64) int {
+	if number >= 0 && number < 1e6 {
+		return int(number)
+	}
+	return 0
 }
 
 // decodeEntry reads an entry of a map from text to messages.
@@ -311,22 +326,30 @@ func decodeEntry(text string) (key, message string, err error) {
 }
 
 // decodeString reads a Value (google.protobuf): its string, or "" if it is of another kind.
-func decodeString(text string) (value string, err error) {
+func decodeString(text string) (string, error) {
+	value, _, err := decodeScalar(text)
+	return value, err
+}
+
+// decodeScalar reads a Value: its string or its number. Values of other kinds are neither.
+func decodeScalar(text string) (value string, number float64, err error) {
 	const nullValue, numberValue, stringValue = 1<<3 + varintField, 2<<3 + fixed64Field, 3<<3 + bytesField
 	const boolValue, structValue, listValue = 4<<3 + varintField, 5<<3 + bytesField, 6<<3 + bytesField
 	for text != "" {
 		f, err := consumeField(&text)
 		if err != nil {
-			return "", err
+			return "", 0, err
 		}
 		switch f.tag {
 		case stringValue:
-			if value = f.value; !utf8.ValidString(value) {
-				return "", errNotUTF8
+			if value, number = f.value, 0; !utf8.ValidString(value) {
+				return "", 0, errNotUTF8
 			}
-		case nullValue, numberValue, boolValue, structValue, listValue:
-			value = ""
+		case numberValue:
+			value, number = "", math.Float64frombits(binary.LittleEndian.Uint64([]byte(f.value)))
+		case nullValue, boolValue, structValue, listValue:
+			value, number = "", 0
 		}
 	}
-	return value, nil
+	return value, number, nil
 }

@@ -1,6 +1,8 @@
 package extproc
 
 import (
+	"context"
+
 	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -51,7 +53,7 @@ func askForResponse(message *outgoing, body filterv3.ProcessingMode_BodySendMode
 // passResponse lets the response that has come go on, and shows it.
 //
 //go:noinline
-func (f *front) passResponse(response *chain.Head) error {
+func (f *front) passResponse(ctx context.Context, response *chain.Head) error {
 	f.show(chain.Came, *response)
 	changes := chain.Changes{}
 	if f.answered {
@@ -62,7 +64,7 @@ func (f *front) passResponse(response *chain.Head) error {
 		err = f.send(message)
 	}
 	if err == nil && f.other {
-		err = f.passRest(chain.Response)
+		err = f.passRest(ctx, chain.Response)
 	}
 	if err == nil {
 		f.show(chain.Left, *response)
