@@ -102,7 +102,7 @@ def test_version_as_an_option() -> None:
 def test_an_unknown_command_lists_the_known_ones() -> None:
     unknown = gatewright("aply")
     assert unknown.returncode == 2
-    assert "expected a command (apply, audit, backup, build, " in unknown.stderr
+    assert "expected a command (apply, attach, audit, backup, build, " in unknown.stderr
     assert unknown.stderr.rstrip().endswith("), got aply")
 
 

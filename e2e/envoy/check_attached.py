@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import jsonschema
+import jsonschema_rs
 import pytest
 import yaml
 
@@ -173,4 +173,4 @@ def test_manifests_are_as_their_schemas_say(kind: str) -> None:
     assert checked
     for document in checked:
         schema = schema_of(document["kind"], document["apiVersion"].rpartition("/")[2])
-        jsonschema.validate(document, schema)
+        jsonschema_rs.validator_for(schema).validate(document)

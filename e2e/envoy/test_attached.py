@@ -23,6 +23,7 @@ from e2e.kit.raw_http import request as raw_request
 from e2e.kit.scraping import scrape
 from e2e.kit.streaming_upstream import StreamingUpstream
 from e2e.kit.upstream import Reply, Upstream
+from e2e.kit.wire import Answer, Shape, http1, http2
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -193,6 +194,40 @@ def test_a_path_that_the_other_envoy_has_not_normalized_is_refused(
     deploy(attached, GO)
     answer = raw_request(attached.envoy.port, "localhost", path=path)
     assert (answer.status, upstream.received) == (400, [])
+
+
+SHAPES = [
+    Shape("headers with END_STREAM"),
+    Shape("empty DATA or chunked", data=[b""], chunked=True),
+    Shape("trailers without DATA", trailers=[("x-trailer", "t")]),
+    Shape("DATA and trailers", data=[b"abc", b"def"], trailers=[("x-trailer", "t")]),
+    Shape("HEAD", method="HEAD"),
+    Shape("GET with a body", method="GET", data=[b"abc"]),
+    Shape("8 MiB", data=[b"x" * 65536] * 128),
+]
+
+
+@pytest.mark.parametrize("send", [http1, http2])
+def test_no_shape_of_a_request_passes_a_policy_by(
+    attached: Attached, upstream: Upstream, send: Callable[[int, str, Shape], Answer]
+) -> None:
+    for policies, status in (([attach("deny-body", maxBodyBytes=1 << 25)], 403), ([GO], 200), ([], 200)):
+        deploy(attached, *policies)
+        upstream.reset()
+        statuses = {shape.name: send(attached.envoy.port, "/shop/cups", shape).status for shape in SHAPES}
+        assert statuses == {shape.name: status for shape in SHAPES}
+        expected = [] if status == 403 else [b"".join(shape.data) for shape in SHAPES]
+        assert [request.body for request in upstream.received] == expected
+        assert all(request.value("x-go") == "1" for request in upstream.received) or not policies
+
+
+def test_a_policy_changes_path_method_and_host(attached: Attached, upstream: Upstream) -> None:
+    choice = {"path": "/shop/plates", "query": "n=1", "method": "PUT", "authority": "plates.example"}
+    deploy(attached, attach("retarget", choice))
+    with attached.client() as client:
+        assert client.get("/shop/cups").status_code == 200
+    (request,) = upstream.received
+    assert (request.method, request.target, request.value("host")) == ("PUT", "/plates?n=1", "plates.example")
 
 
 def test_a_stream_passes_its_policy_piece_by_piece(attached: Attached) -> None:

@@ -109,14 +109,16 @@ def _websocket(routed: Routed, target: Target) -> bool:
     return forward is not None and forward.websocket.allowed
 
 
-def _table(rows: Sequence[Row], target: Target, websocket: Callable[[Routed, Target], bool]) -> node_pb2.OperationTable:
+def _table(
+    rows: Sequence[Row], target: Target, websocket: Callable[[Routed, Target], bool] | None
+) -> node_pb2.OperationTable:
     table, places = node_pb2.OperationTable(), dict[envoy.PathMatch, int]()
     for row in rows:
         if row.place not in places:
             places[row.place] = len(places)
             table.paths.append(_path(row.place))
         message = _row(row, places[row.place])
-        if websocket and isinstance(row.outcome, Routed):
+        if websocket is not None and isinstance(row.outcome, Routed):
             message.websocket = websocket(row.outcome, target)
         table.rows.append(message)
     table.id = digest_of([target.api, table.SerializeToString(deterministic=True).hex()])
