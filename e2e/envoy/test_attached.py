@@ -103,6 +103,36 @@ def test_a_name_that_ends_in_a_star_is_the_beginning_of_names(attached: Attached
     assert len(upstream.received) == 1
 
 
+def test_a_name_is_one_apis_until_it_is_free(attached: Attached, upstream: Upstream) -> None:
+    deploy(attached, GO)
+    with attached.gateway.controller() as client:
+        second = attached_api("second", ["shop"], [PYTHON], "/second")
+        assert client.post("/v1/apis", json=second, params={"wait": "0"}).status_code == 201
+
+        def status() -> str:
+            return client.get("/v1/apis/second/status").text
+
+        eventually("the node says whose name it is", lambda: "which is shop's" in status())
+        attached.gateway.remove("shop")
+        eventually("the name is the second one's", lambda: '"deployed"' in status(), 60)
+    attached.gateway.remove("second")
+    assert upstream.received == []
+
+
+def test_where_no_route_name_is_sent_the_authority_of_the_stream_is_the_name(
+    attached: Attached, upstream: Upstream
+) -> None:
+    deploy(attached, PYTHON)
+
+    def name_by_authority(config: Json) -> None:
+        found = ext_proc_of(config)
+        found["request_attributes"] = []
+        found["grpc_service"]["envoy_grpc"]["authority"] = "shop"
+
+    with another_envoy(attached, upstream.port, name_by_authority) as client:
+        assert client.get("/shop/cups", headers={"x-authority": "other"}).headers["x-python"] == "2"
+
+
 @pytest.mark.parametrize("path", ["/stranger/x", "/nameless/x"])
 def test_a_route_that_no_api_names_is_closed_whatever_a_client_says(
     attached: Attached, upstream: Upstream, path: str

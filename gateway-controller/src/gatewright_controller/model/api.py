@@ -47,6 +47,25 @@ Policies = Annotated[
 OPERATIONS_FORM = {"x-cure": "its form is [{method: GET, path: /items}]"}
 
 
+FORWARDING_FIELDS = (
+    "listeners",
+    "split",
+    "mirror",
+    "retries",
+    "rewrite",
+    "streamTimeout",
+    "websocket",
+    "redirect",
+    "answer",
+    "accessLog",
+    "mapUpstreamPaths",
+    "requestTimeout",
+    "idleTimeout",
+    "upstream",
+)
+"""Fields of APIs and operations that say what Envoy does with a request: an API with `attachTo` has none of them."""
+
+
 class Operation(Routing, frozen=True):
     """One method at one path of the API, with its policies behind those of the API."""
 

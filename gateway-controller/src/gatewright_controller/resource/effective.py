@@ -16,6 +16,7 @@ import msgspec
 from msgspec import UNSET
 
 from gatewright_controller.model import Api, ApiSpec, Defaults, Operation, PolicyAttachment
+from gatewright_controller.model.api import FORWARDING_FIELDS
 from gatewright_controller.model.defaults import SETTINGS, AddedPolicies, Selection
 from gatewright_controller.resource.definitions import Definitions, UnknownPolicyError
 from gatewright_controller.resource.hosts import EVERY_HOST, covers_host, patterns_of
@@ -138,7 +139,10 @@ def _resolved(policy: PolicyAttachment, definitions: Definitions) -> str:
 
 def _settings(api: Api, chosen: Sequence[Defaults]) -> dict[str, EffectiveSetting]:
     found: dict[str, EffectiveSetting] = {}
+    others = FORWARDING_FIELDS if api.spec.attach_to else ()
     for name in SETTINGS:
+        if name in others:
+            continue
         member = _member(name)
         own = value if (value := getattr(api.spec, member)) != _BUILT_IN[member] else UNSET
         saying = next((other for other in reversed(chosen) if getattr(other.spec, member) is not UNSET), None)

@@ -6,26 +6,9 @@ from collections.abc import Iterator
 
 from gatewright_documents.mistake import Mistake
 
+from gatewright_controller.model.api import FORWARDING_FIELDS
 from gatewright_controller.model.upstream import UPSTREAMS_FORM
 from gatewright_controller.validation.draft import Draft, DraftRouting
-
-OTHERS = (
-    "listeners",
-    "split",
-    "mirror",
-    "retries",
-    "rewrite",
-    "streamTimeout",
-    "websocket",
-    "redirect",
-    "answer",
-    "accessLog",
-    "mapUpstreamPaths",
-    "requestTimeout",
-    "idleTimeout",
-    "upstream",
-)
-"""Fields of APIs and operations that say what Envoy does."""
 
 
 def check_attached(draft: Draft) -> Iterator[Mistake]:
@@ -46,7 +29,7 @@ def check_attached(draft: Draft) -> Iterator[Mistake]:
 
 
 def _check_routing(routing: DraftRouting) -> Iterator[Mistake]:
-    for name in OTHERS:
+    for name in FORWARDING_FIELDS:
         if routing.says(name):
             yield _others_matter(f"{routing.field}.{name}")
 

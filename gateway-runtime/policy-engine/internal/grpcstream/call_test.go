@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"gatewright.dev/policy-engine/internal/await"
+	"gatewright.dev/policy-engine/internal/grpcstream"
 )
 
 // bytesCodec passes messages through: *[]byte.
@@ -114,4 +115,25 @@ func (c call) end() error {
 		return nil
 	}
 	return err
+}
+
+// TestTheAuthorityIsKeptWhereTheServerIsAskedTo.
+func TestTheAuthorityIsKeptWhereTheServerIsAskedTo(t *testing.T) {
+	for want, keep := range map[string]func(*grpcstream.Server){"shop": (*grpcstream.Server).KeepAuthority, "": func(*grpcstream.Server) {}} {
+		authorities := make(chan string, 1)
+		h := serveAs(t, func(s *grpcstream.Stream) error {
+			authorities <- s.Authority()
+			return nil
+		}, keep)
+		client, err := grpc.NewClient("unix://"+h.path, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithAuthority("shop"),
+			grpc.WithDefaultCallOptions(grpc.ForceCodec(bytesCodec{})))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = client.Close() })
+		open(t, client)
+		if got := next(t, authorities); got != want {
+			t.Errorf("expected %q, got %q", want, got)
+		}
+	}
 }

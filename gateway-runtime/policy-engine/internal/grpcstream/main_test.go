@@ -33,7 +33,13 @@ type host struct {
 
 // serve starts a server, which is stopped at the end of the test.
 func serve(t testing.TB, handler grpcstream.Handler) *host {
+	return serveAs(t, handler, func(*grpcstream.Server) {})
+}
+
+// serveAs is serve with a setting of the server.
+func serveAs(t testing.TB, handler grpcstream.Handler, set func(*grpcstream.Server)) *host {
 	h := &host{Server: grpcstream.NewServer(method, handler), path: filepath.Join(t.TempDir(), "s"), served: make(chan error, 1)}
+	set(h.Server)
 	listener := listen(t, h.path)
 	go func() { h.served <- h.Serve(listener) }()
 	t.Cleanup(func() {

@@ -62,6 +62,7 @@ function described({ metadata, spec, status }, effective, note) {
       ["Display name", spec.displayName !== metadata.name && spec.displayName],
       ["Context", el("code", null, contextOf(spec))],
       ["Hosts", hosts],
+      ["Attached to", spec.attachTo?.join(", ")],
       ["Version", spec.version],
       ["Revision", status.revision],
       ["Created", dateTime(status.createdAt)],
@@ -73,7 +74,7 @@ function described({ metadata, spec, status }, effective, note) {
     operations(metadata.name, effective.spec, effective.status.policies),
     ...settingsTable(effective.status),
     el("h2", null, "Upstreams"),
-    table("Upstreams", ["Pool", "Targets", "Settings"], Object.entries(spec.upstream).map(pool)),
+    table("Upstreams", ["Pool", "Targets", "Settings"], Object.entries(spec.upstream ?? {}).map(pool)),
   ];
 }
 
@@ -175,6 +176,7 @@ function matchText({ name, ...how }) {
 function destination(operation, spec) {
   if (operation.answer) return `answers ${operation.answer.status ?? ""}`;
   if (operation.redirect) return "redirects";
+  if (spec.attachTo?.length) return "as the attached Envoy sends it";
   if (operation.upstream) return `pool ${operation.upstream}`;
   const split = operation.split ?? spec.split;
   if (split) return split.map((/** @type {any} */ share) => `pool ${share.upstream} (weight ${share.weight})`).join(", ");
