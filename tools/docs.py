@@ -78,9 +78,11 @@ def copy(source: str, target: str) -> None:
 def link(folder: Path, match: re.Match[str]) -> str:
     """A link to a file or folder that the site does not have, but the repository has, becomes its name."""
     target = (folder / match[2]).resolve()
-    if not target.exists() or not target.is_relative_to(ROOT) or target.suffix in SUFFIXES or target.name in FROM_ROOT:
+    if not target.exists() or not target.is_relative_to(ROOT):
         return match[0]
-    return f"{match[1]} (`{target.relative_to(ROOT)}`)"
+    name = target.relative_to(ROOT)
+    is_on_site = target.suffix in SUFFIXES and (name.parent == Path() or name.parts[0] in FOLDERS)
+    return match[0] if is_on_site or str(name) in FROM_ROOT else f"{match[1]} (`{name}`)"
 
 
 def write_settings() -> None:
