@@ -48,8 +48,8 @@ def test_commands_make_the_secrets_that_the_values_name() -> None:
     for line in "\n".join(blocks(TEXT, "sh")).splitlines():
         words = shlex.split(line)
         if words[:1] == ["kubectl"] and "secret" in words:
-            given = {word.split("=")[1] for word in words if word.startswith(("--from-literal=", "--from-file="))}
-            made[words[words.index("generic") + 1]] = given
+            data_keys = {word.split("=")[1] for word in words if word.startswith(("--from-literal=", "--from-file="))}
+            made[words[words.index("generic") + 1]] = data_keys
     assert made == {
         "gatewright-tokens": {"token", "node-token"},
         "gatewright-tls": {"tls.crt", "tls.key", "ca.crt"},

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from gatewright_controller._gen import envoy_names
 from gatewright_documents.values import JsonObject
 
 from gatewright_cli.attaching.target import Target
 
 TYPE = "type.googleapis.com/envoy.extensions"
-FILTER, CLUSTER = "envoy.filters.http.ext_proc", "gatewright"
-ATTRIBUTES = ["xds.route_name", "source.address"]
-VERSION = "xds.node.user_agent_build_version.version.minor_number"
-"""By which the engine refuses requests of an Envoy that is too old."""
+CLUSTER = "gatewright"
+ATTRIBUTES = [envoy_names.ROUTE_NAME_ATTRIBUTE, envoy_names.CLIENT_ADDRESS_ATTRIBUTE]
 MESSAGE_TIMEOUT = "60s"
 """Above all timeouts of attachments: each of these has its own answer, and Envoy's would come in its place."""
 FILES = "/etc/gatewright"
@@ -24,14 +23,14 @@ def ext_proc_filter(cluster: str, authority: str = "") -> JsonObject:
     if authority:
         service["authority"] = authority
     return {
-        "name": FILTER,
+        "name": envoy_names.EXT_PROC_FILTER,
         "typed_config": {
             "@type": f"{TYPE}.filters.http.ext_proc.v3.ExternalProcessor",
             "grpc_service": {"envoy_grpc": service},
             "failure_mode_allow": False,
             "status_on_error": {"code": "ServiceUnavailable"},
             "message_timeout": MESSAGE_TIMEOUT,
-            "request_attributes": [*ATTRIBUTES, VERSION],
+            "request_attributes": [*ATTRIBUTES, envoy_names.ENVOY_MINOR_ATTRIBUTE],
             "route_cache_action": "RETAIN",
             "allow_content_length_header": True,
             "mutation_rules": {"allow_all_routing": True, "allow_envoy": True, "disallow_is_error": True},

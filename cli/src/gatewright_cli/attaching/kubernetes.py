@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from gatewright_controller._gen import envoy_names
 from gatewright_documents.values import JsonObject
 
-from gatewright_cli.attaching.envoy import ATTRIBUTES, FILTER, MESSAGE_TIMEOUT, TYPE, ext_proc_filter, http2
+from gatewright_cli.attaching.envoy import ATTRIBUTES, MESSAGE_TIMEOUT, TYPE, ext_proc_filter, http2
 from gatewright_cli.attaching.target import Target
 
 GATEWAY_API = "gateway.networking.k8s.io"
@@ -71,7 +72,7 @@ def istio(target: Target) -> list[JsonObject]:
     merged: JsonObject = {
         "applyTo": "HTTP_ROUTE",
         "match": {"context": "GATEWAY", "routeConfiguration": {"vhost": {"route": {"name": target.route}}}},
-        "patch": {"operation": "MERGE", "value": {"typed_per_filter_config": {FILTER: enabled}}},
+        "patch": {"operation": "MERGE", "value": {"typed_per_filter_config": {envoy_names.EXT_PROC_FILTER: enabled}}},
     }
     spec: JsonObject = {
         "workloadSelector": {"labels": {"istio": "ingressgateway"}},

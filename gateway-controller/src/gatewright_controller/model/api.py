@@ -13,7 +13,7 @@ from gatewright_controller.model.common import Labels, ResourceName, Strict, Tex
 from gatewright_controller.model.matches import HeaderMatch, QueryMatch
 from gatewright_controller.model.policies import PolicyAttachment
 from gatewright_controller.model.routing import Answer, OperationRedirect, Routing
-from gatewright_controller.model.upstream import Upstreams
+from gatewright_controller.model.upstream import Upstream, Upstreams
 
 AccessLog = Literal["all", "errors", "none"]
 Method = Annotated[
@@ -108,7 +108,7 @@ class ApiSpec(Routing, frozen=True, kw_only=True):
     attach_to: Annotated[list[AttachedName], Meta(max_length=100)] = msgspec.field(default_factory=list)
     """`[orders, httproute/shop/orders/*]`: names of routes of Envoys that others configure, which send the engine their
     requests. Then this gateway's own Envoy does not serve the API, and the other Envoy decides where requests go."""
-    upstream: Upstreams = msgspec.field(default_factory=dict)
+    upstream: Upstreams | UnsetType = UNSET
     """The pools that requests go to. Only an API with `attachTo` has none."""
     policies: Policies = msgspec.field(default_factory=list)
     """API level: these run before the operation's own."""
@@ -130,6 +130,11 @@ class ApiSpec(Routing, frozen=True, kw_only=True):
     idle_timeout: Timeout | UnsetType = UNSET
     """Time without a byte in either direction after which an exchange ends; unset: the operator's, 60s, or as much more
     as the policies' timeouts and `requestTimeout` need."""
+
+    @property
+    def upstreams(self) -> dict[str, Upstream]:
+        """The pools by their names; none of an API with `attachTo`."""
+        return {} if self.upstream is UNSET else self.upstream
 
 
 class Metadata(Strict, frozen=True):

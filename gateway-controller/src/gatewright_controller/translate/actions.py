@@ -103,5 +103,5 @@ def used_pools(api: Api) -> set[str]:
         if isinstance(made, Forwarding):
             used |= made.named
             if api.spec.policies or operation.policies:
-                used |= api.spec.upstream.keys()
+                used |= api.spec.upstreams.keys()
     return used

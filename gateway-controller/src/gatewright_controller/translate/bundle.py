@@ -105,7 +105,7 @@ def _digest(message: node_pb2.ApiBundle) -> str:
 
 def translate(api: Api, definitions: Definitions, settings: EdgeSettings) -> Bundle:
     """The bundle of a valid API. Raises `UnknownPolicyError` if a policy has left the definitions since."""
-    pools = Pools.of(api.spec.upstream, settings, maps_paths=api.spec.map_upstream_paths)
+    pools = Pools.of(api.spec.upstreams, settings, maps_paths=api.spec.map_upstream_paths)
     paths, target = routed_paths(api, definitions, settings, pools), _target(api, pools.pool)
     if api.spec.attach_to:
         return _attached(api, paths, target)

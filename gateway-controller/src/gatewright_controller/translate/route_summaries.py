@@ -58,7 +58,7 @@ class RouteSummary:
 def summarize_routes(api: Api, definitions: Definitions, settings: EdgeSettings) -> list[RouteSummary]:
     """Those of a valid API with exact versions, in the order in which requests are matched. Raises
     `UnknownPolicyError` if a policy has left the definitions since."""
-    pools = Pools.of(api.spec.upstream, settings, maps_paths=api.spec.map_upstream_paths)
+    pools = Pools.of(api.spec.upstreams, settings, maps_paths=api.spec.map_upstream_paths)
     context = context_of(api.spec.context, api.spec.version)
     return [
         _summary(api, context, operation)
@@ -110,7 +110,7 @@ def _destinations(api: Api, forwarding: Forwarding) -> str:
     whole = sum(weight for _, weight in forwarding.pools)
     parts = []
     for name, weight in forwarding.pools:
-        urls = " or ".join(target.url for target in targets_of(api.spec.upstream[name]))
+        urls = " or ".join(target.url for target in targets_of(api.spec.upstreams[name]))
         parts.append(urls if len(forwarding.pools) == 1 else f"{urls} ({weight / whole:.3%} of requests)")
     return " and ".join(parts)
 
@@ -130,7 +130,7 @@ def _times(operation: RoutedOperation) -> dict[str, int]:
 def _details(api: Api, operation: RoutedOperation) -> Iterator[tuple[str, str]]:
     action = operation.action
     if isinstance(action, Forwarding):
-        pools = {name: api.spec.upstream[name] for name in sorted(action.named & api.spec.upstream.keys())}
+        pools = {name: api.spec.upstreams[name] for name in sorted(action.named & api.spec.upstreams.keys())}
         yield "settings of its upstream", _text(pools)
         yield "mirrors", _text(action.mirrors)
         yield "retries", _text(action.retries)

@@ -101,7 +101,7 @@ def _unnamed_by(names: GatewayNames, gateway: str, api: Api) -> Iterator[Mistake
         if listener not in names.listeners:
             expected = f"a listener {listener!r} that serves APIs{owner}, which the API {api.metadata.name} names"
             yield Mistake.expecting(expected, "none", cure, field="spec.listeners")
-    for pool, upstream in api.spec.upstream.items():
+    for pool, upstream in api.spec.upstreams.items():
         tls = upstream.tls if isinstance(upstream.tls, UpstreamTls) else UpstreamTls()
         for part, name, known in (
             ("authorities", tls.authority, names.authorities),

@@ -50,7 +50,7 @@ def check_upstreams(draft: Draft, upstreams: PrivateUpstreams, names: GatewayNam
 
 def names_private_upstream(api: Api, upstreams: PrivateUpstreams) -> bool:
     """Whether the API, which was valid once, has a target that publishers may not name."""
-    for upstream in api.spec.upstream.values():
+    for upstream in api.spec.upstreams.values():
         urls = [
             *([upstream.url] if upstream.url is not UNSET else []),
             *(target.url for target in upstream.targets or []),
