@@ -228,10 +228,10 @@ async def on_response_stream(ctx, chunks, params):
 STREAMING = "processingMode: {responseBodyMode: STREAM}\n"
 
 
+@pytest.mark.slow("waits out a drain, which is long enough for a stream to end in it on any machine")
 def test_while_code_changes_a_stream_ends_where_it_began_or_is_cut_after_the_drain(
     model: ModelUpstream, tmp_path: Path
 ) -> None:
-    """The drain is long enough for the first stream to end, on any machine."""
     project = PolicyProject(tmp_path, "streams")
     project.write_policy("word", PASSING.format(word="first"), more=STREAMING)
     with running(None, tmp_path / "state", *project.arguments, "--executor-drain", "15s") as gateway:
