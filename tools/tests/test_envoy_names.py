@@ -36,7 +36,7 @@ OTHERS = {
     ("headers_too_large", f"{ENGINE}/proxyanswer/rules.go"): "the code of a cause, which recordings have",
     ("headers_too_large", f"{ENGINE}/chain/limits.go"): "held by chain/details_internal_test.go",
     ("request_overall_timeout", f"{ENGINE}/chain/gathering.go"): "held by chain/details_internal_test.go",
-    ("gatewright.gatewright:9002", "cli/src/gatewright_cli/commands/attach_command.py"): "the chart's Service, as a default",
+    ("gatewright.gatewright:9002", "cli/src/gatewright_cli/commands/attach_command.py"): "a Service, by default",
     ("x-gatewright-", f"{ENGINE}/chain/validate.go"): "held by conformance/actions.json, with both SDKs",
 }
 """Literals that look like names of Envoy's configuration, where they stand, and what they are."""

@@ -15,7 +15,8 @@ def upstream_paths(api: Api, path: PathTemplate, action: Action, pools: Pools) -
     if not isinstance(action, Forwarding) or api.spec.attach_to:
         return []
     context = context_of(api.spec.context, api.spec.version)
-    found = {name: _path_to(context, pools.pool(name).base, path, action.rewrite) for name in sorted(api.spec.upstreams)}
+    names = sorted(api.spec.upstreams)
+    found = {name: _path_to(context, pools.pool(name).base, path, action.rewrite) for name in names}
     first, *others = [found[name] for name, _ in action.pools]
     own = [first] if all(other == first for other in others) else []
     chosen = [node_pb2.UpstreamPath(upstream=name) for name in found]
