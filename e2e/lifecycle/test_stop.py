@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import httpx
+
+from e2e.kit import scraping
 from e2e.kit.attachments import GO_HEADERS
 from e2e.kit.clients import run_clients
 from e2e.kit.gateway import api, attach, eventually, running
@@ -29,9 +32,12 @@ def test_a_stop_under_load_loses_no_request(build: Path, tmp_path: Path, upstrea
 def test_new_connections_are_served_while_load_balancers_drain(build: Path, tmp_path: Path, upstream: Upstream) -> None:
     with running(build, tmp_path, "--envoy.drain-time-s", "2") as gateway:
         gateway.deploy(api("late", upstream.url, CHAIN))
+        admin = scraping.address(gateway)
         gateway.process.terminate()
         with run_clients(f"{gateway.url}/late/x", keep_alive=False, clients=1) as clients:
-            eventually("the stop has begun", lambda: gateway.status()["state"] == "stopping")
+            eventually("the stop has begun", lambda: httpx.get(f"http://{admin}/ready").status_code == 503)
+            ready = httpx.get(f"http://{admin}/ready")
+            assert (ready.status_code, ready.json()["reason"]) == (503, "it is being stopped")
             before = clients.answered
             eventually("a late client is served", lambda: clients.answered > before + 2)
             assert gateway.process.wait(30) == 0

@@ -204,7 +204,7 @@ class LogSettings(msgspec.Struct, frozen=True):
     redaction: SecretNames | None = None
 
 
-DrainPhase = Literal["serving", "draining", "drained"]
+DrainPhase = Literal["serving", "draining", "drained", "stopping"]
 
 
 class DrainWish(msgspec.Struct, frozen=True, rename="camel"):

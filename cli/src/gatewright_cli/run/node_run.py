@@ -23,6 +23,7 @@ from gatewright_cli.clients.controller_refusals import DeployError, NoAnswerErro
 from gatewright_cli.clients.engine_admin import EngineAdmin, GatewayReport
 from gatewright_cli.clients.envoy_admin import EnvoyAdmin
 from gatewright_cli.clients.management import Management
+from gatewright_cli.local_http import LocalHttpError
 from gatewright_cli.node.files import inspector_page
 from gatewright_cli.node.files.operator_secrets import TOKEN_FILE
 from gatewright_cli.node.files.peers import Peers
@@ -279,6 +280,9 @@ class NodeRun:
 
     async def _stop(self) -> None:
         self._levels.close()
+        with contextlib.suppress(LocalHttpError, TimeoutError):  # load balancers leave while the listeners are open
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self._engine.report_drain("stopping")
         await self._supervisor.stop()
         for relay in self._relays:
             await relay.close()

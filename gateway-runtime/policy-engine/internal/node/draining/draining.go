@@ -11,15 +11,16 @@ import (
 // Phase is what the supervisor has done.
 type Phase string
 
-// The phases of a drain.
+// The phases of a drain, and the end of the run.
 const (
 	Serving  Phase = "serving"
 	Draining Phase = "draining"
 	Drained  Phase = "drained"
+	Stopping Phase = "stopping"
 )
 
 // Known reports whether it is one of these.
-func (p Phase) Known() bool { return p == Serving || p == Draining || p == Drained }
+func (p Phase) Known() bool { return p == Serving || p == Draining || p == Drained || p == Stopping }
 
 // Wish is what the supervisor is to do.
 type Wish struct {
@@ -85,6 +86,8 @@ func (s *State) Obstacle() string {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	switch {
+	case s.phase == Stopping:
+		return "it is being stopped"
 	case s.wish.Drained:
 		return "it is drained on request: gatewright node undrain has it serve again"
 	case s.phase != "" && s.phase != Serving:

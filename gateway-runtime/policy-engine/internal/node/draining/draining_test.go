@@ -36,6 +36,15 @@ func (b *bench) expect(step string, hello nodev1.DrainState, ready bool, changes
 	}
 }
 
+func TestANodeThatStopsIsNotReady(t *testing.T) {
+	b := newBench(t)
+	b.Report(draining.Serving)
+	if wish := b.Report(draining.Stopping); wish.Drained {
+		t.Errorf("expected no drain, got %v", wish)
+	}
+	b.expect("it stops", drains, false, 2)
+}
+
 func TestANodeIsNotReadyFromTheWishUntilItServesAgain(t *testing.T) {
 	b := newBench(t)
 	b.expect("without a supervisor", unsupported, true, 0)
