@@ -272,13 +272,20 @@ def test_a_stream_passes_its_policy_piece_by_piece(attached: Attached) -> None:
     assert times[-1] - times[0] > 0.2
 
 
-def test_a_filter_that_keeps_a_body_from_its_policy_is_closed(attached: Attached, upstream: Upstream) -> None:
-    deploy(attached, attach("rewrite-json"))
-    modes = {"request_body_mode": "NONE", "request_trailer_mode": "SKIP"}
+@pytest.mark.parametrize(
+    ("side", "policy"), [("request", attach("rewrite-json")), ("response", PYTHON)], ids=["request", "response"]
+)
+def test_a_filter_that_keeps_a_message_from_its_policy_is_closed(
+    attached: Attached, upstream: Upstream, side: str, policy: Json
+) -> None:
+    deploy(attached, policy)
+    modes = {f"{side}_body_mode": "NONE", f"{side}_trailer_mode": "SKIP"}
+    if side == "response":
+        modes["response_header_mode"] = "SKIP"
     with another_envoy(attached, upstream.port, lambda c: ext_proc_of(c)["processing_mode"].update(modes)) as client:
         answer = client.post("/shop/cups", json={"a": 1})
     assert (answer.status_code, upstream.received) == (503, [])
-    expected = "request_body_mode of the attached Envoy: expected FULL_DUPLEX_STREAMED, got NONE"
+    expected = f"{side}_body_mode of the attached Envoy: expected FULL_DUPLEX_STREAMED, got NONE"
     eventually(
         "the engine says which mode",
         lambda: any(

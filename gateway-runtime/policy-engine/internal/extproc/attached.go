@@ -47,17 +47,19 @@ func (f *attachedFront) SetRoute(string) {}
 // ShowProxyAnswer does nothing: the node does not know what this Envoy answers by itself.
 func (f *attachedFront) ShowProxyAnswer(func(answer proxyanswer.Answer)) {}
 
-// CheckMode refuses modes that keep a body from the chain, or hold it in Envoy.
+// CheckMode refuses modes that keep a body from the chain, or hold it in Envoy. Envoy does not say whether it sends the
+// response's headers. A filter that streams the response's body without them fails, so that a chain that needs either needs
+// the body.
 func (f *attachedFront) CheckMode(c *chain.Chain) error {
 	mode := c.Mode()
 	f.answers = mode.WantsResponse()
 	f.wants = [2]bool{mode.WantsRequestBody(), mode.WantsResponseBody()}
-	return errors.Join(f.checkAttachedMode("request", chain.Request), f.checkAttachedMode("response", chain.Response))
+	return errors.Join(checkAttachedMode("request", f.wants[chain.Request], f.modes[chain.Request]),
+		checkAttachedMode("response", f.answers, f.modes[chain.Response]))
 }
 
-func (f *attachedFront) checkAttachedMode(message string, direction chain.Direction) error {
-	got := f.modes[direction]
-	if got == streamedMode || got == filterv3.ProcessingMode_NONE && !f.wants[direction] {
+func checkAttachedMode(message string, needed bool, got filterv3.ProcessingMode_BodySendMode) error {
+	if got == streamedMode || got == filterv3.ProcessingMode_NONE && !needed {
 		return nil
 	}
 	return fmt.Errorf("ext_proc: %s_body_mode of the attached Envoy: expected %s, got %s; `gatewright attach` prints the filter", message, streamedMode, got)
