@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+import grpc
 import httpx
 import pytest
+from envoy.service.ext_proc.v3 import external_processor_pb2_grpc as ext_proc_grpc
 
-from e2e.kit.attached_envoy import attached_envoy, ext_proc_of
+from e2e.kit.attached_envoy import attached_envoy, connection_manager, ext_proc_of
 from e2e.kit.certificates import authority
 from e2e.kit.client_certificates import client_certificate
 from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
 from e2e.kit.listening import free_port
-from e2e.kit.lone_envoy import LoneEnvoy
+from e2e.kit.lone_envoy import Engine, LoneEnvoy, Messages, immediate_response
 from e2e.kit.raw_http import request as raw_request
 from e2e.kit.scraping import scrape
 from e2e.kit.streaming_upstream import StreamingUpstream
@@ -131,6 +135,36 @@ def test_where_no_route_name_is_sent_the_authority_of_the_stream_is_the_name(
 
     with another_envoy(attached, upstream.port, name_by_authority) as client:
         assert client.get("/shop/cups", headers={"x-authority": "other"}).headers["x-python"] == "2"
+
+
+def test_headers_that_a_route_sets_come_behind_the_policies(attached: Attached, upstream: Upstream) -> None:
+    deploy(attached, attach("python-deny", {"headerName": "x-route"}), GO)
+
+    def set_header(config: Json) -> None:
+        route = connection_manager(config)["route_config"]["virtual_hosts"][0]["routes"][0]
+        route["request_headers_to_add"] = [{"header": {"key": "x-route", "value": "shop"}}]
+
+    with another_envoy(attached, upstream.port, set_header) as client:
+        assert client.get("/shop/cups").status_code == 401
+        assert client.get("/shop/cups", headers={"x-route": "forged"}).status_code == 200
+
+
+def test_an_envoy_sends_its_minor_version_as_a_number(upstream: Upstream) -> None:
+    def refuse(messages: Messages, _: grpc.ServicerContext) -> Iterator[Any]:
+        next(messages)
+        yield immediate_response()
+
+    engine, server = Engine(shop=refuse), grpc.server(ThreadPoolExecutor(2))
+    ext_proc_grpc.add_ExternalProcessorServicer_to_server(engine, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        with attached_envoy(upstream.port, port) as envoy:
+            assert httpx.get(f"http://127.0.0.1:{envoy.port}/shop/cups").status_code == 403
+    finally:
+        server.stop(None).wait()
+    fields = engine.messages[0].attributes["envoy.filters.http.ext_proc"].fields
+    assert fields["xds.node.user_agent_build_version.version.minor_number"].number_value >= 39
 
 
 @pytest.mark.parametrize("path", ["/stranger/x", "/nameless/x"])
