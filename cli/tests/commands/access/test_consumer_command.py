@@ -73,7 +73,7 @@ def test_keys_from_elsewhere(invoke: Invoke, tmp_path: Path) -> None:
     (file := tmp_path / "consumers.yaml").write_text(DOCUMENTS)
     assert invoke("apply", "-f", str(file))[0] == ExitStatus.DONE
     (acme_key := tmp_path / "acme.key").write_text(f"{OLD}\n")
-    outputs = list[str]()
+    outputs: list[str] = []
 
     def run(*words: str) -> tuple[int, str, str]:
         done = invoke("consumer", "key", *words)
