@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -38,13 +39,15 @@ class Place:
         return names.sub(lambda match: others[match[1]], text)
 
     def start(self, stack: ExitStack, name: str, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
-        """The image's entrypoint with these arguments; it is killed at the end, unless it has ended."""
+        """The image's entrypoint with these arguments; it is killed at the end, unless it has ended.
+
+        Its run directory has a short path: it has sockets."""
         entrypoint = self.folder / f"{name}-entrypoint.sh"
         entrypoint.write_text(self.here(ENTRYPOINT.read_text()))
         environment = {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "HOME": str(self.folder),
-            "GATEWRIGHT_RUN_DIR": str(self.folder / f"{name}-run"),
+            "GATEWRIGHT_RUN_DIR": f"{stack.enter_context(tempfile.TemporaryDirectory(prefix='gw-'))}/run",
         }
         log = stack.enter_context((self.folder / f"{name}.log").open("wb"))
         command = ["sh", str(entrypoint), *(self.here(argument) for argument in arguments)]

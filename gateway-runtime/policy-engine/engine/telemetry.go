@@ -76,6 +76,9 @@ func (e *Engine) obstacle() string {
 	if e.options.Controller != "" && !e.node.HasState() {
 		return "it has no state yet, and waits for its controller"
 	}
+	if !e.xds.EnvoyServes() {
+		return "Envoy has not acknowledged its listeners yet"
+	}
 	return e.node.Stats().Gateway.Obstacle()
 }
 

@@ -237,6 +237,33 @@ func TestTheAnswersOfAReplacedEnvoyDoNotCount(t *testing.T) {
 	expect(t, newer.outcome(ClusterType, generation), "no Envoy")
 }
 
+func TestAnEnvoyServesOnceItHasListenersAndTheirRoutes(t *testing.T) {
+	s := fresh(t)
+	for range 2 { // the second Envoy has to answer anew
+		k := begin(t, s)
+		serves := func(want bool) {
+			t.Helper()
+			if got := s.envoyServes(); got != want {
+				t.Errorf("expected that Envoy serves: %t, got %t", want, got)
+			}
+		}
+		k.asks(ListenerType, nil)
+		k.isSent("empty")
+		serves(false)
+		k.asks(RouteType, nil, envoynames.RouteConfiguration) // before it acknowledges the listeners
+		k.answers(ListenerType, k.nonce, "")
+		serves(false)
+		k.isSent("+gatewright")
+		k.answers(RouteType, k.nonce, "")
+		serves(true)
+		s.set(ListenerType, Resources{"http": newResource("http", ListenerType, []byte("changed"))})
+		serves(true)
+		s.set(ListenerType, Resources{})
+		s.disconnect(k.envoy)
+		serves(false)
+	}
+}
+
 func TestOtherTypesAndStrayNoncesAreIgnored(t *testing.T) {
 	k := begin(t, fresh(t))
 	k.asks("type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment", nil)

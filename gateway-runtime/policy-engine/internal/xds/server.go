@@ -66,6 +66,9 @@ func (s *Server) SetListeners(ctx context.Context, listeners Resources) error {
 // Connected yields a value after an Envoy has connected. Several connections may yield one.
 func (s *Server) Connected() <-chan struct{} { return s.connected }
 
+// EnvoyServes reports whether the connected Envoy has listeners and their routes.
+func (s *Server) EnvoyServes() bool { return s.state.envoyServes() }
+
 // Stats are the counters of /stats.
 type Stats struct {
 	EnvoyConnected     bool   `json:"envoyConnected"`

@@ -121,6 +121,14 @@ func (s *state) isUnrequested(typeURL string) bool {
 	return byName && !s.types[typeURL].subscribed
 }
 
+// envoyServes reports whether the connected Envoy has acknowledged listeners, and their routes, since it connected.
+func (s *state) envoyServes() bool {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	hasRoutes := s.types[RouteType].confirmed > 0 || s.isUnrequested(RouteType)
+	return s.envoy != nil && s.types[ListenerType].confirmed > 0 && hasRoutes
+}
+
 // connect makes envoy the one whose answers count. It has not answered yet.
 func (s *state) connect(envoy *connection) {
 	s.mutex.Lock()
