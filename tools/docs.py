@@ -26,7 +26,7 @@ PAGES, SITE, SETTINGS = BUILD / "pages", BUILD / "site", BUILD / "mkdocs.yml"
 BEFORE_POLICIES = "      - All of them: docs/reference/policies-that-ship.md"
 """The line of the menu behind which the pages of the policies that ship come."""
 FROM_ROOT = ("ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "changes/README.md")
-FOLDERS = ("docs", "bench")
+FOLDERS = ("docs", "bench", "deploy/helm")
 LISTED = re.compile(
     r"docs/decisions/0|docs/README\.md$"
 )  # in docs/decisions/README.md; a page for readers of the repository
