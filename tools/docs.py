@@ -81,7 +81,7 @@ def link(folder: Path, match: re.Match[str]) -> str:
     if not target.exists() or not target.is_relative_to(ROOT):
         return match[0]
     name = target.relative_to(ROOT)
-    is_on_site = target.suffix in SUFFIXES and (name.parent == Path() or name.parts[0] in FOLDERS)
+    is_on_site = target.suffix in SUFFIXES and (name.parent == Path() or any(map(name.is_relative_to, FOLDERS)))
     return match[0] if is_on_site or str(name) in FROM_ROOT else f"{match[1]} (`{name}`)"
 
 
