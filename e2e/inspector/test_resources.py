@@ -107,8 +107,10 @@ def origin(kept_node: KeptNode) -> Iterator[str]:
 
 
 @pytest.fixture
-def page(next_page: Open, origin: str) -> Page:
-    return sign_in(next_page(WIDE, origin), origin, PRETENDED_TOKEN)
+def page(next_page: Open, origin: str) -> Iterator[Page]:
+    """It has gone before the resources go that it shows."""
+    yield (page := sign_in(next_page(WIDE, origin), origin, PRETENDED_TOKEN))
+    page.goto("about:blank")
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.plural)
@@ -201,3 +203,4 @@ def test_a_role_sees_and_writes_what_it_may(next_page: Open, origin: str) -> Non
     expect(page.get_by_text("Seeing what APIs get by Defaults needs the right defaults:read.")).to_be_visible()
     show(page, "#/resources/secrets/card")
     expect(page.get_by_role("button", name="Delete …")).to_be_visible()
+    page.goto("about:blank")
