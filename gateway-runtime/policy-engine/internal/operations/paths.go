@@ -28,11 +28,22 @@ type pathMatcher struct {
 	text     string
 	segments segments
 	regex    *regexp.Regexp
-	needs    string // a path that the regex matches has one of these characters; "": nothing is known
+	needs    string // a path that the regex matches has one of these characters, and most paths have none; "": nothing is known
 }
 
-// needed are characters that paths have which the patterns of first rows match: most paths have none.
-var needed = map[string]string{envoynames.EscapedSlashPathPattern: "%", envoynames.DoubtfulPathPattern: "%;"}
+// firstPaths are the matchers of first rows, by their patterns. Each API has one of them, so that they are compiled once.
+var firstPaths = map[string]pathMatcher{
+	envoynames.EscapedSlashPathPattern: mustMatch(envoynames.EscapedSlashPathPattern, "%"),
+	envoynames.DoubtfulPathPattern:     mustMatch(envoynames.DoubtfulPathPattern, "%;"),
+}
+
+func mustMatch(pattern, needs string) pathMatcher {
+	compiled, err := compileWhole(pattern)
+	if err != nil {
+		panic(err) // the pattern is a constant
+	}
+	return pathMatcher{kind: regexPath, regex: compiled, needs: needs}
+}
 
 var escapedSlash = regexp.MustCompile(envoynames.EscapedSlashPattern)
 
@@ -45,11 +56,14 @@ func newPathMatcher(message *nodev1.PathMatch) (pathMatcher, error) {
 	case *nodev1.PathMatch_Prefix:
 		return pathMatcher{kind: prefixPath, text: match.Prefix}, nil
 	case *nodev1.PathMatch_Regex:
+		if first, ok := firstPaths[match.Regex]; ok {
+			return first, nil
+		}
 		if found, ok := segmentsOf(match.Regex); ok {
 			return pathMatcher{kind: segmentedPath, segments: found}, nil
 		}
 		compiled, err := compileWhole(match.Regex)
-		return pathMatcher{kind: regexPath, regex: compiled, needs: needed[match.Regex]}, err
+		return pathMatcher{kind: regexPath, regex: compiled}, err
 	default:
 		return pathMatcher{}, fmt.Errorf("match: expected exact, prefix or regex, got %T", match)
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unique"
 
 	"gatewright.dev/policy-engine/gen/envoynames"
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
@@ -103,6 +104,7 @@ func newTable(t *Table, api string, message *nodev1.OperationTable, strict bool)
 	if t.ID == "" {
 		errs = append(errs, errors.New("id: expected one, got none"))
 	}
+	t.paths, t.rows = make([]pathMatcher, 0, len(message.GetPaths())), make([]Row, 0, len(message.GetRows()))
 	for n, path := range message.GetPaths() {
 		matcher, err := newPathMatcher(path)
 		if err != nil {
@@ -130,10 +132,11 @@ func newTable(t *Table, api string, message *nodev1.OperationTable, strict bool)
 }
 
 func (t *Table) newRow(api string, message *nodev1.OperationRow) (Row, error) {
+	route := strings.Join([]string{api, message.GetOperation(), message.GetChain()}, envoynames.RouteNameSeparator)
+	operation := route[len(api)+len(envoynames.RouteNameSeparator):] // parts of the route, so that the message's texts can go
 	row := Row{
-		Route:   strings.Join([]string{api, message.GetOperation(), message.GetChain()}, envoynames.RouteNameSeparator),
-		ChainID: message.GetChain(), Websocket: message.GetWebsocket(), Answer: newAnswer(message.GetAnswer()),
-		operation: message.GetOperation(), path: int(message.GetPath()), methods: methodMatcher{message.GetMethods(), message.GetOtherMethods()},
+		Route: route, ChainID: route[len(route)-len(message.GetChain()):], Websocket: message.GetWebsocket(), Answer: newAnswer(message.GetAnswer()),
+		operation: operation[:len(message.GetOperation())], path: int(message.GetPath()), methods: newMethodMatcher(message),
 	}
 	var errs [3]error
 	if row.path >= len(t.paths) {
@@ -151,9 +154,12 @@ func newAnswer(message *nodev1.OwnAnswer) *Answer {
 	if message == nil {
 		return nil
 	}
-	return &Answer{Status: int(message.GetStatus()), Detail: message.GetDetail(), Allow: message.GetAllow(),
-		UnescapeSlashes: message.GetUnescapeSlashes(), Details: message.GetDetails()}
+	return &Answer{Status: int(message.GetStatus()), Detail: shared(message.GetDetail()), Allow: shared(message.GetAllow()),
+		UnescapeSlashes: message.GetUnescapeSlashes(), Details: shared(message.GetDetails())}
 }
+
+// shared returns an equal text that the rows of all APIs share.
+func shared(text string) string { return unique.Make(text).Value() }
 
 // checkFirst holds the first row to taking the paths that no operation may: with strict all that upstreams read in different
 // ways, else those with escaped slashes, since upstream would decode another path than the one whose policies have run.

@@ -17,6 +17,17 @@ type methodMatcher struct {
 	others bool // and all methods without lower-case letters, but TRACE
 }
 
+func newMethodMatcher(message *nodev1.OperationRow) methodMatcher {
+	matcher := methodMatcher{others: message.GetOtherMethods()}
+	if len(message.GetMethods()) > 0 {
+		matcher.named = make([]string, 0, len(message.GetMethods()))
+	}
+	for _, method := range message.GetMethods() {
+		matcher.named = append(matcher.named, shared(method))
+	}
+	return matcher
+}
+
 func (m *methodMatcher) isAny() bool { return len(m.named) == 0 && !m.others }
 
 func (m *methodMatcher) matches(method string) bool {
