@@ -26,18 +26,14 @@ func (n *Node) apply(ctx context.Context, update *nodev1.Update, envoyTimeout ti
 	outcome := outcomes.of(update.GetRevision())
 	p := planOf(n.running, update)
 	n.reportUnchanged(p.unchanged, outcome)
-	var builds []*build
-	for _, message := range p.changed {
-		if b := n.enqueue(message, update.GetRevision(), outcomes); b != nil { //nolint:contextcheck // a build ends with the node
-			builds = append(builds, b)
-		}
-	}
+	update.Bundles = nil                                                           // p has them, and startBuilds lets go of them
+	builds, candidates := n.startBuilds(p.changed, update.GetRevision(), outcomes) //nolint:contextcheck // a build ends with the node
 	for _, api := range p.removed {
 		n.queue.Remove(api)
 	}
 	n.publish()
 	outcome.pending += n.background.wait(ctx, builds, n.timing.Gather)
-	n.advance(ctx, step{p.removed, update.GetRevision(), envoyTimeout}, outcomes)
+	n.advance(ctx, candidates, step{p.removed, update.GetRevision(), envoyTimeout}, outcomes)
 	if ctx.Err() == nil {
 		n.updateSnapshot(func(s *snapshot) { s.revision, s.hasState = update.GetRevision(), true })
 	}
@@ -66,9 +62,10 @@ func (n *Node) reportUnchanged(bundles []*nodev1.ApiBundle, outcome *outcome) {
 	}
 }
 
-// advance takes the finished builds and the removals through the following stages, and reports.
-func (n *Node) advance(ctx context.Context, step step, outcomes outcomes) {
-	if candidates := n.acquireBuilt(outcomes); len(candidates)+len(step.removed) > 0 { //nolint:contextcheck // a build ends with the node
+// advance takes the candidates, those of the finished builds and the removals through the following stages, and reports.
+func (n *Node) advance(ctx context.Context, candidates []*version, step step, outcomes outcomes) {
+	candidates = append(candidates, n.acquireBuilt(n.background.drain(), outcomes)...) //nolint:contextcheck // a build ends with the node
+	if len(candidates)+len(step.removed) > 0 {
 		n.stage(ctx, candidates, step, outcomes)
 	}
 	n.rollout.refreshRoutes(ctx, n.target(n.running, nil))
@@ -206,6 +203,6 @@ func (n *Node) retryDue(ctx context.Context) {
 		}
 	}
 	if len(step.removed)+len(outcomes) > 0 {
-		n.advance(ctx, step, outcomes)
+		n.advance(ctx, nil, step, outcomes)
 	}
 }

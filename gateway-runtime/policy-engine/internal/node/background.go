@@ -34,10 +34,9 @@ func deliver[T any](b *background, results chan<- T, result T) bool {
 func (b *background) deliverDeparture(departure departure) { deliver(b, b.departures, departure) }
 
 // wait waits until all builds are done, or none has finished for the time idle, and returns how many are not done.
-func (b *background) wait(ctx context.Context, builds []*build, idle time.Duration) (left int) {
-	waiting := make(map[*build]bool, len(builds))
-	for _, pending := range builds {
-		waiting[pending] = true
+func (b *background) wait(ctx context.Context, waiting map[*build]bool, idle time.Duration) (left int) {
+	for _, finished := range b.arrived {
+		delete(waiting, finished)
 	}
 	timer := time.NewTimer(idle)
 	defer timer.Stop()
@@ -65,6 +64,23 @@ func (b *background) collect(first *build) {
 			b.arrived = append(b.arrived, finished)
 		default:
 			return
+		}
+	}
+}
+
+// finished removes those of the builds that are done by now, and returns them. Other builds that are done arrive.
+func (b *background) finished(builds map[*build]bool) (done []*build) {
+	for {
+		select {
+		case finished := <-b.built:
+			if !builds[finished] {
+				b.arrived = append(b.arrived, finished)
+				continue
+			}
+			delete(builds, finished)
+			done = append(done, finished)
+		default:
+			return done
 		}
 	}
 }

@@ -44,18 +44,15 @@ func (n *Node) readLastGood() *nodev1.Update {
 }
 
 func (n *Node) restoreState(ctx context.Context, state *nodev1.Update) {
-	outcomes := outcomes{}
-	var builds []*build
+	outcomes, empty := outcomes{}, isEmpty(state)
 	for _, message := range state.GetBundles() {
 		if message.GetUnserved() == "" {
 			n.keepUnserved(message)
 		}
-		if b := n.enqueue(message, state.GetRevision(), outcomes); b != nil { //nolint:contextcheck // a build ends with the node
-			builds = append(builds, b)
-		}
 	}
+	builds, versions := n.startBuilds(state.GetBundles(), state.GetRevision(), outcomes) //nolint:contextcheck // a build ends with the node
 	left := n.background.wait(ctx, builds, n.timing.Gather)
-	versions := n.acquireBuilt(outcomes) //nolint:contextcheck // a build ends with the node
+	versions = append(versions, n.acquireBuilt(n.background.drain(), outcomes)...) //nolint:contextcheck // a build ends with the node
 	n.unrestored = newUnrestored(outcomes.of(state.GetRevision()).statuses, n.options.Controller != "", time.Now().Add(n.timing.Replace), n.log)
 	for _, v := range versions {
 		v.acknowledged = true // by an earlier Envoy
@@ -63,7 +60,7 @@ func (n *Node) restoreState(ctx context.Context, state *nodev1.Update) {
 	}
 	n.rollout.converge(ctx, n.target(n.running, n.running), nil, n.timing.Acknowledge) // no Envoy yet: the next one that connects receives it
 	n.newest = state.GetRevision()
-	n.updateSnapshot(func(s *snapshot) { s.revision, s.hasState = state.GetRevision(), !isEmpty(state) })
+	n.updateSnapshot(func(s *snapshot) { s.revision, s.hasState = state.GetRevision(), !empty })
 	n.publish()
 	if len(state.GetBundles()) > 0 {
 		n.log.Info("last good state restored", "apis", len(versions), "building", left, "revision", state.GetRevision())

@@ -33,9 +33,28 @@ func (n *Node) enqueue(message *nodev1.ApiBundle, revision uint64, outcomes outc
 	return n.build(entry, outcomes)
 }
 
+// startBuilds enqueues the bundles of an update, and returns the builds that their APIs wait for, without those that are done
+// meanwhile, of which it returns the candidates. It lets go of each message: those of thousands of APIs, decoded, take as much
+// memory as what is built of them.
+func (n *Node) startBuilds(messages []*nodev1.ApiBundle, revision uint64, outcomes outcomes) (builds map[*build]bool, candidates []*version) {
+	builds = map[*build]bool{}
+	for i, message := range messages {
+		messages[i] = nil
+		if b := n.enqueue(message, revision, outcomes); b != nil {
+			builds[b] = true
+		}
+		candidates = append(candidates, n.acquireBuilt(n.background.finished(builds), outcomes)...)
+	}
+	return builds, candidates
+}
+
 // build parses the entry's bundle and starts its build, or rejects the entry and returns nil.
 func (n *Node) build(entry *queuedAPI, outcomes outcomes) *build {
-	bundle, err := xds.ParseBundle(entry.Message)
+	err := entry.Unpack()
+	var bundle *xds.Bundle
+	if err == nil {
+		bundle, err = xds.ParseBundle(entry.Message)
+	}
 	if err == nil {
 		err = n.gateway.MissingSecrets(bundle)
 	}
@@ -63,9 +82,9 @@ func (n *Node) startBuild(entry *queuedAPI) *build {
 	return b
 }
 
-// acquireBuilt makes candidates of the builds that are done. It puts their chains into the table.
-func (n *Node) acquireBuilt(outcomes outcomes) (candidates []*version) {
-	for _, b := range n.background.drain() {
+// acquireBuilt makes candidates of builds that are done. It puts their chains into the table.
+func (n *Node) acquireBuilt(builds []*build, outcomes outcomes) (candidates []*version) {
+	for _, b := range builds {
 		entry := n.queue.Get(b.message.GetApi())
 		if entry == nil || !entry.End(b) {
 			n.chains.discard(b) // a newer bundle has come
@@ -85,7 +104,8 @@ func (n *Node) acquireBuilt(outcomes outcomes) (candidates []*version) {
 			n.reject(entry, err, outcomes)
 		} else {
 			n.rotations.Add(n.chains.rotatable(b.message)...)
-			candidates = append(candidates, &version{message: outlineOf(b.message), kept: b.kept, bundle: entry.Bundle, revision: entry.Revision})
+			entry.Pack(outlineOf(b.message), b.kept.Message)
+			candidates = append(candidates, &version{message: entry.Message, kept: b.kept, bundle: entry.Bundle, revision: entry.Revision})
 		}
 		if next := entry.DrainNext(); next != nil {
 			n.inbox.Requeue(next)

@@ -271,7 +271,7 @@ func (n *Node) Run(ctx context.Context) {
 		case <-sweep.C:
 		case b := <-n.background.built:
 			n.background.collect(b)
-			n.advance(ctx, step{envoyTimeout: n.timing.Acknowledge}, outcomes{})
+			n.advance(ctx, nil, step{envoyTimeout: n.timing.Acknowledge}, outcomes{})
 		case <-n.renewed:
 			n.queue.RetryAll(time.Now())
 			n.rotations.AddMoved(n.chains.moved()...)

@@ -20,10 +20,11 @@ type version struct {
 	previous     *version // the acknowledged version before it, until this one is acknowledged; otherwise nil
 }
 
-// outlineOf returns what a running version's bundle is asked for: its names, and those of its chains. Thousands of decoded bundles
-// would be most of what the engine's memory holds.
+// outlineOf returns what the bundle of a version is asked for: its names, its places, and the names of its chains. Thousands of
+// decoded bundles would be most of what the engine's memory holds.
 func outlineOf(message *nodev1.ApiBundle) *nodev1.ApiBundle {
-	outline := &nodev1.ApiBundle{Api: message.GetApi(), Digest: message.GetDigest(), Context: message.GetContext(), Version: message.GetVersion(), AttachedTo: message.GetAttachedTo()}
+	outline := &nodev1.ApiBundle{Api: message.GetApi(), Digest: message.GetDigest(), Context: message.GetContext(), Version: message.GetVersion(),
+		Hosts: message.GetHosts(), Listeners: message.GetListeners(), AttachedTo: message.GetAttachedTo(), Chains: make([]*nodev1.Chain, 0, len(message.GetChains()))}
 	for _, chain := range message.GetChains() {
 		outline.Chains = append(outline.Chains, &nodev1.Chain{Id: chain.GetId(), Operation: chain.GetOperation()})
 	}

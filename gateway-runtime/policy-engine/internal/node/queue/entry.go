@@ -13,7 +13,7 @@ import (
 
 // Entry is the newest bundle of an API.
 type Entry[B comparable] struct {
-	Message  *nodev1.ApiBundle // without a digest: the API is to be removed
+	Message  *nodev1.ApiBundle // without a digest: the API is to be removed; once it is built, its outline
 	Bundle   *xds.Bundle       // once the message is parsed
 	Revision uint64            // of the update that brought it
 
@@ -28,7 +28,26 @@ type Entry[B comparable] struct {
 	state    nodev1.ApiStatus_State
 	reason   string // why it was rejected, as reported
 
+	whole func() (*nodev1.ApiBundle, error) // reads the whole message, while Message is its outline; otherwise nil
+
 	unresolved string // if the reason is an upstream name that does not resolve: that name
+}
+
+// Pack replaces the message by its outline, once it is built. whole reads the message, if it is to be built again.
+func (e *Entry[B]) Pack(outline *nodev1.ApiBundle, whole func() (*nodev1.ApiBundle, error)) {
+	e.Message, e.whole = outline, whole
+}
+
+// Unpack undoes Pack, so that the message can be built again.
+func (e *Entry[B]) Unpack() error {
+	if e.whole == nil {
+		return nil
+	}
+	message, err := e.whole()
+	if err == nil {
+		e.Message, e.whole = message, nil
+	}
+	return err
 }
 
 // Begin notes that a build is under way.

@@ -197,3 +197,23 @@ func TestAnEntryKeepsItsSecretsAndItsUnansweredUpdateIsTransient(t *testing.T) {
 		t.Errorf("got %s", entry.State())
 	}
 }
+
+func TestABuiltMessageIsReadAgainOnceItIsToBeBuiltAgain(t *testing.T) {
+	whole, reads := bundle("a", "1"), 0
+	entry := newQueue().Put(whole, 1, nil)
+	outline, broken := bundle("a", "1"), errors.New("damaged")
+	entry.Pack(outline, func() (*nodev1.ApiBundle, error) {
+		if reads++; reads == 1 {
+			return nil, broken
+		}
+		return whole, nil
+	})
+	if err := entry.Unpack(); !errors.Is(err, broken) || entry.Message != outline {
+		t.Errorf("expected the outline to stay, got %v, %v", entry.Message, err)
+	}
+	for range 2 {
+		if err := entry.Unpack(); err != nil || entry.Message != whole || reads != 2 {
+			t.Errorf("expected the whole message, read once, got %v, %v after %d reads", entry.Message, err, reads)
+		}
+	}
+}
