@@ -41,26 +41,28 @@ type chains struct {
 	refs        map[string]*chainRef
 	instances   map[string]*instanceRef
 	binder      *binder
-	values      *redaction.Values       // the values of the secrets that instances use
-	replaced    map[*replacedChain]bool // chains that exchanges may still use
-	slots       chan struct{}           // one for each factory that runs
-	builds      sync.WaitGroup          // builds under way
+	values      *redaction.Values     // the values of the secrets that instances use
+	replaced    map[*chain.Chain]bool // chains that exchanges may still use
+	slots       chan struct{}         // one for each factory that runs
+	builds      sync.WaitGroup        // builds under way
 }
 
 func newChains(options Options, policies *atomic.Pointer[policies], binder *binder, grace time.Duration, gone func(departure)) *chains {
 	return &chains{table: options.Table, operations: cmp.Or(options.Operations, &operations.Tables{}), attachments: cmp.Or(options.Attachments, &operations.Attachments{}), bodies: options.Bodies, shadows: options.Shadows, limit: options.RequestLimit, observer: options.Observer, policies: policies, conditions: &condition.Cache{}, grace: grace, gone: gone,
-		log: options.Log, refs: map[string]*chainRef{}, instances: map[string]*instanceRef{}, binder: binder, values: cmp.Or(options.Values, &redaction.Values{}), replaced: map[*replacedChain]bool{}, slots: make(chan struct{}, buildersAtOnce)}
+		log: options.Log, refs: map[string]*chainRef{}, instances: map[string]*instanceRef{}, binder: binder, values: cmp.Or(options.Values, &redaction.Values{}), replaced: map[*chain.Chain]bool{}, slots: make(chan struct{}, buildersAtOnce)}
 }
 
 type chainRef struct {
 	chain      *chain.Chain
-	id         string
-	of         rotation.Version // of a bundle that has the chain
-	kept       *statedir.Bundle // that bundle
-	instances  []string
-	secrets    []secrets.Ref // the secrets that its instances were built with
-	bundles    int           // the number of bundles that use it; 0: it is being retired
-	retirement uint64        // counts retirements, so that a departure can be recognized as undone
+	kept       *statedir.Bundle // a bundle that has the chain
+	secrets    []secrets.Ref    // the secrets that its instances were built with
+	bundles    int              // the number of bundles that use it; 0: it is being retired
+	retirement uint64           // counts retirements, so that a departure can be recognized as undone
+}
+
+// of returns the version of a bundle that has the chain.
+func (r *chainRef) of() rotation.Version {
+	return rotation.Version{API: r.chain.API(), Version: r.chain.APIVersion(), Context: r.chain.Context()}
 }
 
 type instanceRef struct {
@@ -72,7 +74,7 @@ type instanceRef struct {
 type departure struct {
 	chain      string
 	retirement uint64
-	replaced   *replacedChain // the replaced chain whose last exchange has ended; nil: a retired chain has left the table
+	replaced   *chain.Chain // the replaced chain whose last exchange has ended; nil: a retired chain has left the table
 }
 
 // progress is how far a departure has come.
@@ -218,7 +220,7 @@ func upstreamPaths(message *nodev1.Chain) []chain.UpstreamPath {
 func (c *chains) acquireChain(b *build, message *nodev1.Chain, built *chain.Chain) {
 	ref := c.refs[message.GetId()]
 	if ref == nil {
-		ref = &chainRef{id: message.GetId(), of: rotationOf(b.message), kept: b.kept}
+		ref = &chainRef{kept: b.kept}
 		c.bindChain(ref, b, message, built)
 		c.refs[message.GetId()] = ref
 	}
@@ -231,10 +233,9 @@ func (c *chains) acquireChain(b *build, message *nodev1.Chain, built *chain.Chai
 
 // bindChain makes built the chain of ref, and adds a reference to each of its instances.
 func (c *chains) bindChain(ref *chainRef, b *build, message *nodev1.Chain, built *chain.Chain) {
-	ref.chain, ref.instances, ref.secrets = built, nil, nil
+	ref.chain, ref.secrets = built, nil
 	for _, attachment := range message.GetAttachments() {
 		id := b.instance(attachment)
-		ref.instances = append(ref.instances, id)
 		ref.secrets = append(ref.secrets, b.bound[attachment.GetInstance()].refs...)
 		c.acquireInstance(id, b.built)
 	}
@@ -280,16 +281,17 @@ func (c *chains) closeDeparted(departure departure) {
 	}
 	delete(c.refs, departure.chain)
 	ref.chain.Close()
-	for _, id := range ref.instances {
-		c.releaseInstance(id)
-	}
+	c.releaseInstances(ref.chain)
 }
 
-func (c *chains) releaseInstance(id string) {
-	ref := c.instances[id]
-	if ref.chains--; ref.chains == 0 {
-		delete(c.instances, id)
-		c.closeInstance(ref.built)
+// releaseInstances removes the references of a closed chain to its instances.
+func (c *chains) releaseInstances(closed *chain.Chain) {
+	for _, instance := range closed.Instances() {
+		ref := c.instances[instance.ID()]
+		if ref.chains--; ref.chains == 0 {
+			delete(c.instances, instance.ID())
+			c.closeInstance(ref.built)
+		}
 	}
 }
 
@@ -307,7 +309,7 @@ func (c *chains) closeAll() {
 		ref.chain.Close()
 	}
 	for old := range c.replaced {
-		old.chain.Close()
+		old.Close()
 	}
 	clear(c.replaced)
 	for _, id := range slices.Sorted(maps.Keys(c.instances)) {

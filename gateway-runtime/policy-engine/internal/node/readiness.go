@@ -80,8 +80,8 @@ func readinessReason(message *nodev1.ApiBundle, refs map[string]*chainRef, failu
 	for _, chain := range message.GetChains() {
 		var errs []error
 		if ref := refs[chain.GetId()]; ref != nil {
-			for _, instance := range ref.instances {
-				if err := failures[instance]; err != nil {
+			for _, instance := range ref.chain.Instances() {
+				if err := failures[instance.ID()]; err != nil {
 					errs = append(errs, err)
 				}
 			}

@@ -20,12 +20,6 @@ type rotationBuild struct {
 	build *build
 }
 
-// replacedChain is a chain that another one has replaced, and the instances that it still refers to.
-type replacedChain struct {
-	chain     *chain.Chain
-	instances []string
-}
-
 // rotate starts to build the chains whose secrets have changed, or whose policies have moved to another executor group.
 func (n *Node) rotate(now time.Time) {
 	for _, of := range n.rotations.Due(now) {
@@ -104,7 +98,7 @@ func rotationOf(message *nodev1.ApiBundle) rotation.Version {
 func (c *chains) withSecrets() (versions []rotation.Version) {
 	for _, ref := range c.refs {
 		if len(ref.secrets) > 0 {
-			versions = append(versions, ref.of)
+			versions = append(versions, ref.of())
 		}
 	}
 	return versions
@@ -114,7 +108,7 @@ func (c *chains) withSecrets() (versions []rotation.Version) {
 func (c *chains) moved() (versions []rotation.Version) {
 	for ref, message := range c.inUse(func(*chainRef) bool { return true }) {
 		if !c.isCurrent(ref, message) {
-			versions = append(versions, ref.of)
+			versions = append(versions, ref.of())
 		}
 	}
 	return versions
@@ -125,7 +119,7 @@ func (c *chains) moved() (versions []rotation.Version) {
 func (c *chains) rotatable(message *nodev1.ApiBundle) (versions []rotation.Version) {
 	for _, chain := range message.GetChains() {
 		if ref := c.refs[chain.GetId()]; ref != nil && (len(ref.secrets) > 0 || !c.isCurrent(ref, chain)) {
-			versions = append(versions, ref.of)
+			versions = append(versions, ref.of())
 		}
 	}
 	return versions
@@ -135,7 +129,7 @@ func (c *chains) rotatable(message *nodev1.ApiBundle) (versions []rotation.Versi
 // bundle of these alone.
 func (c *chains) staleChains(of rotation.Version) *nodev1.ApiBundle {
 	bundle := &nodev1.ApiBundle{Api: of.API, Version: of.Version, Context: of.Context}
-	for ref, message := range c.inUse(func(ref *chainRef) bool { return ref.of == of }) {
+	for ref, message := range c.inUse(func(ref *chainRef) bool { return ref.of() == of }) {
 		if !c.isCurrent(ref, message) {
 			bundle.Chains = append(bundle.Chains, message)
 		}
@@ -160,7 +154,7 @@ func (c *chains) inUse(isWanted func(*chainRef) bool) iter.Seq2[*chainRef, *node
 				continue
 			}
 			for _, ref := range refs {
-				at := slices.IndexFunc(bundle.GetChains(), func(chain *nodev1.Chain) bool { return chain.GetId() == ref.id })
+				at := slices.IndexFunc(bundle.GetChains(), func(chain *nodev1.Chain) bool { return chain.GetId() == ref.chain.ID() })
 				if !yield(ref, bundle.GetChains()[at]) {
 					return
 				}
@@ -172,8 +166,8 @@ func (c *chains) inUse(isWanted func(*chainRef) bool) iter.Seq2[*chainRef, *node
 // isCurrent reports whether a chain would be built of the same instances now.
 func (c *chains) isCurrent(ref *chainRef, message *nodev1.Chain) bool {
 	for i, attachment := range message.GetAttachments() {
-		bound, err := c.binder.bind(ref.of.API, attachment)
-		if err == nil && bound.instance != ref.instances[i] {
+		bound, err := c.binder.bind(ref.of().API, attachment)
+		if err == nil && bound.instance != ref.chain.Instances()[i].ID() {
 			return false
 		}
 	}
@@ -221,17 +215,15 @@ func (c *chains) replaceChain(b *build, ref *chainRef, message *nodev1.Chain, mi
 	if built == nil {
 		return
 	}
-	old := &replacedChain{ref.chain, ref.instances}
+	old := ref.chain
 	c.bindChain(ref, b, message, built)
 	c.replaced[old] = true
 	c.table.Replace(built, c.grace, func() { c.gone(departure{replaced: old}) })
 }
 
 // closeReplaced closes a replaced chain whose last exchange has ended, and the instances that no other chain uses.
-func (c *chains) closeReplaced(old *replacedChain) {
+func (c *chains) closeReplaced(old *chain.Chain) {
 	delete(c.replaced, old)
-	old.chain.Close()
-	for _, id := range old.instances {
-		c.releaseInstance(id)
-	}
+	old.Close()
+	c.releaseInstances(old)
 }
