@@ -131,6 +131,7 @@ func (c *chains) staleChains(of rotation.Version) *nodev1.ApiBundle {
 	bundle := &nodev1.ApiBundle{Api: of.API, Version: of.Version, Context: of.Context}
 	for ref, message := range c.inUse(func(ref *chainRef) bool { return ref.of() == of }) {
 		if !c.isCurrent(ref, message) {
+			bundle.StrictPaths = ref.chain.StrictPaths()
 			bundle.Chains = append(bundle.Chains, message)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/xds/bundletest"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -197,6 +198,33 @@ func TestASecretThatChangesMakesANewInstanceAndTheOldOneEndsWithItsLastExchange(
 			t.Errorf("expected an id for each value, got %d", ids)
 		}
 		b.nothingOnDisk(t, "first-value", "second-value", "third-value")
+	})
+}
+
+// A chain decides by paths in one spelling: one that loses strictness takes "/admin/" for another path than "/admin".
+func TestAChainThatIsBuiltAgainKeepsTheStrictnessOfItsPaths(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newSecretBench(t, map[string]string{"upstream-key": "first-value\n"})
+		message := namingBundle("a", "1")
+		message.StrictPaths, message.FirstRoute = true, bundletest.StrictFirstRoute("a")
+		b.apply(1, some(message))
+		strict := func() bool {
+			now, ok := b.table.Acquire(chainID("a1"))
+			if !ok {
+				t.Fatal("no chain")
+			}
+			defer now.Release()
+			return now.StrictPaths()
+		}
+		if !strict() {
+			t.Fatal("expected a chain with strict paths")
+		}
+		b.run()
+		b.write(t, "upstream-key", "second-value")
+		b.become("second-value×1")
+		if !strict() {
+			t.Error("expected strict paths after the rotation, too")
+		}
 	})
 }
 
