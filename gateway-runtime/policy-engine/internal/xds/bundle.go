@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 
-	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/proto"
 
@@ -58,6 +57,7 @@ type Bundle struct {
 	Table      *operations.Table // of the one route that the operations share; nil: they have routes of their own
 	AttachedTo []string          // names by which routes of other Envoys name the API; none: Envoy has routes of it
 	Secrets    []string          // the names of the clusters' secrets, sorted: "certificate/NAME", "authority/NAME"
+	clusters   *clusterSet       // has the clusters, their names and their secrets, which other bundles may share
 	entry      []byte            // its context's entry in the tree, serialized, if no other bundle has the context; its end is
 	routeBytes int               // a serialized RouteList of this size
 	chosen     chosen            // the routes of the pools that policies choose between
@@ -83,7 +83,7 @@ func ParseBundle(message *nodev1.ApiBundle) (*Bundle, error) {
 	} else {
 		routes, bundle.chosen, bundle.Operations, errs[1] = parseRoutes(message)
 	}
-	errs[2] = bundle.parseClusters(message.GetClusters())
+	errs[2] = bundle.setClusters(message.GetClusters())
 	if err := errors.Join(checkContext(bundle.Context), errs[0], errs[1], errs[2]); err != nil {
 		return nil, err
 	}
@@ -231,58 +231,6 @@ func checkClusters(route *routev3.Route) error {
 		errs = append(errs, fmt.Errorf("route: expected cluster or weighted_clusters, got %T", by))
 	}
 	return errors.Join(errs...)
-}
-
-func (b *Bundle) parseClusters(texts [][]byte) error {
-	var errs []error
-	b.Clusters, b.Names = Resources{}, Names{}
-	for i, text := range texts {
-		cluster := &clusterv3.Cluster{}
-		err := parse(text, cluster)
-		if err == nil {
-			err = checkCluster(cluster, b.Clusters)
-		}
-		var secrets []string
-		if err == nil {
-			secrets, err = secretsIn(cluster)
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("clusters[%d] %q: %w", i, cluster.GetName(), err))
-			continue
-		}
-		b.Secrets = append(b.Secrets, secrets...)
-		b.Clusters[cluster.GetName()] = newResource(cluster.GetName(), ClusterType, text)
-		if names := namesOf(cluster); len(names) > 0 {
-			b.Names[cluster.GetName()] = names
-		}
-	}
-	slices.Sort(b.Secrets)
-	b.Secrets = slices.Compact(b.Secrets)
-	return errors.Join(errs...)
-}
-
-func namesOf(cluster *clusterv3.Cluster) []string {
-	if kind := cluster.GetType(); kind != clusterv3.Cluster_STRICT_DNS && kind != clusterv3.Cluster_LOGICAL_DNS {
-		return nil
-	}
-	var names []string
-	for _, locality := range cluster.GetLoadAssignment().GetEndpoints() {
-		for _, endpoint := range locality.GetLbEndpoints() {
-			names = append(names, endpoint.GetEndpoint().GetAddress().GetSocketAddress().GetAddress())
-		}
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
-}
-
-func checkCluster(cluster *clusterv3.Cluster, others Resources) error {
-	if _, double := others[cluster.GetName()]; double {
-		return errors.New("name: stands twice in the bundle")
-	}
-	if cluster.GetType() == clusterv3.Cluster_EDS {
-		return errors.New("type: expected STATIC, STRICT_DNS or LOGICAL_DNS, got EDS, which the engine does not serve")
-	}
-	return nil
 }
 
 func newResource(name, typeURL string, text []byte) Resource {
