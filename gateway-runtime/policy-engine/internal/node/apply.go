@@ -54,7 +54,7 @@ func (n *Node) reportUnchanged(bundles []*nodev1.ApiBundle, outcome *outcome) {
 		current := n.running[bundle.GetApi()]
 		current.revision = outcome.revision
 		if current.acknowledged {
-			outcome.applied(bundle)
+			outcome.applied(bundle.GetApi(), bundle.GetDigest())
 			delete(n.notReady, bundle.GetApi()) // if it still is not, that is reported again
 		} else {
 			outcome.pending++
@@ -109,7 +109,7 @@ func (n *Node) stage(ctx context.Context, candidates []*version, step step, outc
 func pendingUpdate(candidates []*version, step step) *nodev1.Update {
 	update := &nodev1.Update{Revision: step.revision, RemovedApis: step.removed}
 	for _, candidate := range candidates {
-		update.Bundles = append(update.Bundles, candidate.message)
+		update.Bundles = append(update.Bundles, &nodev1.ApiBundle{Api: candidate.bundle.API, Digest: candidate.bundle.Digest})
 	}
 	return update
 }
@@ -117,7 +117,7 @@ func pendingUpdate(candidates []*version, step step) *nodev1.Update {
 func (n *Node) refuseUnstored(candidates []*version, step step, cause error, outcomes outcomes) {
 	err := transient.Mark(fmt.Errorf("the node cannot store its state, and tries again: %w", cause))
 	for _, candidate := range candidates {
-		n.chains.release(candidate.message)
+		n.chains.release(candidate.chains, candidate.bundle)
 		n.reject(n.queue.Get(candidate.bundle.API), err, outcomes)
 	}
 	for _, api := range step.removed {
@@ -134,7 +134,7 @@ func (n *Node) commit(converged convergence, outcomes outcomes) {
 	for _, candidate := range converged.accepted {
 		candidate.acknowledged = true
 		n.replace(candidate.bundle.API, candidate)
-		outcomes.of(candidate.revision).applied(candidate.message)
+		outcomes.of(candidate.revision).applied(candidate.bundle.API, candidate.bundle.Digest)
 	}
 	for _, candidate := range converged.pending {
 		if current := n.running[candidate.bundle.API]; current != nil {
@@ -144,7 +144,7 @@ func (n *Node) commit(converged convergence, outcomes outcomes) {
 		outcomes.of(candidate.revision).pending++
 	}
 	for _, refused := range converged.refused {
-		n.chains.release(refused.candidate.message)
+		n.chains.release(refused.candidate.chains, refused.candidate.bundle)
 		n.reject(n.queue.Get(refused.candidate.bundle.API), refused.err, outcomes)
 	}
 }
@@ -164,7 +164,7 @@ func (n *Node) replace(api string, next *version) {
 	}
 	for _, old := range []*version{current, current.previous} {
 		if old != nil && old != next && (next == nil || old != next.previous) {
-			n.rollout.retired.add(old, n.chains.release(old.message), time.Now())
+			n.rollout.retired.add(old, n.chains.release(old.chains, old.bundle), time.Now())
 		}
 	}
 }

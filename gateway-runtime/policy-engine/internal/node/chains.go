@@ -20,6 +20,7 @@ import (
 	"gatewright.dev/policy-engine/internal/operations"
 	"gatewright.dev/policy-engine/internal/redaction"
 	"gatewright.dev/policy-engine/internal/secrets"
+	"gatewright.dev/policy-engine/internal/xds"
 )
 
 // chains owns the chains and instances of a node, and counts their references. A chain lives while a bundle uses it, and its
@@ -136,8 +137,9 @@ func (c *chains) acquireBundle(b *build) error {
 		}
 		return err
 	}
+	b.refs = make([]*chainRef, 0, len(b.message.GetChains()))
 	for _, message := range b.message.GetChains() {
-		c.acquireChain(b, message, fresh[message.GetId()])
+		b.refs = append(b.refs, c.acquireChain(b, message, fresh[message.GetId()]))
 	}
 	if b.operations != nil && len(b.attachedTo) == 0 {
 		c.operations.Acquire(b.operations)
@@ -217,7 +219,7 @@ func upstreamPaths(message *nodev1.Chain) []chain.UpstreamPath {
 	return paths
 }
 
-func (c *chains) acquireChain(b *build, message *nodev1.Chain, built *chain.Chain) {
+func (c *chains) acquireChain(b *build, message *nodev1.Chain, built *chain.Chain) *chainRef {
 	ref := c.refs[message.GetId()]
 	if ref == nil {
 		ref = &chainRef{kept: b.kept}
@@ -229,6 +231,7 @@ func (c *chains) acquireChain(b *build, message *nodev1.Chain, built *chain.Chai
 		ref.retirement++
 	}
 	ref.bundles++
+	return ref
 }
 
 // bindChain makes built the chain of ref, and adds a reference to each of its instances.
@@ -248,23 +251,23 @@ func (c *chains) acquireInstance(id string, built map[string]*builtInstance) {
 	c.instances[id].chains++
 }
 
-// release undoes acquire. It returns the departures to come.
-func (c *chains) release(bundle *nodev1.ApiBundle) []departure {
+// release undoes the acquire of a version's chains. It returns the departures to come.
+func (c *chains) release(refs []*chainRef, bundle *xds.Bundle) []departure {
 	var departures []departure
-	for _, message := range bundle.GetChains() {
-		ref := c.refs[message.GetId()]
+	for _, ref := range refs {
 		if ref.bundles--; ref.bundles > 0 {
 			continue
 		}
 		ref.retirement++
-		going := departure{chain: message.GetId(), retirement: ref.retirement}
+		id := ref.chain.ID()
+		going := departure{chain: id, retirement: ref.retirement}
 		departures = append(departures, going)
-		c.table.Retire(message.GetId(), c.grace, func() { c.gone(going) })
+		c.table.Retire(id, c.grace, func() { c.gone(going) })
 	}
-	if len(bundle.GetAttachedTo()) > 0 {
-		c.attachments.Release(bundle.GetApi(), bundle.GetDigest())
-	} else if table := bundle.GetOperations(); table != nil {
-		c.operations.Release(table.GetId(), c.grace)
+	if len(bundle.AttachedTo) > 0 {
+		c.attachments.Release(bundle.API, bundle.Digest)
+	} else if bundle.Table != nil {
+		c.operations.Release(bundle.Table.ID, c.grace)
 	}
 	return departures
 }

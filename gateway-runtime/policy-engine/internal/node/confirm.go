@@ -94,12 +94,12 @@ func (n *Node) confirm(ctx context.Context) {
 	outcomes := outcomes{}
 	for _, v := range converged.accepted {
 		if !v.acknowledged {
-			outcomes.of(v.revision).applied(v.message)
+			outcomes.of(v.revision).applied(v.bundle.API, v.bundle.Digest)
 		}
 		v.acknowledged = true
 		delete(n.unserved, v.bundle.API)
 		if v.previous != nil {
-			n.rollout.retired.add(v.previous, n.chains.release(v.previous.message), time.Now())
+			n.rollout.retired.add(v.previous, n.chains.release(v.previous.chains, v.previous.bundle), time.Now())
 			v.previous = nil
 		}
 	}
@@ -124,7 +124,7 @@ func (n *Node) rollBack(ctx context.Context, converged convergence, outcomes out
 		} else if n.queue.Get(v.bundle.API) == nil { // otherwise a newer bundle has arrived
 			n.reject(n.queue.Put(message, v.revision, secretsOf(message)), refused.err, outcomes)
 		}
-		n.chains.release(v.message)
+		n.chains.release(v.chains, v.bundle)
 		n.setRunning(v.bundle.API, nil)
 		switch {
 		case v.previous != nil:
@@ -138,7 +138,7 @@ func (n *Node) rollBack(ctx context.Context, converged convergence, outcomes out
 		n.setRunning(v.bundle.API, v)
 	}
 	for _, refused := range again.refused {
-		n.chains.release(refused.candidate.message)
+		n.chains.release(refused.candidate.chains, refused.candidate.bundle)
 		n.unserved[refused.candidate.bundle.API] = refused.candidate.kept
 	}
 }

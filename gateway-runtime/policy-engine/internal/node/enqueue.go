@@ -104,8 +104,8 @@ func (n *Node) acquireBuilt(builds []*build, outcomes outcomes) (candidates []*v
 			n.reject(entry, err, outcomes)
 		} else {
 			n.rotations.Add(n.chains.rotatable(b.message)...)
-			entry.Pack(outlineOf(b.message), b.kept.Message)
-			candidates = append(candidates, &version{message: entry.Message, kept: b.kept, bundle: entry.Bundle, revision: entry.Revision})
+			entry.Pack(b.kept.Message)
+			candidates = append(candidates, &version{chains: b.refs, kept: b.kept, bundle: entry.Bundle, revision: entry.Revision})
 		}
 		if next := entry.DrainNext(); next != nil {
 			n.inbox.Requeue(next)
@@ -117,7 +117,7 @@ func (n *Node) acquireBuilt(builds []*build, outcomes outcomes) (candidates []*v
 // reject reports why a queued API does not run, if that is news.
 func (n *Node) reject(entry *queuedAPI, err error, outcomes outcomes) {
 	if n.queue.Reject(entry, err, time.Now()) {
-		outcomes.of(entry.Revision).add(entry.Message, entry.State(), entry.Reason())
+		outcomes.of(entry.Revision).add(entry.Message.GetApi(), entry.Message.GetDigest(), entry.State(), entry.Reason())
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/node/statedir"
+	"gatewright.dev/policy-engine/internal/xds"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -348,17 +349,17 @@ func TestAnUndoneDepartureClosesNoChain(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		message := some(bundle("a", "1"))
 		chains := b.node.chains
-		hold := func() {
+		hold := func() []*chainRef {
 			done := make(chan *build)
 			chains.startBuild(message[0], func() error { return nil }, func(b *build) { done <- b })
-			if err := chains.acquire(<-done); err != nil {
+			held := <-done
+			if err := chains.acquire(held); err != nil {
 				t.Fatal(err)
 			}
+			return held.refs
 		}
-		hold()
-		first := chains.release(message[0])
-		hold()
-		second := chains.release(message[0])
+		first := chains.release(hold(), &xds.Bundle{})
+		second := chains.release(hold(), &xds.Bundle{})
 		chains.closeDeparted(first[0])
 		if open, _ := b.shelf.counts(); open != 1 {
 			t.Errorf("expected the instance to be open until the second departure, got %d open", open)

@@ -12,26 +12,12 @@ import (
 
 // version is one version of an API on this node.
 type version struct {
-	message      *nodev1.ApiBundle // its outline
-	kept         *statedir.Bundle  // all of it
+	kept         *statedir.Bundle // its message
+	chains       []*chainRef
 	bundle       *xds.Bundle
 	revision     uint64   // of the update that brought it
 	acknowledged bool     // an Envoy has accepted it
 	previous     *version // the acknowledged version before it, until this one is acknowledged; otherwise nil
-}
-
-// outlineOf returns what the bundle of a version is asked for: its names, its places, and the names of its chains. Thousands of
-// decoded bundles would be most of what the engine's memory holds.
-func outlineOf(message *nodev1.ApiBundle) *nodev1.ApiBundle {
-	outline := &nodev1.ApiBundle{Api: message.GetApi(), Digest: message.GetDigest(), Context: message.GetContext(), Version: message.GetVersion(),
-		Hosts: message.GetHosts(), Listeners: message.GetListeners(), AttachedTo: message.GetAttachedTo(), Chains: make([]*nodev1.Chain, 0, len(message.GetChains()))}
-	for _, chain := range message.GetChains() {
-		outline.Chains = append(outline.Chains, &nodev1.Chain{Id: chain.GetId(), Operation: chain.GetOperation()})
-	}
-	if table := message.GetOperations(); table != nil {
-		outline.Operations = &nodev1.OperationTable{Id: table.GetId()}
-	}
-	return outline
 }
 
 // lastGood returns the newest version that an Envoy has accepted, or nil.

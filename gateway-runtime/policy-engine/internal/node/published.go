@@ -105,7 +105,7 @@ func bundleRefs(versions running, unserved map[string]*statedir.Bundle, queued m
 	for api, v := range versions {
 		ref := &nodev1.BundleRef{Api: api, Unsettled: !v.acknowledged || byAPI[api] != nil}
 		if good := v.lastGood(); good != nil {
-			ref.Digest = good.message.GetDigest()
+			ref.Digest = good.bundle.Digest
 			served++
 		}
 		byAPI[api] = ref

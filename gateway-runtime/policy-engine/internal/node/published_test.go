@@ -5,7 +5,6 @@ import (
 	"slices"
 	"testing"
 
-	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/node/controller/controllertest"
 	"gatewright.dev/policy-engine/internal/node/statedir"
 	"gatewright.dev/policy-engine/internal/xds"
@@ -13,7 +12,7 @@ import (
 
 func TestAHelloNamesTheVersionThatAnEnvoyServesAndWhatMayReplaceIt(t *testing.T) {
 	made := func(digest string, acknowledged bool, previous *version) *version {
-		return &version{message: &nodev1.ApiBundle{Digest: digest}, acknowledged: acknowledged, previous: previous}
+		return &version{bundle: &xds.Bundle{Digest: digest}, acknowledged: acknowledged, previous: previous}
 	}
 	versions := running{"served": made("1", true, nil), "new": made("1", false, nil), "updated": made("2", false, made("1", true, nil)), "queued": made("1", true, nil)}
 	unserved := map[string]*statedir.Bundle{"down": {Digest: "1"}, "new": {Digest: "1"}}

@@ -18,27 +18,27 @@ func (n *Node) checkReadiness() {
 		return
 	}
 	outcomes := outcomes{}
-	n.notReady = notReady(n.running, n.notReady, func(message *nodev1.ApiBundle) string {
-		return readinessReason(message, n.chains.refs, failing)
+	n.notReady = notReady(n.running, n.notReady, func(v *version) string {
+		return readinessReason(v.chains, failing)
 	}, outcomes)
 	n.updateSnapshot(func(s *snapshot) { s.notReady = n.notReady.report(s.revision) })
 	n.reporter.report(outcomes)
 }
 
 // notReady returns the statuses of the versions that are not ready. It adds to outcomes what differs from the statuses before.
-func notReady(versions running, before statuses, reasonOf func(*nodev1.ApiBundle) string, outcomes outcomes) statuses {
+func notReady(versions running, before statuses, reasonOf func(*version) string, outcomes outcomes) statuses {
 	now := statuses{}
 	for _, api := range slices.Sorted(maps.Keys(versions)) {
 		v, previous := versions[api], before[api]
-		reason := reasonOf(v.message)
+		reason := reasonOf(v)
 		switch {
 		case reason != "":
-			now[api] = &nodev1.ApiStatus{Api: api, Digest: v.message.GetDigest(), State: nodev1.ApiStatus_STATE_PENDING, Reason: reason}
-			if previous.GetDigest() != v.message.GetDigest() || previous.GetReason() != reason {
-				outcomes.of(v.revision).add(v.message, nodev1.ApiStatus_STATE_PENDING, reason)
+			now[api] = &nodev1.ApiStatus{Api: api, Digest: v.bundle.Digest, State: nodev1.ApiStatus_STATE_PENDING, Reason: reason}
+			if previous.GetDigest() != v.bundle.Digest || previous.GetReason() != reason {
+				outcomes.of(v.revision).add(api, v.bundle.Digest, nodev1.ApiStatus_STATE_PENDING, reason)
 			}
-		case previous.GetDigest() == v.message.GetDigest() && v.acknowledged:
-			outcomes.of(v.revision).applied(v.message)
+		case previous.GetDigest() == v.bundle.Digest && v.acknowledged:
+			outcomes.of(v.revision).applied(api, v.bundle.Digest)
 		}
 	}
 	return now
@@ -71,22 +71,20 @@ func (c *chains) failing() map[string]error {
 	return reasons
 }
 
-// readinessReason returns why a bundle's instances cannot be executed; empty if all of them can.
-func readinessReason(message *nodev1.ApiBundle, refs map[string]*chainRef, failures map[string]error) string {
+// readinessReason returns why the instances of chains cannot be executed; empty if all of them can.
+func readinessReason(refs []*chainRef, failures map[string]error) string {
 	if len(failures) == 0 {
 		return ""
 	}
 	var wrong buildErrors
-	for _, chain := range message.GetChains() {
+	for _, ref := range refs {
 		var errs []error
-		if ref := refs[chain.GetId()]; ref != nil {
-			for _, instance := range ref.chain.Instances() {
-				if err := failures[instance.ID()]; err != nil {
-					errs = append(errs, err)
-				}
+		for _, instance := range ref.chain.Instances() {
+			if err := failures[instance.ID()]; err != nil {
+				errs = append(errs, err)
 			}
 		}
-		wrong.add(chain.GetOperation(), errs)
+		wrong.add(ref.chain.Operation(), errs)
 	}
 	if err := wrong.err(); err != nil {
 		return err.Error()

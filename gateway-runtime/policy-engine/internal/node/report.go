@@ -19,16 +19,16 @@ type outcome struct {
 
 func newOutcome(revision uint64) *outcome { return &outcome{revision: revision} }
 
-func (o *outcome) applied(bundle *nodev1.ApiBundle) {
-	o.add(bundle, nodev1.ApiStatus_STATE_APPLIED, "")
+func (o *outcome) applied(api, digest string) {
+	o.add(api, digest, nodev1.ApiStatus_STATE_APPLIED, "")
 }
 
 func (o *outcome) removed(api string) {
-	o.add(&nodev1.ApiBundle{Api: api}, nodev1.ApiStatus_STATE_REMOVED, "")
+	o.add(api, "", nodev1.ApiStatus_STATE_REMOVED, "")
 }
 
-func (o *outcome) add(bundle *nodev1.ApiBundle, state nodev1.ApiStatus_State, reason string) {
-	o.statuses = append(o.statuses, &nodev1.ApiStatus{Api: bundle.GetApi(), Digest: bundle.GetDigest(), State: state, Reason: reason})
+func (o *outcome) add(api, digest string, state nodev1.ApiStatus_State, reason string) {
+	o.statuses = append(o.statuses, &nodev1.ApiStatus{Api: api, Digest: digest, State: state, Reason: reason})
 }
 
 // outcomes are the outcomes by revision.

@@ -11,12 +11,12 @@ import (
 func TestOutcomesAreReportedByRevisionOnceEnvoyHasDecided(t *testing.T) {
 	r := &reporter{outbox: controller.NewOutbox(), log: quiet}
 	outcomes := outcomes{}
-	outcomes.of(3).add(bundle("b", "1"), nodev1.ApiStatus_STATE_REJECTED, "a mistake")
-	outcomes.of(2).applied(bundle("a", "1"))
+	outcomes.of(3).add("b", "1", nodev1.ApiStatus_STATE_REJECTED, "a mistake")
+	outcomes.of(2).applied("a", "1")
 	outcomes.of(2).removed("gone")
 	outcomes.of(2).pending++
 	outcomes.of(4).pending++
-	outcomes.of(1).add(bundle("c", "1"), nodev1.ApiStatus_STATE_PENDING, "no route to host")
+	outcomes.of(1).add("c", "1", nodev1.ApiStatus_STATE_PENDING, "no route to host")
 	outcomes.of(5)
 	r.report(outcomes)
 	var revisions []uint64

@@ -26,7 +26,7 @@ type retired struct {
 // exchanges get the time held to end.
 func (r *retirements) add(old *version, leaving []departure, now time.Time) {
 	wait := r.grace
-	if len(leaving) < len(old.message.GetChains()) {
+	if len(leaving) < len(old.chains) {
 		wait += r.held
 	}
 	r.list = append(r.list, &retired{resources: old.bundle.Clusters, waits: leaving, until: now.Add(wait)})

@@ -5,14 +5,13 @@ import (
 	"testing"
 	"time"
 
-	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/xds"
 )
 
 func TestARetiredVersionGoesAfterItsChainsAndItsGrace(t *testing.T) {
 	begin := time.Unix(0, 0)
 	old := func(cluster string) *version {
-		return &version{message: &nodev1.ApiBundle{Chains: []*nodev1.Chain{{Id: "one"}}},
+		return &version{chains: make([]*chainRef, 1),
 			bundle: &xds.Bundle{Clusters: xds.Resources{cluster: {Name: cluster}}}}
 	}
 	leaving := []departure{{chain: "one"}}

@@ -21,7 +21,7 @@ func versionOf(t *testing.T, message *nodev1.ApiBundle) *version {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &version{message: message, bundle: parsed}
+	return &version{bundle: parsed}
 }
 
 func targetOf(base running) target {

@@ -33,9 +33,12 @@ type Entry[B comparable] struct {
 	unresolved string // if the reason is an upstream name that does not resolve: that name
 }
 
-// Pack replaces the message by its outline, once it is built. whole reads the message, if it is to be built again.
-func (e *Entry[B]) Pack(outline *nodev1.ApiBundle, whole func() (*nodev1.ApiBundle, error)) {
-	e.Message, e.whole = outline, whole
+// Pack replaces the message by its outline, its names and places, once it is built. whole reads the message, if it is to be built
+// again.
+func (e *Entry[B]) Pack(whole func() (*nodev1.ApiBundle, error)) {
+	e.Message = &nodev1.ApiBundle{Api: e.Message.GetApi(), Digest: e.Message.GetDigest(), Context: e.Message.GetContext(),
+		Hosts: e.Message.GetHosts(), Listeners: e.Message.GetListeners()}
+	e.whole = whole
 }
 
 // Unpack undoes Pack, so that the message can be built again.

@@ -201,14 +201,15 @@ func TestAnEntryKeepsItsSecretsAndItsUnansweredUpdateIsTransient(t *testing.T) {
 func TestABuiltMessageIsReadAgainOnceItIsToBeBuiltAgain(t *testing.T) {
 	whole, reads := bundle("a", "1"), 0
 	entry := newQueue().Put(whole, 1, nil)
-	outline, broken := bundle("a", "1"), errors.New("damaged")
-	entry.Pack(outline, func() (*nodev1.ApiBundle, error) {
+	whole.Chains, whole.Hosts = []*nodev1.Chain{{Id: "1"}}, []string{"a.example"}
+	broken := errors.New("damaged")
+	entry.Pack(func() (*nodev1.ApiBundle, error) {
 		if reads++; reads == 1 {
 			return nil, broken
 		}
 		return whole, nil
 	})
-	if err := entry.Unpack(); !errors.Is(err, broken) || entry.Message != outline {
+	if err := entry.Unpack(); !errors.Is(err, broken) || len(entry.Message.GetChains()) > 0 || len(entry.Message.GetHosts()) != 1 || entry.Message.GetDigest() != "1" {
 		t.Errorf("expected the outline to stay, got %v, %v", entry.Message, err)
 	}
 	for range 2 {
