@@ -143,12 +143,13 @@ func (r *rollout) sweep(ctx context.Context, now running, progressOf func(depart
 // clusters returns the clusters of next, of the versions beside it, and of the retired versions that exchanges may still use.
 func (r *rollout) clusters(next, beside running) xds.Resources {
 	clusters := r.retired.clusters()
+	bundles := make([]*xds.Bundle, 0, len(beside)+len(next))
 	for _, current := range beside {
 		for v := current; v != nil; v = v.previous {
-			maps.Copy(clusters, v.bundle.Clusters)
+			bundles = append(bundles, v.bundle)
 		}
 	}
-	maps.Copy(clusters, xds.Clusters(next.bundles())) // last: next's cluster wins where several have its name
+	maps.Copy(clusters, xds.Clusters(append(bundles, next.bundles()...))) // last: next's cluster wins where several have its name
 	return clusters
 }
 

@@ -23,3 +23,18 @@ func TestBundlesWithTheSameClustersShareThem(t *testing.T) {
 		t.Errorf("expected one and two clusters, got %v and %v", first.Clusters, both.Clusters)
 	}
 }
+
+func TestOfClustersWithTheSameNameTheLastBundlesCounts(t *testing.T) {
+	withClusters := func(api, text string) *xds.Bundle {
+		message := answeringMessage(t, api, "/"+api)
+		message.Clusters = [][]byte{cluster(t, text)}
+		return bundle(t, message)
+	}
+	first, other := withClusters("first", `{"name":"one"}`), withClusters("other", `{"name":"one","connectTimeout":"1s"}`)
+	again := withClusters("again", `{"name":"one"}`)
+	for want, bundles := range map[*xds.Bundle][]*xds.Bundle{other: {first, other}, again: {first, other, again}} {
+		if got := xds.Clusters(bundles); len(got) != 1 || got["one"].Version != want.Clusters["one"].Version {
+			t.Errorf("expected the cluster of %s, got %v", want.API, got)
+		}
+	}
+}

@@ -54,11 +54,19 @@ func Compose(bundles []*Bundle, front Front) Resource {
 	return newRopeResource(envoynames.RouteConfiguration, RouteType, content)
 }
 
-// Clusters returns the clusters of all bundles.
+// Clusters returns the clusters of all bundles; of the same name, that of the last one. It copies those that bundles share once.
 func Clusters(bundles []*Bundle) Resources {
-	clusters := Resources{}
-	for _, bundle := range bundles {
-		maps.Copy(clusters, bundle.Clusters)
+	clusters, copied := Resources{}, map[*clusterSet]bool{}
+	for _, bundle := range slices.Backward(bundles) {
+		if bundle.clusters != nil && copied[bundle.clusters] {
+			continue
+		}
+		copied[bundle.clusters] = true
+		for name, cluster := range bundle.Clusters {
+			if _, isLater := clusters[name]; !isLater {
+				clusters[name] = cluster
+			}
+		}
 	}
 	return clusters
 }
