@@ -3,6 +3,7 @@ package node
 import (
 	"maps"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
@@ -95,25 +96,29 @@ func (p *published) Near(listener, authority, path string) xds.Near {
 
 // bundleRefs returns the APIs as a hello names them, sorted, and how many of them an Envoy serves.
 func bundleRefs(versions running, unserved map[string]*statedir.Bundle, queued map[string]Obstacle) (refs []*nodev1.BundleRef, served int) {
-	byAPI := map[string]*nodev1.BundleRef{}
-	for api := range unserved {
-		byAPI[api] = &nodev1.BundleRef{Api: api, Unsettled: true}
-	}
-	for api := range queued {
-		byAPI[api] = &nodev1.BundleRef{Api: api, Unsettled: true}
-	}
+	refs = make([]*nodev1.BundleRef, 0, len(versions))
+	made := make([]nodev1.BundleRef, len(versions)) // in one piece: this is done with each change
 	for api, v := range versions {
-		ref := &nodev1.BundleRef{Api: api, Unsettled: !v.acknowledged || byAPI[api] != nil}
+		_, isQueued := queued[api]
+		ref := &made[len(refs)]
+		ref.Api, ref.Unsettled = api, !v.acknowledged || isQueued || unserved[api] != nil
 		if good := v.lastGood(); good != nil {
 			ref.Digest = good.bundle.Digest
 			served++
 		}
-		byAPI[api] = ref
+		refs = append(refs, ref)
 	}
-	refs = make([]*nodev1.BundleRef, 0, len(byAPI))
-	for _, api := range slices.Sorted(maps.Keys(byAPI)) {
-		refs = append(refs, byAPI[api])
+	for api := range unserved {
+		if versions[api] == nil {
+			refs = append(refs, &nodev1.BundleRef{Api: api, Unsettled: true})
+		}
 	}
+	for api := range queued {
+		if versions[api] == nil && unserved[api] == nil {
+			refs = append(refs, &nodev1.BundleRef{Api: api, Unsettled: true})
+		}
+	}
+	slices.SortFunc(refs, func(a, b *nodev1.BundleRef) int { return strings.Compare(a.GetApi(), b.GetApi()) })
 	return refs, served
 }
 
