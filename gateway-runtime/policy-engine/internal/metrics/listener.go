@@ -93,7 +93,7 @@ func (l *Listener) moveTo(address Address) {
 	l.serve(listener)
 	l.log.Info("the admin listener answers /metrics, /healthz and /ready", "address", l.Actual(), "before", previous)
 	if ip := net.ParseIP(address.IP); ip != nil && !ip.IsLoopback() {
-		l.log.Warn("the admin listener can be reached from other machines, over HTTP in clear and without a password: "+
+		l.log.Warn("the admin listener can be reached from other machines, over HTTP in clear, and asks for no password; "+
 			"let only scrapers reach it", "address", l.Actual())
 	}
 }
