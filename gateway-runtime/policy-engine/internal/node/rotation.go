@@ -90,10 +90,6 @@ func secretsOfKept(kept map[string]*statedir.Bundle, known map[*statedir.Bundle]
 	return named
 }
 
-func rotationOf(message *nodev1.ApiBundle) rotation.Version {
-	return rotation.Version{API: message.GetApi(), Version: message.GetVersion(), Context: message.GetContext()}
-}
-
 // withSecrets returns the versions whose chains use secrets.
 func (c *chains) withSecrets() (versions []rotation.Version) {
 	for _, ref := range c.refs {

@@ -9,13 +9,13 @@ import (
 
 // Thousands of APIs have a few pools: what is parsed once is not kept for each of them.
 func TestBundlesWithTheSameClustersShareThem(t *testing.T) {
-	one, other := cluster(t, `{"name":"one"}`), cluster(t, `{"name":"other"}`)
+	pool, other := cluster(t, `{"name":"one"}`), cluster(t, `{"name":"other"}`)
 	withClusters := func(api string, clusters ...[]byte) *xds.Bundle {
 		message := answeringMessage(t, api, "/"+api)
 		message.Clusters = clusters
 		return bundle(t, message)
 	}
-	first, same, both := withClusters("first", one), withClusters("same", one), withClusters("both", one, other)
+	first, same, both := withClusters("first", pool), withClusters("same", pool), withClusters("both", pool, other)
 	if reflect.ValueOf(first.Clusters).Pointer() != reflect.ValueOf(same.Clusters).Pointer() {
 		t.Error("expected the two bundles to share their clusters")
 	}
