@@ -45,7 +45,7 @@ CRDS = {
         "config/crd/standard/gateway.networking.k8s.io_referencegrants.yaml",
     ),
 }
-"""Where the schema of a kind is: the module, whose hash the Go command checks (sum.golang.org), and the file."""
+"""Where the schema of a kind is: the module, whose hash the Go command checks, and the file."""
 UNCHECKED = {"GatewayExtension", "TrafficPolicy"}
 """kgateway's module is not served."""
 
