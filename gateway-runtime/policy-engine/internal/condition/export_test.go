@@ -1,8 +1,4 @@
 package condition
 
 // Kept is the number of texts in the cache.
-func Kept(c *Cache) int {
-	c.mutex.Lock()
-	defer c.mutex.Unlock()
-	return len(c.known)
-}
+func Kept(c *Cache) int { return c.shared.Len() }

@@ -5,12 +5,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
-	"sync"
-	"weak"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+
+	"gatewright.dev/policy-engine/internal/sharing"
 )
 
 // clusterSet is what the clusters of a bundle are parsed to. It is immutable.
@@ -22,58 +21,17 @@ type clusterSet struct {
 
 type digest [sha256.Size]byte
 
-// clusterCache shares sets of the same texts among bundles, for as long as there are any: most APIs have a pool that others have
-// too. The zero value is empty and ready for many goroutines.
-type clusterCache struct {
-	mutex sync.Mutex
-	known map[digest]weak.Pointer[clusterSet]
-}
-
-var clusterSets clusterCache
+// clusterSets shares sets of the same texts among bundles: most APIs have a pool that others have too.
+var clusterSets sharing.Cache[digest, clusterSet]
 
 // setClusters sets the bundle's clusters, with their names and secrets.
 func (b *Bundle) setClusters(texts [][]byte) error {
-	key := digestOf(texts)
-	b.clusters = clusterSets.find(key)
-	if b.clusters == nil {
-		set, err := parseClusters(texts)
-		if err != nil {
-			return err
-		}
-		b.clusters = clusterSets.keep(key, set)
+	set, err := clusterSets.Get(digestOf(texts), func() (*clusterSet, error) { return parseClusters(texts) })
+	if err != nil {
+		return err
 	}
-	b.Clusters, b.Names, b.Secrets = b.clusters.clusters, b.clusters.names, b.clusters.secrets
+	b.clusters, b.Clusters, b.Names, b.Secrets = set, set.clusters, set.names, set.secrets
 	return nil
-}
-
-func (c *clusterCache) find(key digest) *clusterSet {
-	c.mutex.Lock()
-	defer c.mutex.Unlock()
-	return c.known[key].Value()
-}
-
-// keep returns the shared set: this one, or one that another goroutine has added meanwhile.
-func (c *clusterCache) keep(key digest, set *clusterSet) *clusterSet {
-	c.mutex.Lock()
-	defer c.mutex.Unlock()
-	if shared := c.known[key].Value(); shared != nil {
-		return shared
-	}
-	if c.known == nil {
-		c.known = map[digest]weak.Pointer[clusterSet]{}
-	}
-	c.known[key] = weak.Make(set)
-	runtime.AddCleanup(set, c.forget, key)
-	return set
-}
-
-// forget removes a set that no bundle uses any more.
-func (c *clusterCache) forget(key digest) {
-	c.mutex.Lock()
-	defer c.mutex.Unlock()
-	if c.known[key].Value() == nil {
-		delete(c.known, key)
-	}
 }
 
 // digestOf returns a digest of texts, each with its length.
