@@ -232,6 +232,8 @@ def mistakes_of(gateway: Gateway, definition: Json) -> dict[str, str]:
 
 
 _numbers = itertools.count(1)
+UNKNOWN = "nowhere"
+"""The name that no API has, in any test: files share gateways, on which APIs stay."""
 
 
 def fresh_name(name: str) -> str:
@@ -243,6 +245,7 @@ def fresh_name(name: str) -> str:
 
 def api(name: str, upstream: str, policies: list[Json] | None = None, operations: list[Json] | None = None) -> Json:
     """An API definition at /NAME, by default with GET and POST on any path."""
+    assert name != UNKNOWN, f"expected another name than {UNKNOWN!r}: tests ask at /{UNKNOWN} for what no API has"
     anything = [{"method": method, "path": "/*"} for method in ("GET", "POST")]
     return {
         "apiVersion": "gatewright.dev/v1",

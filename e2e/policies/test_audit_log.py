@@ -131,12 +131,12 @@ def test_an_api_waits_for_the_operators_folder_and_then_is_served(
     audit_gateway: Gateway, upstream: Upstream, folder: Path
 ) -> None:
     (folder / "no-file.jsonl").mkdir()
-    document = api("nowhere", upstream.url, [attach("audit-log", {"file": "no-file.jsonl"})])
+    document = api("waits", upstream.url, [attach("audit-log", {"file": "no-file.jsonl"})])
     with audit_gateway.controller() as client:
         assert client.post("/v1/apis", json=document, params={"wait": "15"}).is_success
-        status = client.get("/v1/apis/nowhere/status").json()
+        status = client.get("/v1/apis/waits/status").json()
         assert status["state"] == "pending"
         (folder / "no-file.jsonl").rmdir()
-        eventually("it is served", lambda: client.get("/v1/apis/nowhere/status").json()["state"] == "deployed", 45)
+        eventually("it is served", lambda: client.get("/v1/apis/waits/status").json()["state"] == "deployed", 45)
     assert "is a directory" in str(status)
     assert "the operator sets the folder by the system parameter folder of audit-log" in str(status)

@@ -43,8 +43,8 @@ def test_paths_are_normalised_before_routing(gateway: Gateway, upstream: Upstrea
 
 
 def test_an_upstream_that_does_not_answer_is_problem_json(gateway: Gateway) -> None:
-    gateway.deploy(api("nowhere", "http://127.0.0.1:9", [attach("mark", {"name": "m"})]))
-    answer = httpx.get(f"{gateway.url}/nowhere/x")
+    gateway.deploy(api("unanswered", "http://127.0.0.1:9", [attach("mark", {"name": "m"})]))
+    answer = httpx.get(f"{gateway.url}/unanswered/x")
     assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
     assert answer.headers.get_list("x-order") == ["m()"]
 
