@@ -120,7 +120,7 @@ def _documents(file: Path) -> list[FolderDocument]:
     parts = [(0, content)] if file.suffix == ".json" else split_documents(content)
     return [
         FolderDocument(
-            f"{file.name}:{above + 1}" if len(parts) > 1 else file.name, ApiSource(file.name, b"\n" * above + part)
+            f"{file.name}:{above + 1}" if len(parts) > 1 else file.name, ApiSource(file.name, part, line=above + 1)
         )
         for above, part in parts
     ]

@@ -85,6 +85,20 @@ async def test_prune_deletes_and_renames(client: httpx.AsyncClient, orders: Json
     assert states == {("orders-v1", "deleted"), ("other", "deleted"), ("purchases", "pending")}
 
 
+async def test_mistakes_have_the_lines_of_the_file_that_a_source_is_a_part_of(client: httpx.AsyncClient) -> None:
+    texts = ("kind: Api\nmetadata:\n  name: x\nspec: 1\n", "kind: Api\nmetadata: [\n", "kind: Other\n")
+    sources = [{"file": "all.yaml", "text": text, "line": 100 * part} for part, text in enumerate(texts, 1)]
+    refused = await client.post("/v1/plan", json={"sources": sources})
+    fields = {error["field"] for error in refused.json()["errors"]}
+    assert {"all.yaml:103: spec", "all.yaml:202", "all.yaml:300: kind"} <= fields, refused.text
+
+
+@pytest.mark.parametrize("line", [0, -1, "1", None, 1.5])
+async def test_a_line_is_a_number_from_1(client: httpx.AsyncClient, line: object) -> None:
+    refused = await client.post("/v1/plan", json={"sources": [{"file": "a.yaml", "text": "", "line": line}]})
+    assert [error["field"] for error in refused.json()["errors"]] == ["sources[0].line"], refused.text
+
+
 @pytest.mark.parametrize(
     ("more", "field"),
     [

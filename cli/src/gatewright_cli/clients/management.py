@@ -192,19 +192,20 @@ class _StateExport(msgspec.Struct):
 
 
 class ApiDocument(msgspec.Struct, frozen=True):
-    """An API's document for a reload with APIs. name: of the API. file: its name in mistakes. text: with an empty line
-    for each line above the document in its file. terms: of the write, the same for all documents of a reload.
+    """An API's document for a reload with APIs. name: of the API. file: its name in mistakes. terms: of the write, the
+    same for all documents of a reload. line: of the file, in which the text begins.
     """
 
     name: str
     file: str
     text: str
     terms: dict[str, str] = {}
+    line: int = 1
 
     @classmethod
     def of(cls, api: ApiFile, terms: Mapping[str, str] | None = None) -> ApiDocument:
         """The document of an API file."""
-        return cls(api.name, str(api.path), "\n" * api.above + api.content.decode(), dict(terms or {}))
+        return cls(api.name, str(api.path), api.content.decode(), dict(terms or {}), api.above + 1)
 
 
 class Management:
@@ -376,9 +377,9 @@ class Management:
         return answer
 
 
-def _sources(apis: Sequence[ApiDocument]) -> list[dict[str, str]]:
+def _sources(apis: Sequence[ApiDocument]) -> list[dict[str, str | int]]:
     """The documents as bodies of the controller's have them."""
-    return [{"file": api.file, "text": api.text} for api in apis]
+    return [{"file": api.file, "text": api.text, "line": api.line} for api in apis]
 
 
 def _json_body(value: object) -> dict[str, Any]:

@@ -17,12 +17,13 @@ class _Message(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 class SourceText(_Message, frozen=True):
-    """A document. file: its name in mistakes. text: with an empty line for each line above it in its file. values: of
-    a Secret, the contents of the files that it names, by key.
+    """A document. file: its name in mistakes. line: of the file, in which the text begins. values: of a
+    Secret, the contents of the files that it names, by key.
     """
 
     file: str
     text: str
+    line: int = 1
     values: dict[str, str] = msgspec.field(default_factory=dict)
 
 

@@ -210,6 +210,19 @@ def test_mistakes_have_their_lines_and_keep_all_out(bench: Bench) -> None:
     with_controller(bench, work)
 
 
+def test_the_documents_of_a_file_are_together_as_long_as_the_file(bench: Bench) -> None:
+    path = bench.folder / "many.yaml"
+    path.write_text("---\n".join(API.replace("NAME", f"a{number}") for number in range(100)))
+
+    async def work(management: Management) -> None:
+        files = load_unread([path], nothing)
+        sources = Ownership().resources(Printed(management).target, files).sources
+        assert sum(len(source.text) for source in sources) == path.stat().st_size
+        assert [source.line for source in sources][:2] == [1, API.count("\n") + 1]
+
+    with_controller(bench, work)
+
+
 def test_standard_input_is_a_file_of_yaml(bench: Bench) -> None:
     async def work(management: Management) -> None:
         printed = Printed(management)

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from gatewright_cli.commands.apis.converting_kong import LARGEST_SET, KongChoices, convert_deck_file
+from gatewright_cli.commands.apis.converting_kong import KongChoices, convert_deck_file
 from gatewright_cli.mistakes import PreflightError
 
 from cli.tests.kong.kong_documents import shipped
@@ -23,19 +23,18 @@ def convert(count: int, folder: Path | None) -> None:
     assert convert_deck_file(body, "kong.json", choices, shipped()) == 0
 
 
-def test_consumers_are_files_that_are_applied_one_by_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each within what a controller takes at once; and the keys are for their owner alone."""
-    convert(2 * LARGEST_SET + 1, tmp_path)
-    files = sorted(path.name for path in tmp_path.glob("*.yaml"))
-    assert files == ["build.yaml", "consumers-1.yaml", "consumers-2.yaml", "consumers-3.yaml"]
-    texts = [(tmp_path / name).read_text() for name in files[1:]]
-    assert [text.count("kind: Consumer") for text in texts] == [LARGEST_SET, LARGEST_SET, 1]
+def test_consumers_are_a_file_that_is_applied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The keys are for their owner alone."""
+    convert(1001, tmp_path)
+    assert sorted(path.name for path in tmp_path.glob("*.yaml")) == ["build.yaml", "consumers.yaml"]
+    text = (tmp_path / "consumers.yaml").read_text()
+    assert text.count("kind: Consumer") == 1001
     keys = tmp_path / "consumer-keys.jsonl"
-    assert (stat.S_IMODE(keys.stat().st_mode), len(keys.read_text().splitlines())) == (0o600, 2 * LARGEST_SET + 1)
+    assert (stat.S_IMODE(keys.stat().st_mode), len(keys.read_text().splitlines())) == (0o600, 1001)
     captured = capsys.readouterr()
-    assert f'  for file in {tmp_path}/consumers-*.yaml; do gatewright apply -f "$file"; done\n' in captured.err
+    assert f"  gatewright apply -f {tmp_path}/consumers.yaml\n" in captured.err
     assert f"  gatewright consumer key import {keys}\n  rm {keys}\n" in captured.err
-    assert "planted" not in captured.err + captured.out + "".join(texts)
+    assert "planted" not in captured.err + captured.out + text
 
 
 def test_keys_want_a_folder(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,13 +16,14 @@ from gatewright_controller import API_DOCUMENT
 
 @dataclass(frozen=True)
 class ApiSource:
-    """file: as the sender calls it; JSON where it ends in .json, else YAML. text: begins with as many empty lines as
-    stand above the document in its file. values: of a Secret, those that it takes from files.
+    """file: as the sender calls it; JSON where it ends in .json, else YAML. line: of the file, in which the text
+    begins. values: of a Secret, those that it takes from files.
     """
 
     file: str
     text: bytes
     values: Mapping[str, str] = field(default_factory=dict, repr=False)
+    line: int = 1
 
     def read(self) -> JsonObject:
         """The document. Raises `Invalid` where there is none."""
@@ -46,4 +47,5 @@ class ApiSource:
         return Invalid([self._with_place(mistake) for mistake in invalid.located(line_of).mistakes])
 
     def _with_place(self, mistake: Mistake) -> Mistake:
-        return replace(mistake, file=f"{self.file}:{mistake.line}" if mistake.line else self.file, line=0)
+        place = f"{self.file}:{self.line - 1 + mistake.line}" if mistake.line else self.file
+        return replace(mistake, file=place, line=0)

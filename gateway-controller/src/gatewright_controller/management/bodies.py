@@ -74,7 +74,9 @@ class Bodies:
         found = document.get("apis", [])
         if not isinstance(found, list) or not all(map(_is_source, found)):
             raise Problem(422, 'expected "apis": [{"file": FILE, "text": TEXT}, …]')
-        return self.bounded(ApiSource(source["file"], source["text"].encode()) for source in found)
+        return self.bounded(
+            ApiSource(source["file"], source["text"].encode(), line=source.get("line", 1)) for source in found
+        )
 
     def bounded(self, found: Iterable[ApiSource]) -> list[ApiSource]:
         """The sources. Raises `Problem` where one is larger than a document may be."""
@@ -95,4 +97,6 @@ def has_body(request: Request) -> bool:
 
 
 def _is_source(value: JsonValue) -> bool:
-    return isinstance(value, dict) and all(isinstance(value.get(key), str) for key in ("file", "text"))
+    """Members that are wrong by their values are refused by the shape."""
+    types = {"file": str, "text": str, "line": int}
+    return isinstance(value, dict) and all(isinstance(value.get(key, 1), type_) for key, type_ in types.items())

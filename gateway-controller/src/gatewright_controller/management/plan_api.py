@@ -63,7 +63,7 @@ class PlanEndpoints:
 
     def _sources(self, asked: shapes.ResourceSet) -> list[ApiSource]:
         return self._bodies.bounded(
-            ApiSource(source.file, source.text.encode(), source.values) for source in asked.sources
+            ApiSource(source.file, source.text.encode(), source.values, source.line) for source in asked.sources
         )
 
     async def _outcomes(self, done: ShownPlan, seconds: float) -> list[shapes.Outcome]:

@@ -19,9 +19,7 @@ from gatewright_cli.mistakes import PreflightError
 DIFFERENT = 3
 """The exit status if a field was changed in meaning or left out."""
 APIS, SECRETS, MANIFEST = "apis", "secrets", "build.yaml"
-CONSUMERS, KEYS = "consumers", "consumer-keys.jsonl"
-LARGEST_SET = 500
-"""Resources of a file, which is applied as one set: `apply` sends each with an empty line for each line above it."""
+CONSUMERS, KEYS = "consumers.yaml", "consumer-keys.jsonl"
 
 
 @dataclass(frozen=True)
@@ -76,21 +74,9 @@ def _consumer_texts(imported: Imported) -> Iterator[str]:
     return map(yaml_text, (*imported.plans, *imported.consumers))
 
 
-def _consumer_files(imported: Imported) -> dict[str, str]:
-    """Texts of files by their names, in the order in which they are applied."""
-    texts = list(_consumer_texts(imported))
-    sets = ["---\n".join(texts[start : start + LARGEST_SET]) for start in range(0, len(texts), LARGEST_SET)]
-    digits = len(str(len(sets)))
-    names = [f"{CONSUMERS}-{number:0{digits}}.yaml" for number in range(1, len(sets) + 1)]
-    return dict(zip(names if len(sets) != 1 else [f"{CONSUMERS}.yaml"], sets, strict=True))
-
-
 def _next_steps(imported: Imported, folder: Path) -> str:
     """How a running gateway gets consumers and keys, which are in no folder that it reads by itself."""
-    names = list(_consumer_files(imported))
-    steps = [f"gatewright apply -f {folder / names[0]}"]
-    if len(names) > 1:
-        steps = [f'for file in {folder / CONSUMERS}-*.yaml; do gatewright apply -f "$file"; done']
+    steps = [f"gatewright apply -f {folder / CONSUMERS}"]
     if imported.keys:
         steps += [f"gatewright consumer key import {folder / KEYS}", f"rm {folder / KEYS}"]
     return "next, for consumers:\n" + "".join(f"  {step}\n" for step in steps)
@@ -109,8 +95,8 @@ def _files_of(imported: Imported, folder: Path) -> Iterator[tuple[Path, str, int
         yield folder / APIS / f"{name}.yaml", text, 0o644
     for name, text in imported.secrets.items():
         yield folder / SECRETS / name, text, 0o600
-    for name, text in _consumer_files(imported).items():
-        yield folder / name, text, 0o644
+    if text := "---\n".join(_consumer_texts(imported)):
+        yield folder / CONSUMERS, text, 0o644
     if imported.keys:
         lines = "".join(f"{msgspec.json.encode(key).decode()}\n" for key in imported.keys)
         yield folder / KEYS, lines, 0o600

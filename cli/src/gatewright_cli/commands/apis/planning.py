@@ -35,9 +35,7 @@ class Ownership:
     def resources(self, target: Target, documents: Iterable[ApiFile]) -> ResourceSet:
         """The set of these documents, for the target. Raises PreflightError for files of values that cannot be read."""
         moved = (target.with_echo(document) for document in documents)
-        texts = (
-            SourceText(str(document.path), "\n" * document.above + document.content.decode()) for document in moved
-        )
+        texts = (SourceText(str(document.path), document.content.decode(), document.above + 1) for document in moved)
         return ResourceSet(with_values(texts), self.owner, self.prune, self.take_over)
 
 

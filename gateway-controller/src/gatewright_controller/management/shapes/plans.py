@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from gatewright_controller.management.shapes.answer import Answered
 from gatewright_controller.management.shapes.apis import State
+from gatewright_controller.management.shapes.policies import Line
 from gatewright_controller.model import Strict
 
 OWNER = "[a-z0-9][a-z0-9./-]{0,62}"
@@ -30,6 +31,8 @@ class SourceText(Strict, frozen=True):
     file: str
     """Its name in mistakes; JSON if it ends in `.json`, else YAML."""
     text: str
+    line: Line = 1
+    """Of the file, in which the text begins: the lines of mistakes are counted from it."""
     values: dict[str, str] = msgspec.field(default_factory=dict)
     """Of a Secret: the contents of the files that its `valuesFromFiles` names, by key."""
 

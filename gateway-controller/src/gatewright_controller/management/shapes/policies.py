@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from gatewright.definition import Runtime
-from msgspec import UNSET, UnsetType
+from gatewright_documents.strict import expecting
+from msgspec import UNSET, Meta, UnsetType
 
 from gatewright_controller.management.shapes.answer import Answered
 from gatewright_controller.management.shapes.apis import MovedPolicy, State
 from gatewright_controller.model import Strict
+
+Line = Annotated[int, Meta(ge=1, extra_json_schema=expecting("the number of a line, from 1"))]
 
 
 class ProcessingMode(Answered, frozen=True):
@@ -52,6 +55,8 @@ class Source(Strict, frozen=True):
     file: str
     """Its name in mistakes; JSON if it ends in `.json`, else YAML."""
     text: str
+    line: Line = 1
+    """Of the file, in which the text begins: the lines of mistakes are counted from it."""
 
 
 class Definitions(Strict, frozen=True):
