@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +17,8 @@ import (
 	"time"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/exchange"
 	"gatewright.dev/policy-engine/internal/xds/bundletest"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -201,31 +205,59 @@ func TestASecretThatChangesMakesANewInstanceAndTheOldOneEndsWithItsLastExchange(
 	})
 }
 
-// A chain decides by paths in one spelling: one that loses strictness takes "/admin/" for another path than "/admin".
-func TestAChainThatIsBuiltAgainKeepsTheStrictnessOfItsPaths(t *testing.T) {
+// Each field of a chain's spec comes from the bundle or from the node. One that is lost, such as the strictness of paths, makes
+// another chain.
+func TestAChainThatIsBuiltAgainHasAllThatTheFirstHad(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newSecretBench(t, map[string]string{"upstream-key": "first-value\n"})
+		made := b.node.chains
+		made.bodies, made.limit, made.observer = chain.NewBudget(1<<20), time.Minute, exchange.NewCounters(quiet)
+		made.shadows = chain.NewShadows(1, made.bodies)
 		message := namingBundle("a", "1")
 		message.StrictPaths, message.FirstRoute = true, bundletest.StrictFirstRoute("a")
+		message.Chains[0].EncodedResponses, message.Chains[0].Upstreams = true, []string{"main"}
+		message.Chains[0].UpstreamPaths = []*nodev1.UpstreamPath{{Upstream: "main", Base: "/base", Pattern: "^/a", Substitution: "/"}}
 		b.apply(1, some(message))
-		strict := func() bool {
-			now, ok := b.table.Acquire(chainID("a1"))
-			if !ok {
-				t.Fatal("no chain")
+		first := b.specOf(chainID("a1"))
+		for field, text := range first {
+			if text == "" {
+				t.Errorf("expected the test to set %s, so that it is compared", field)
 			}
-			defer now.Release()
-			return now.StrictPaths()
-		}
-		if !strict() {
-			t.Fatal("expected a chain with strict paths")
 		}
 		b.run()
 		b.write(t, "upstream-key", "second-value")
 		b.become("second-value×1")
-		if !strict() {
-			t.Error("expected strict paths after the rotation, too")
+		if again := b.specOf(chainID("a1")); !maps.Equal(again, first) {
+			t.Errorf("expected a chain of %v, got one of %v", first, again)
 		}
 	})
+}
+
+// specOf returns the fields of a running chain's spec as texts, pointers as addresses, without its instances; "": it is not set.
+func (b *secretBench) specOf(id string) map[string]string {
+	b.t.Helper()
+	now, ok := b.table.Acquire(id)
+	if !ok {
+		b.t.Fatal("no chain")
+	}
+	defer now.Release()
+	spec, texts := reflect.ValueOf(now).Elem().FieldByName("spec"), map[string]string{}
+	for field := range spec.Type().Fields() {
+		value := spec.FieldByIndex(field.Index)
+		if value.Kind() == reflect.Interface {
+			value = value.Elem()
+		}
+		switch {
+		case field.Name == "Instances":
+		case value.IsZero():
+			texts[field.Name] = ""
+		case value.Kind() == reflect.Pointer:
+			texts[field.Name] = fmt.Sprintf("%#x", value.Pointer())
+		default:
+			texts[field.Name] = fmt.Sprint(value)
+		}
+	}
+	return texts
 }
 
 func (b *secretBench) nothingOnDisk(t *testing.T, values ...string) {
