@@ -312,6 +312,10 @@ async def test_the_management_api_takes_no_writes_beside_it(
         assert refused[1].json()["detail"].startswith(f"{sentence}orders-v1 is in orders.json there: change that file")
         assert refused[2].json()["detail"].startswith(f"{sentence}late is in zlate.json there")
         assert refused[0].json()["detail"].startswith(f"{sentence}add, change or delete a file there")
+        assert refused[4].json()["detail"] == (
+            f"{sentence}orders-v1 is in orders.json there: change that file, and it is applied within seconds; "
+            "nothing of the set was changed"
+        )
         taken = [
             await client.put("/v1/apis/orders-v1", json=orders, params={"dry_run": "true"}),
             await client.post("/v1/plan", json={"sources": [source]}),
@@ -327,10 +331,43 @@ async def test_the_management_api_takes_no_writes_beside_it(
         ]
 
 
+async def test_sets_of_other_kinds_are_applied_and_pruned_beside_it(
+    files: Changes, controller: Controller, gateways: Gateways, orders: JsonObject
+) -> None:
+    folder, path = files
+    (path / "orders.json").write_text(json.dumps(orders))
+    put(path, "Namespace", "shop", labels={"team": "shop"}, contexts=["/shop"])
+
+    def client_of(of: ApiFolder | None) -> httpx.AsyncClient:
+        transport = httpx.ASGITransport(create_app(controller, gateways, folder=of), client=("127.0.0.1", 1))
+        return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1")
+
+    async with client_of(None) as before, client_of(folder) as client:
+
+        async def apply(*documents: JsonObject, by: httpx.AsyncClient = client) -> httpx.Response:
+            sources = [{"file": "set.json", "text": json.dumps(document)} for document in documents]
+            return await by.post("/v1/apply", json={"sources": sources, "owner": "team-a", "prune": True})
+
+        assert (await apply(orders, by=before)).status_code == 200, "an API with the owner of the sets"
+        await folder.apply()
+        plan = resource("Plan", "gold", limits=[{"requests": 1, "per": "1s"}])
+        assert (await apply(plan, resource("Consumer", "acme", plan="gold"))).status_code == 200
+        refused = await apply(plan, resource("Namespace", "shop", labels={"team": "shop"}, contexts=["/shop"]))
+        detail = refused.json()["detail"]
+        assert (refused.status_code, "shop is in Namespace-shop.json there: change that file" in detail) == (409, True)
+        assert (await client.get("/v1/consumers/acme")).status_code == 200, "nothing of a refused set is done"
+        pruned = (await apply(plan)).json()["changes"]
+        assert [(change["action"], change["name"]) for change in pruned] == [("delete", "acme")]
+        assert (await client.get("/v1/apis/orders-v1")).status_code == 200, "files alone say which APIs there are"
+
+
+def resource(kind: str, name: str, **spec: object) -> JsonObject:
+    return {"apiVersion": "gatewright.dev/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
 def put(path: Path, kind: str, name: str, **spec: object) -> None:
     """Writes another document into a file of its own."""
-    document = {"apiVersion": "gatewright.dev/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
-    (path / f"{kind}-{name}.json").write_text(json.dumps(document))
+    (path / f"{kind}-{name}.json").write_text(json.dumps(resource(kind, name, **spec)))
 
 
 SLOW = {"for": {"labels": {"team": "shop"}}, "requestTimeout": "10s"}

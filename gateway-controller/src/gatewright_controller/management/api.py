@@ -93,7 +93,7 @@ def create_app(
         DocumentEndpoints(lambda: openapi(PARTS)),
         ApiEndpoints(controller, bodies),
         EffectiveEndpoints(controller),
-        PlanEndpoints(Plans(controller, gateways, kinds), deployment, bodies),
+        PlanEndpoints(Plans(controller, gateways, kinds), deployment, bodies, folder),
         PolicyEndpoints(controller, bodies),
         NodeEndpoints(deployment, documents, Draining(deployment)),
         StateEndpoints(states, export),

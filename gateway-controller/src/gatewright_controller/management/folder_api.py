@@ -22,8 +22,10 @@ from gatewright_controller.store import API, DEFAULTS, NAMESPACE
 WRITES_APIS: Right = "apis:write"
 KINDS: Mapping[str, str] = {"defaults:write": DEFAULTS, "namespaces:write": NAMESPACE}
 """What else files alone say, by the right that a write of it needs."""
-WITH_APIS = "reloadPolicies"
-"""The id of the row that writes APIs where its body has some."""
+WITH_APIS, SET = "reloadPolicies", "apply"
+"""The ids of the rows that write APIs where their bodies have some."""
+OF_FILES = frozenset((API, *KINDS.values()))
+"""The kinds that files alone say."""
 
 
 class FolderEndpoints:
@@ -55,14 +57,21 @@ class FolderEndpoints:
         if self._folder is None or not _writes_apis(row, request):
             return
         name, kind = request.path_params.get("name", ""), KINDS.get(row.right or "", API)
-        place = self._folder.place_of(name, kind)
-        where = f"{name} is in {place} there: change that file" if place else "add, change or delete a file there"
-        what = "APIs" if kind == API else "Defaults and Namespaces"
-        detail = f"this controller takes its {what} from the files of {self._folder.folder} alone; {where}"
-        raise Problem(409, f"{detail}, and it is applied within seconds")
+        raise refused_beside_files(self._folder, kind, name)
+
+
+def refused_beside_files(folder: ApiFolder, kind: str, name: str) -> Problem:
+    """The refusal of a write of a resource that the files of the folder have, or are to have."""
+    place = folder.place_of(name, kind)
+    where = f"{name} is in {place} there: change that file" if place else "add, change or delete a file there"
+    what = "APIs" if kind == API else "Defaults and Namespaces"
+    detail = f"this controller takes its {what} from the files of {folder.folder} alone; {where}"
+    return Problem(409, f"{detail}, and it is applied within seconds")
 
 
 def _writes_apis(row: Row, request: Request) -> bool:
+    if row.id == SET:
+        return False  # it is refused by its documents
     if row.id == WITH_APIS:
         return has_body(request)
     is_write = row.right in (WRITES_APIS, *KINDS) and row.audit != "nothing"

@@ -14,17 +14,20 @@ from msgspec import UNSET
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gatewright_controller.api_folder import ApiFolder
 from gatewright_controller.apis.api_source import ApiSource
 from gatewright_controller.management.authors import REASON, author_of
 from gatewright_controller.management.bodies import Bodies
 from gatewright_controller.management.callers import permit_of
+from gatewright_controller.management.folder_api import OF_FILES, refused_beside_files
 from gatewright_controller.management.json_answer import JsonAnswer
 from gatewright_controller.management.plan_shapes import shaped_change, shaped_plan, shaped_unchanged
+from gatewright_controller.management.problems import Problem
 from gatewright_controller.management.queries import WAIT, wait
 from gatewright_controller.management.rows import Answer, Body, Part, Row
 from gatewright_controller.management.shapes import plans as shapes
 from gatewright_controller.nodes.deployment import Deployment
-from gatewright_controller.plans import Change, Intent, Plans, Reviewed, ShownPlan
+from gatewright_controller.plans import Change, Intent, OfFilesError, Plans, Reviewed, ShownPlan
 
 S = TypeVar("S", bound=shapes.ResourceSet)
 
@@ -32,22 +35,30 @@ S = TypeVar("S", bound=shapes.ResourceSet)
 class PlanEndpoints:
     """What a set of resources would change, and the change itself."""
 
-    def __init__(self, plans: Plans, deployment: Deployment, bodies: Bodies) -> None:
-        self._plans, self._deployment, self._bodies = plans, deployment, bodies
+    def __init__(self, plans: Plans, deployment: Deployment, bodies: Bodies, folder: ApiFolder | None) -> None:
+        """folder: of the files that alone say some kinds."""
+        self._plans, self._deployment, self._bodies, self._folder = plans, deployment, bodies, folder
 
     async def plan(self, request: Request) -> Response:
         """Nothing is changed. 422 with all mistakes, and conflicts with who has what; 409 for another owner's."""
         asked = await self._asked(request, shapes.ResourceSet)
-        return JsonAnswer(shaped_plan(await self._plans.plan(self._sources(asked), _intent(asked), permit_of(request))))
+        plan = await self._plans.plan(self._sources(asked), self._intent(asked), permit_of(request))
+        return JsonAnswer(shaped_plan(plan))
 
     async def apply(self, request: Request) -> Response:
-        """All of it is stored and handed to the nodes, or nothing. As `plan`; 409 where the digest is another's."""
+        """All of it is stored and handed to the nodes, or nothing. As `plan`; 409 where the digest is another's, and
+        for what files alone say."""
         seconds = wait(request)
         asked = await self._asked(request, shapes.ReviewedSet)
         since = None if asked.revision is UNSET else asked.revision
         reviewed = None if asked.digest is UNSET else Reviewed(asked.digest, since)
         author, permit = author_of(request), permit_of(request)
-        done = await self._plans.apply(self._sources(asked), _intent(asked), author, reviewed, permit)
+        try:
+            done = await self._plans.apply(self._sources(asked), self._intent(asked), author, reviewed, permit)
+        except OfFilesError as error:
+            assert self._folder
+            refused = refused_beside_files(self._folder, error.kind, error.name)
+            raise Problem(409, f"{refused.detail}; nothing of the set was changed") from None
         resources = await self._outcomes(done, seconds)
         applied = shapes.Applied(
             changes=[shaped_change(change) for change in done.changes],
@@ -65,6 +76,9 @@ class PlanEndpoints:
         return self._bodies.bounded(
             ApiSource(source.file, source.text.encode(), source.values, source.line) for source in asked.sources
         )
+
+    def _intent(self, asked: shapes.ResourceSet) -> Intent:
+        return Intent(asked.owner, asked.prune, asked.take_over, leaves=OF_FILES if self._folder else ())
 
     async def _outcomes(self, done: ShownPlan, seconds: float) -> list[shapes.Outcome]:
         """What has become of each resource after at most so many seconds."""
@@ -136,10 +150,6 @@ def _checked(document: JsonObject, shape: type[S]) -> S:
         cure = "name the owner whose resources are to be pruned, or leave prune out"
         raise Invalid([Mistake.expecting("an owner with prune", "none", cure, field="owner")])
     return asked
-
-
-def _intent(asked: shapes.ResourceSet) -> Intent:
-    return Intent(asked.owner, asked.prune, asked.take_over)
 
 
 PART = Part(

@@ -3,7 +3,7 @@
 `planner` and `effects` are pure, from values to values; `applying` has the verbs, over APIs and the Gateway.
 """
 
-from gatewright_controller.plans.applying import ForeignError, MovedError, Plans, Reviewed
+from gatewright_controller.plans.applying import ForeignError, MovedError, OfFilesError, Plans, Reviewed
 from gatewright_controller.plans.folder import DocumentStatus, FolderDocument, FolderPlan
 from gatewright_controller.plans.plan import Intent
 from gatewright_controller.plans.shown import Change, ShownPlan
@@ -16,6 +16,7 @@ __all__ = [
     "ForeignError",
     "Intent",
     "MovedError",
+    "OfFilesError",
     "Plans",
     "Reviewed",
     "ShownPlan",

@@ -92,6 +92,14 @@ class MovedError(Exception):
         super().__init__("the plan is not for what is stored now")
 
 
+class OfFilesError(Exception):
+    """A set has a resource of a kind that files alone say. Nothing was changed."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        self.kind, self.name = kind, name
+        super().__init__(f"{kind} {name} is of files alone")
+
+
 @dataclass(frozen=True)
 class Reviewed:
     """A plan that was looked at: its digest, and the store's revision when it was made, None where it is not known."""
@@ -154,9 +162,11 @@ class Plans:
     ) -> ShownPlan:
         """What was done: all of it is stored, in one transaction, and handed to the nodes, or nothing is.
 
-        Raises as `plan`, `MovedError`, `StorageError`.
+        Raises as `plan`, `OfFilesError`, `MovedError`, `StorageError`.
         """
         documents = await asyncio.to_thread(read_documents, sources)
+        if left := documents.first_of(intent.leaves):
+            raise OfFilesError(*left)
         terms = Terms(author, intent.owner, intent.take_over, permit=permit)
         apply_once = partial(self._apply_once, documents, sources, intent, terms, reviewed)
         return await finished(self._apply(apply_once))

@@ -14,7 +14,7 @@ from gatewright_controller.model import Api
 from gatewright_controller.plans.plan import Action, ApiPlan, ApiStep, Conflict, Intent, WantedApi, claims
 from gatewright_controller.resource.claims import Claim
 from gatewright_controller.resource.versions import attachments
-from gatewright_controller.store import StoredApi
+from gatewright_controller.store import API, StoredApi
 
 
 def plan_apis(stored: Iterable[StoredApi], wanted: Sequence[WantedApi], intent: Intent) -> ApiPlan:
@@ -54,7 +54,9 @@ def _parameters(api: Api) -> str:
 
 
 def _is_pruned(api: StoredApi, intent: Intent) -> bool:
-    return intent.is_all or (intent.prune and bool(intent.owner) and api.owner == intent.owner)
+    if intent.is_all:
+        return True
+    return intent.prune and API not in intent.leaves and bool(intent.owner) and api.owner == intent.owner
 
 
 def _is_unchanged(before: StoredApi, after: WantedApi, owner: str) -> bool:

@@ -98,7 +98,13 @@ def _pruned(
     kind: str, stored: Mapping[str, StoredResource], names: Collection[str], intent: Intent
 ) -> Iterator[ResourceStep]:
     for name, resource in stored.items():
-        if intent.prune and intent.owner and resource.owner == intent.owner and name not in names:
+        if (
+            intent.prune
+            and kind not in intent.leaves
+            and intent.owner
+            and resource.owner == intent.owner
+            and name not in names
+        ):
             yield ResourceStep(kind, name, "delete", resource, None, resource.owner)
 
 

@@ -57,7 +57,9 @@ def digest_of(
         [source.file, keyed.get((source.file, source.text)) or hashlib.sha256(source.text).hexdigest()]
         for source in sources
     ]
-    content = [asdict(intent), texts, [asdict(change) for change in changes]]
+    asked = asdict(intent)
+    del asked["leaves"]  # what that leaves is not among the changes
+    content = [asked, texts, [asdict(change) for change in changes]]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

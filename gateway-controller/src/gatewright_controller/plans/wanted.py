@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -37,6 +37,11 @@ class Documents:
     others: dict[tuple[str, str], tuple[ApiSource, JsonObject]] = field(default_factory=dict)
     """Of other kinds, by kind and name."""
     mistakes: list[Mistake] = field(default_factory=list)
+
+    def first_of(self, kinds: Collection[str]) -> tuple[str, str] | None:
+        """Kind and name of the first document of these kinds, APIs before others; None where there is none."""
+        apis = ((API, name_of(document) or "") for _, document in self.apis)
+        return next((key for key in (*apis, *self.others) if key[0] in kinds), None)
 
 
 def read_documents(sources: Iterable[ApiSource]) -> Documents:
