@@ -117,6 +117,12 @@ def serves(site: Site, name: str, stamp: str) -> bool:
     return served(site, name) == stamp
 
 
+def serves_at_least(site: Site, name: str, stamp: str) -> bool:
+    """Stamps are "first", then numbers that grow."""
+    found = served(site, name)
+    return found == stamp or (found.isdecimal() and int(found) >= (int(stamp) if stamp.isdecimal() else 0))
+
+
 def wait_for(what: str, condition: Callable[[], bool], seconds: float = SETTLE_SECONDS) -> None:
     """As `eventually`, and looks often: the time is what is measured."""
     end = time.monotonic() + seconds
