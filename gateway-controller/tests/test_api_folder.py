@@ -443,3 +443,60 @@ async def test_defaults_and_namespaces_that_do_not_fit_are_left_out_and_the_othe
 
 async def test_without_a_folder_the_list_of_files_is_empty(client: httpx.AsyncClient) -> None:
     assert (await client.get("/v1/files")).json() == {"folder": "", "trouble": "", "files": []}
+
+
+async def test_of_two_apis_with_one_name_of_attached_routes_the_first_wins_until_it_goes(
+    files: Changes, orders: JsonObject
+) -> None:
+    folder, path = files
+    for name in ("a", "b"):
+        document = attached(orders, name, f"/{name}", "shop", name)
+        (path / f"{name}.json").write_text(json.dumps(document))
+    (path / "c.json").write_text(json.dumps(attached(orders, "c", "/a", "other")))
+    await folder.apply()
+    assert states(folder) == [
+        ("a.json", "a", "served", ""),
+        ("b.json", "b", "notServed", "a"),
+        ("c.json", "c", "served", ""),
+    ]
+    assert folder.documents[1].reason == (
+        "the name 'shop' is a's, which stands first in the order of files; "
+        "b is served once a is gone or has moved, or give one of the two other names"
+    )
+    (path / "a.json").unlink()
+    await folder.apply()
+    assert states(folder) == [("b.json", "b", "served", ""), ("c.json", "c", "served", "")]
+
+
+async def test_a_name_of_attached_routes_is_one_apis(client: httpx.AsyncClient, orders: JsonObject) -> None:
+    """A context is not: this gateway does not serve it."""
+    first = attached(orders, "first", "/orders/$version", "shop", "cart/*")
+    assert (await client.post("/v1/apis", json=first)).status_code == 201
+    assert (await client.post("/v1/apis", json=orders)).status_code == 201, "it has the context"
+    second = attached(orders, "second", "/second", "other", "cart/*")
+    refused = await client.post("/v1/apis", json=second)
+    (error,) = refused.json()["errors"]
+    assert (refused.status_code, error["field"]) == (422, "spec.attachTo")
+    assert error["message"] == "expected names that no other API has, got 'cart/*', which is first's"
+    source = {"file": "second.json", "text": json.dumps(second)}
+    (error,) = (await client.post("/v1/plan", json={"sources": [source]})).json()["errors"]
+    assert error["field"] == "second.json:1: spec.attachTo"
+    assert "got 'cart/*', which first has, written " in error["message"]
+    assert error["message"].endswith("choose another name, or take it from first, or delete that, first")
+    assert (await client.delete("/v1/apis/first")).status_code == 204
+    planned = (await client.post("/v1/plan", json={"sources": [source]})).json()
+    assert planned["changes"][0]["effects"][:2] == [
+        "requests of the route cart/* of an attached Envoy are served by second, got 503",
+        "requests of the route other of an attached Envoy are served by second, got 503",
+    ]
+    assert (await client.post("/v1/apis", json=second)).status_code == 201
+
+
+def attached(orders: JsonObject, name: str, context: str, *names: str) -> JsonObject:
+    """An API that routes of another Envoy name so."""
+    document = copy.deepcopy(orders)
+    document["metadata"]["name"] = name
+    document["spec"] = {
+        "version": "v1.0", "context": context, "attachTo": [*names], "operations": [{"method": "GET", "path": "/*"}],
+    }  # fmt: skip
+    return document

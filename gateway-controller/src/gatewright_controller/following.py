@@ -14,7 +14,7 @@ from gatewright_controller.apis.controller import Controller
 from gatewright_controller.apis.past_apis import decode_past
 from gatewright_controller.gateway.gateways import Gateways
 from gatewright_controller.kinds import Kinds
-from gatewright_controller.resource.claims import Claim, claims_of
+from gatewright_controller.resource.claims import Claim, claims_of_api
 from gatewright_controller.store import (
     API,
     Changes,
@@ -22,7 +22,6 @@ from gatewright_controller.store import (
     StorageError,
     StoredApi,
     StoredGateway,
-    context_of,
 )
 
 log = logging.getLogger(__name__)
@@ -140,12 +139,12 @@ class Following:
         except (Invalid, NoSuchRevisionError) as error:  # pruned, or of another release
             log.warning("an API goes at once", extra={"api": gone, "reason": f"what it was cannot be read: {error}"})
             return
-        claims = list(claims_of(before.spec.hosts, context_of(before), before.spec.listeners)) if before else []
+        claims = list(claims_of_api(before)) if before else []
         for stored in written:
-            own = claims_of(stored.api.spec.hosts, stored.context, stored.api.spec.listeners)
-            if _clash(claims, list(own)):
+            if _clash(claims, list(claims_of_api(stored.api))):
                 yield stored.name
 
 
 def _clash(claims: Sequence[Claim], others: Sequence[Claim]) -> bool:
-    return any(claim.clashes(other) for claim in claims for other in others)
+    """Whether an API takes a context over. A name is free once the API that had it is gone from a node."""
+    return any(claim.clashes(other) and not claim.is_name for claim in claims for other in others)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gatewright_controller.model import Api, from_document
+from gatewright_controller.model import Api, from_document, to_document
+
+
+def attached(name: str, context: str, *names: str) -> Api:
+    """An API that routes of another Envoy name so."""
+    document = to_document(api(name, context))
+    del document["spec"]["upstream"]
+    document["spec"]["attachTo"] = [*names]
+    return from_document(document)
 
 
 def api(name: str, context: str, hosts: Sequence[str] = (), listeners: Sequence[str] = ()) -> Api:

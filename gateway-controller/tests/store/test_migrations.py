@@ -6,13 +6,14 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
+from gatewright_controller.resource.claims import ATTACHED, Claim
 from gatewright_controller.store import API, Author, StoreError, Terms
 from gatewright_controller.store.databases import open_sql_store
 from gatewright_controller.store.migrations import FIRST_VERSION, MIGRATIONS, Migration, newest
 from gatewright_controller.store.tables import metadata
 from sqlalchemy import Column, Text, text
 
-from .apis import api
+from .apis import api, attached
 
 NEXT = newest(MIGRATIONS)[0] + 1
 
@@ -83,3 +84,28 @@ def test_a_migration_that_fails_changes_nothing(database: str) -> None:
     with this.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     this.close()
+
+
+def test_attached_apis_of_version_8_get_their_names_in_place_of_their_contexts(database: str) -> None:
+    """Of two with one name the older one gets it, as a node has it; both stay."""
+    before = open_sql_store(database, [migration for migration in MIGRATIONS if migration.version < 9])
+    before.create(attached("older", "/a", "shop", "cart/*"))
+    before.create(attached("younger", "/b", "SHOP", "pay"))
+    before.create(api("usual", "/c"))
+    with before.engine.begin() as connection:  # as version 8 has written them
+        connection.execute(text("UPDATE resources SET document = replace(document, 'SHOP', 'shop')"))
+        connection.execute(text("DELETE FROM claims WHERE api <> 'usual'"))
+        connection.execute(text("INSERT INTO claims VALUES ('*', '/a', '', 'older'), ('*', '/b', '', 'younger')"))
+    before.close()
+    for _ in range(2):
+        store = open_sql_store(database)
+        names = {"shop": "older", "cart/*": "older", "pay": "younger"}
+        held = {Claim(ATTACHED, name, ""): owner for name, owner in names.items()}
+        assert store.claims() == {**held, Claim("*", "/c", ""): "usual"}
+        store.close()
+    store = open_sql_store(database)
+    store.create(api("again", "/a"))
+    store.delete("older")
+    store.replace(attached("younger", "/b", "shop"))
+    assert store.claims()[Claim(ATTACHED, "shop", "")] == "younger"
+    store.close()

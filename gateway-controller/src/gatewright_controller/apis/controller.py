@@ -19,7 +19,7 @@ from gatewright_controller.apis.past_apis import PastApi, decode_past, diff_of_p
 from gatewright_controller.apis.prospect import Prospect, concerns, of_api
 from gatewright_controller.model import Api, to_document
 from gatewright_controller.nodes.deployment import Deployment
-from gatewright_controller.resource.claims import Claim, claims_of
+from gatewright_controller.resource.claims import Claim, claims_of_api
 from gatewright_controller.resource.conditions import Conditions
 from gatewright_controller.resource.definitions import DefinitionChanges, Definitions, definitions_of
 from gatewright_controller.resource.effective import Effective, effective
@@ -50,7 +50,6 @@ from gatewright_controller.store import (
     Store,
     StoredApi,
     Terms,
-    context_of,
     kept_document,
     refuse,
 )
@@ -332,8 +331,7 @@ class Controller:
             except Invalid as invalid:
                 mistakes += invalid.mistakes
                 continue
-            own = claims_of(api.spec.hosts, context_of(api), api.spec.listeners)
-            claims |= dict.fromkeys(own, api.metadata.name)
+            claims |= dict.fromkeys(claims_of_api(api), api.metadata.name)
             writes[api.metadata.name] = api, newest_versions(api, fresh)
         return list(writes.values()), replaced, mistakes
 

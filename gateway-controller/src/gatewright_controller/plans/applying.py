@@ -541,7 +541,8 @@ def _hand_out(prepared: Prepared, controller: Controller, revision: int) -> None
     coming = Holders({step.name: step.after.api for step in prepared.plan.steps if step.after})
     for step in prepared.plan.steps:
         if gone := _gone(step):
-            successors = {name for claim in claims(gone.api) for name in coming.clashing(claim)}
+            held = (claim for claim in claims(gone.api) if not claim.is_name)  # a node has a name of one API alone
+            successors = {name for claim in held for name in coming.clashing(claim)}
             deployment.remove(gone.name, revision, successors)
             log.info("API deleted", extra={"api": gone.name, "revision": revision})
 

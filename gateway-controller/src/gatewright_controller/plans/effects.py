@@ -58,19 +58,24 @@ class Effects:
         had = claims(step.before.api) if step.before else frozenset()
         has = step.after.claims if step.after else frozenset()
         if step.action == "rename":
-            yield f"{step.name} serves what {step.renamed_from} did, without a gap"
+            gap = (
+                "; meanwhile the attached Envoy may get 503"
+                if any(claim.is_name for claim in has)
+                else ", without a gap"
+            )
+            yield f"{step.name} serves what {step.renamed_from} did{gap}"
             kept = f"what policies keep for {step.renamed_from}, such as counters and cached responses"
             yield f"{kept}, is not carried over"
         yield from _of_nodes(step)
         for claim in sorted(has - had):
-            yield f"requests below {_place(claim)} are served by {step.name}, {self._was(claim)}"
+            yield f"{_requests(claim)} are served by {step.name}, {self._was(claim)}"
         for claim in sorted(had - has):
             holder = self._after.reached_by(claim)
-            yield f"requests below {_place(claim)} {f'are served by {holder}' if holder else 'get 404'}"
+            yield f"{_requests(claim)} {f'are served by {holder}' if holder else f'get {_unserved(claim)}'}"
 
     def _was(self, claim: Claim) -> str:
         holder = self._before.reached_by(claim)
-        return f"were by {holder}" if holder else "got 404"
+        return f"were by {holder}" if holder else f"got {_unserved(claim)}"
 
     def _of_routes(self, step: ApiStep) -> Iterator[str]:
         if step.after is None:
@@ -192,6 +197,13 @@ def _hosts(api: Api) -> str:
     return f"{hosts} (listener {', '.join(api.spec.listeners)})" if api.spec.listeners else hosts
 
 
-def _place(claim: Claim) -> str:
+def _requests(claim: Claim) -> str:
+    if claim.is_name:
+        return f"requests of the route {claim.context} of an attached Envoy"
     listener = "" if claim.listener == EVERY_LISTENER else f" (listener {claim.listener})"
-    return f"{claim.context} on {claim.host}{listener}"
+    return f"requests below {claim.context} on {claim.host}{listener}"
+
+
+def _unserved(claim: Claim) -> int:
+    """What they are answered while no API has the claim."""
+    return 503 if claim.is_name else 404

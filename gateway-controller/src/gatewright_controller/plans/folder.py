@@ -211,9 +211,11 @@ def _lost(conflict: Conflict) -> str:
     claim = conflict.claim
     where = "" if claim.host == EVERY_HOST else f" on the host {claim.host!r}"
     why = f"had it first, since {conflict.since}" if conflict.since else "stands first in the order of files"
+    what = f"the name {claim.context!r}" if claim.is_name else f"the context {claim.context!r}{where}"
+    another = "other names" if claim.is_name else "another context"
     return (
-        f"the context {claim.context!r}{where} is {conflict.winner}'s, which {why}; {conflict.name} is served once "
-        f"{conflict.winner} is gone or has moved, or give one of the two another context"
+        f"{what} is {conflict.winner}'s, which {why}; {conflict.name} is served once "
+        f"{conflict.winner} is gone or has moved, or give one of the two {another}"
     )
 
 

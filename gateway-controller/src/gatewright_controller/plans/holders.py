@@ -25,7 +25,9 @@ class Holders:
 
     def reached_by(self, claim: Claim) -> str:
         """The API that a request below the claim's context reaches, "" where there is none: the one with the longest
-        context, and of that with the narrowest host."""
+        context, and of that with the narrowest host. Of a claim on a name: the API that has it."""
+        if claim.is_name:
+            return next(self.clashing(claim), "")
         for context in _upwards(claim.context):
             reached = [(held, name) for held, name in self._by_context.get(context, ()) if _takes(held, claim)]
             if reached:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gatewright_controller.model import Api
-from gatewright_controller.resource.claims import Claim, claims_of
+from gatewright_controller.resource.claims import Claim, claims_of_api
 from gatewright_controller.resource.versions import Versions
-from gatewright_controller.store import StoredApi, context_of
+from gatewright_controller.store import StoredApi
 
 Action = Literal["add", "change", "move", "rename", "delete"]
 """`move`: of hosts, contexts or listeners. `rename`: one API goes and another comes with the same of these."""
@@ -103,4 +103,4 @@ class ApiPlan:
 
 def claims(api: Api) -> frozenset[Claim]:
     """What the API has alone."""
-    return frozenset(claims_of(api.spec.hosts, context_of(api), api.spec.listeners))
+    return frozenset(claims_of_api(api))

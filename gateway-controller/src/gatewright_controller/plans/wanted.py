@@ -15,7 +15,7 @@ from gatewright_controller.kinds import Kind
 from gatewright_controller.model import Api, from_document, without_written_defaults
 from gatewright_controller.plans.plan import Conflict, WantedApi
 from gatewright_controller.plans.planner import means_the_same
-from gatewright_controller.resource.claims import NODES_SHARE_CONTEXTS
+from gatewright_controller.resource.claims import NODES_SHARE_CONTEXTS, NODES_SHARE_NAMES
 from gatewright_controller.resource.definitions import Definitions, UnknownPolicyError
 from gatewright_controller.resource.hosts import EVERY_HOST
 from gatewright_controller.resource.secrets import restored
@@ -142,7 +142,7 @@ def _unchanged(document: JsonObject, before: StoredApi, definitions: Definitions
 
 
 def conflict_mistakes(documents: Documents, conflicts: Sequence[Conflict]) -> Iterator[Mistake]:
-    """Each with the file and the line of the context that is taken."""
+    """Each with the file and the line of the context, or the names, of which one is taken."""
     sources = {name_of(document): source for source, document in documents.apis}
     for conflict in conflicts:
         try:
@@ -153,6 +153,8 @@ def conflict_mistakes(documents: Documents, conflicts: Sequence[Conflict]) -> It
 
 
 def _conflict_mistake(conflict: Conflict) -> Mistake:
+    if conflict.claim.is_name:
+        return _name_mistake(conflict)
     claim = conflict.claim
     where = "" if claim.host == EVERY_HOST else f" on the host {claim.host!r}"
     holder = f"{claim.context!r}, which {conflict.winner} has"
@@ -170,6 +172,20 @@ def _conflict_mistake(conflict: Conflict) -> Mistake:
         cure = f"if {conflict.winner} is to be renamed to {conflict.name}, {prune}"
     got = f"{holder}, written {conflict.since}, {owner}"
     return Mistake.expecting(f"a context that no other API has{where}", got, cure, field="spec.context")
+
+
+def _name_mistake(conflict: Conflict) -> Mistake:
+    """Of a name of `attachTo`."""
+    holder = f"{conflict.claim.context!r}, which {conflict.winner} has"
+    if not conflict.since:
+        got, cure = f"{holder} too", "take it from one of the two"
+    else:
+        owner = f"owner {conflict.owner}" if conflict.owner else "no owner"
+        got = f"{holder}, written {conflict.since}, {owner}"
+        cure = f"choose another name, or take it from {conflict.winner}, or delete that, first"
+    if conflict.chooses_nodes:
+        cure = f"{cure}; {NODES_SHARE_NAMES}"
+    return Mistake.expecting("names that no other API has", got, cure, field="spec.attachTo")
 
 
 def name_of(document: JsonObject) -> str | None:

@@ -78,7 +78,7 @@ class OtherOwnerError(Exception):
 
 
 class ContextTakenError(Exception):
-    """Another API, named `api`, has the context on the host; that is a pattern."""
+    """Another API, named `api`, has the context on the host: as `resource.claims` has both."""
 
     def __init__(self, host: str, context: str, api: str) -> None:
         self.host, self.context, self.api = host, context, api

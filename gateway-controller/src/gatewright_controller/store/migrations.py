@@ -8,15 +8,18 @@ versions are numbers in a row here, and its import costs a start more than all e
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
+from gatewright_controller.resource.claims import Claim, claims_of
 from gatewright_controller.store import tables
 from gatewright_controller.store.errors import StoreError
+from gatewright_controller.store.resources import API
 
 if TYPE_CHECKING:
     from alembic.operations import Operations
@@ -45,6 +48,22 @@ def _add_consumer_keys(operations: Operations) -> None:
     tables.metadata.create_all(operations.get_bind(), [tables.consumer_keys, tables.consumer_key_changes])
 
 
+def _claim_attached_names(operations: Operations) -> None:
+    """Attached APIs had their contexts, which nodes do not serve. Of two with the same name, the older one has it."""
+    connection, api, rows = operations.get_bind(), tables.resources.c, tables.claims
+    attached = select(api.document).where(api.kind == API, api.document.contains('"attachTo"'))
+    texts = connection.execute(attached.order_by(api.created_at, api.name)).scalars().all()
+    taken: dict[Claim, str] = {}
+    for document in map(json.loads, texts):
+        if names := document["spec"].get("attachTo"):
+            own = document["metadata"]["name"]
+            connection.execute(delete(rows).where(rows.c.api == own))
+            for claim in claims_of([], "", [], names):
+                taken.setdefault(claim, own)
+    if taken:
+        connection.execute(insert(rows), [{**claim._asdict(), "api": name} for claim, name in taken.items()])
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(
         7,
@@ -57,6 +76,12 @@ MIGRATIONS: tuple[Migration, ...] = (
         readable_from=6,
         change="keys of consumers",
         upgrade=_add_consumer_keys,
+    ),
+    Migration(
+        9,
+        readable_from=6,
+        change="attached APIs have the names of their routes, and no context",
+        upgrade=_claim_attached_names,
     ),
 )
 """In the order of their versions, without a gap."""

@@ -10,7 +10,7 @@ from gatewright_documents.values import JsonObject
 from sqlalchemy import Connection, Executable, Row, and_, bindparam, delete, insert, select, update
 
 from gatewright_controller.model import Api, from_document
-from gatewright_controller.resource.claims import Claim, claims_of
+from gatewright_controller.resource.claims import Claim, claims_of_api
 from gatewright_controller.resource.versions import Versions
 from gatewright_controller.store.audit_rows import AuditEntry, insert_entries
 from gatewright_controller.store.authors import NO_OWNER, Author, Terms
@@ -25,7 +25,6 @@ from gatewright_controller.store.resources import (
     StoredApi,
     StoredGateway,
     StoredResource,
-    context_of,
     encode,
     encode_api,
     name_in,
@@ -312,8 +311,8 @@ class Transaction:
         self._rows[UPDATE].append({**key, **{f"new_{column}": value for column, value in values.items()}})
 
     def _claim(self, api: Api) -> None:
-        """The API's context on each of its hosts and listeners, in place of what it had before."""
+        """What the API has alone, in place of what it had before."""
         name = api.metadata.name
-        for claim in claims_of(api.spec.hosts, context_of(api), api.spec.listeners):
+        for claim in claims_of_api(api):
             if (owner := self._claims.setdefault(claim, name)) != name:
                 raise ContextTakenError(claim.host, claim.context, owner)

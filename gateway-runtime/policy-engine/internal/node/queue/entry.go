@@ -37,7 +37,7 @@ type Entry[B comparable] struct {
 // again.
 func (e *Entry[B]) Pack(whole func() (*nodev1.ApiBundle, error)) {
 	e.Message = &nodev1.ApiBundle{Api: e.Message.GetApi(), Digest: e.Message.GetDigest(), Context: e.Message.GetContext(),
-		Hosts: e.Message.GetHosts(), Listeners: e.Message.GetListeners()}
+		Hosts: e.Message.GetHosts(), Listeners: e.Message.GetListeners(), AttachedTo: e.Message.GetAttachedTo()}
 	e.whole = whole
 }
 

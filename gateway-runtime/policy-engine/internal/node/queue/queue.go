@@ -162,7 +162,7 @@ func (q *Queue[B]) Unserved(isStored func(api string) bool) (bundles []*nodev1.A
 			continue
 		}
 		obstacle := entry.Obstacle()
-		bundles = append(bundles, &nodev1.ApiBundle{Api: message.GetApi(), Hosts: message.GetHosts(), Listeners: message.GetListeners(), Context: message.GetContext(),
+		bundles = append(bundles, &nodev1.ApiBundle{Api: message.GetApi(), Hosts: message.GetHosts(), Listeners: message.GetListeners(), AttachedTo: message.GetAttachedTo(), Context: message.GetContext(),
 			Unserved: cmp.Or(obstacle.Reason, "it was being built"), Unresolved: obstacle.Unresolved})
 	}
 	return bundles

@@ -153,6 +153,18 @@ func TestRetryAllMakesRejectedAPIsDueAndRetryPendingThoseThatWait(t *testing.T) 
 	}
 }
 
+// Its context may be another API's: a node that forgets that the API is attached would answer 503 there.
+func TestAnAttachedAPIIsStoredAsOne(t *testing.T) {
+	q, none := newQueue(), func(string) bool { return false }
+	message := &nodev1.ApiBundle{Api: "a", Digest: "1", Context: "/a", AttachedTo: []string{"shop"}}
+	entry := q.Put(message, 1, nil)
+	entry.Pack(func() (*nodev1.ApiBundle, error) { return message, nil })
+	stored := q.Unserved(none)
+	if len(stored) != 1 || !slices.Equal(stored[0].GetAttachedTo(), []string{"shop"}) {
+		t.Errorf("expected an API that is attached to shop, got %v", stored)
+	}
+}
+
 func TestQueuedAPIsAreAnsweredAndStoredUnlessAVersionRuns(t *testing.T) {
 	q := newQueue()
 	q.Put(&nodev1.ApiBundle{Api: "a", Digest: "1", Context: "/a", Hosts: []string{"a.example"}, Listeners: []string{"admin"}}, 1, nil)
