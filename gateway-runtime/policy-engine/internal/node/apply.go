@@ -7,6 +7,7 @@ import (
 	"time"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/node/controller"
 	"gatewright.dev/policy-engine/internal/node/statedir"
 	"gatewright.dev/policy-engine/internal/node/transient"
 )
@@ -14,7 +15,8 @@ import (
 // apply takes an update through all stages: its Gateway, chains built, pending state to disk, clusters beside the old ones, routes,
 // last good state to disk, report. Old chains and then old clusters go later. A bundle that is refused is rejected, and the last
 // good version of its API stays. A build that takes long does not delay the others: its API follows when it is built.
-func (n *Node) apply(ctx context.Context, update *nodev1.Update, envoyTimeout time.Duration) {
+func (n *Node) apply(ctx context.Context, packed *controller.PackedUpdate, envoyTimeout time.Duration) {
+	update := packed.Update
 	n.updateSnapshot(func(s *snapshot) { s.updates++ })
 	n.followController()
 	n.newest = update.GetRevision()
@@ -24,9 +26,9 @@ func (n *Node) apply(ctx context.Context, update *nodev1.Update, envoyTimeout ti
 	}
 	outcomes := outcomes{}
 	outcome := outcomes.of(update.GetRevision())
-	p := planOf(n.running, update)
+	p := planOf(n.running, packed)
+	packed.Bundles = nil // p has them, and startBuilds lets go of them
 	n.reportUnchanged(p.unchanged, outcome)
-	update.Bundles = nil                                                           // p has them, and startBuilds lets go of them
 	builds, candidates := n.startBuilds(p.changed, update.GetRevision(), outcomes) //nolint:contextcheck // a build ends with the node
 	for _, api := range p.removed {
 		n.queue.Remove(api)
@@ -48,14 +50,14 @@ type step struct {
 }
 
 // reportUnchanged reports the APIs that are served already. One that no Envoy has accepted yet is reported when one does.
-func (n *Node) reportUnchanged(bundles []*nodev1.ApiBundle, outcome *outcome) {
+func (n *Node) reportUnchanged(bundles []*statedir.Bundle, outcome *outcome) {
 	for _, bundle := range bundles {
-		n.queue.Remove(bundle.GetApi())
-		current := n.running[bundle.GetApi()]
+		n.queue.Remove(bundle.API)
+		current := n.running[bundle.API]
 		current.revision = outcome.revision
 		if current.acknowledged {
-			outcome.applied(bundle.GetApi(), bundle.GetDigest())
-			delete(n.notReady, bundle.GetApi()) // if it still is not, that is reported again
+			outcome.applied(bundle.API, bundle.Digest)
+			delete(n.notReady, bundle.API) // if it still is not, that is reported again
 		} else {
 			outcome.pending++
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/node/controller"
 )
 
 func TestEachMistakeIsReportedOnceWithItsOperations(t *testing.T) {
@@ -40,7 +41,7 @@ func TestAPolicyThatFailsIsNamedByItsPlaceInTheAPIsDocument(t *testing.T) {
 			Attachments: append(own, of("GET /2", "sixth", bad))})
 
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
-		b.node.apply(t.Context(), &nodev1.Update{Revision: 1, Bundles: some(message)}, time.Second)
+		b.node.apply(t.Context(), controller.Pack(&nodev1.Update{Revision: 1, Bundles: some(message)}), time.Second)
 		reasons := map[string]bool{}
 		for _, sent := range b.node.outbox.Drain() {
 			for _, status := range sent.GetReport().GetApis() {

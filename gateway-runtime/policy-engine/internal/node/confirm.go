@@ -45,12 +45,8 @@ func (n *Node) readLastGood() *nodev1.Update {
 
 func (n *Node) restoreState(ctx context.Context, state *nodev1.Update) {
 	outcomes, empty := outcomes{}, isEmpty(state)
-	for _, message := range state.GetBundles() {
-		if message.GetUnserved() == "" {
-			n.keepUnserved(message)
-		}
-	}
-	builds, versions := n.startBuilds(state.GetBundles(), state.GetRevision(), outcomes) //nolint:contextcheck // a build ends with the node
+	packed := n.packState(state)
+	builds, versions := n.startBuilds(packed, state.GetRevision(), outcomes) //nolint:contextcheck // a build ends with the node
 	left := n.background.wait(ctx, builds, n.timing.Gather)
 	versions = append(versions, n.acquireBuilt(n.background.drain(), outcomes)...) //nolint:contextcheck // a build ends with the node
 	n.unrestored = newUnrestored(outcomes.of(state.GetRevision()).statuses, n.options.Controller != "", time.Now().Add(n.timing.Replace), n.log)
@@ -62,18 +58,26 @@ func (n *Node) restoreState(ctx context.Context, state *nodev1.Update) {
 	n.newest = state.GetRevision()
 	n.updateSnapshot(func(s *snapshot) { s.revision, s.hasState = state.GetRevision(), !empty })
 	n.publish()
-	if len(state.GetBundles()) > 0 {
+	if len(packed) > 0 {
 		n.log.Info("last good state restored", "apis", len(versions), "building", left, "revision", state.GetRevision())
 	}
 }
 
-func (n *Node) keepUnserved(message *nodev1.ApiBundle) {
-	kept, err := statedir.Pack(message)
-	if err != nil { // it has just been read
-		n.log.Error("cannot keep an API of the last good state", "api", message.GetApi(), "error", err.Error())
-		return
+// packState takes the bundles out of a state, packed. Those that are to be served are not served until they are built.
+func (n *Node) packState(state *nodev1.Update) (packed []*statedir.Bundle) {
+	for i, message := range state.GetBundles() {
+		state.Bundles[i] = nil
+		kept, err := statedir.Pack(message)
+		if err != nil { // it has just been read
+			n.log.Error("cannot keep an API of the last good state", "api", message.GetApi(), "error", err.Error())
+			continue
+		}
+		packed = append(packed, kept)
+		if message.GetUnserved() == "" {
+			n.unserved[message.GetApi()] = kept
+		}
 	}
-	n.unserved[message.GetApi()] = kept
+	return packed
 }
 
 // confirm waits until an Envoy that has just connected has acknowledged everything. A version that it refuses is rejected, in

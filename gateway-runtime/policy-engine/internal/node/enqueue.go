@@ -6,6 +6,7 @@ import (
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/node/queue"
+	"gatewright.dev/policy-engine/internal/node/statedir"
 	"gatewright.dev/policy-engine/internal/secrets"
 	"gatewright.dev/policy-engine/internal/xds"
 )
@@ -34,12 +35,16 @@ func (n *Node) enqueue(message *nodev1.ApiBundle, revision uint64, outcomes outc
 }
 
 // startBuilds enqueues the bundles of an update, and returns the builds that their APIs wait for, without those that are done
-// meanwhile, of which it returns the candidates. It lets go of each message: those of thousands of APIs, decoded, take as much
-// memory as what is built of them.
-func (n *Node) startBuilds(messages []*nodev1.ApiBundle, revision uint64, outcomes outcomes) (builds map[*build]bool, candidates []*version) {
+// meanwhile, of which it returns the candidates. It unpacks one bundle after the other, and lets go of each.
+func (n *Node) startBuilds(bundles []*statedir.Bundle, revision uint64, outcomes outcomes) (builds map[*build]bool, candidates []*version) {
 	builds = map[*build]bool{}
-	for i, message := range messages {
-		messages[i] = nil
+	for i, bundle := range bundles {
+		bundles[i] = nil
+		message, err := bundle.Message()
+		if err != nil {
+			n.reject(n.queue.Put(&nodev1.ApiBundle{Api: bundle.API, Digest: bundle.Digest}, revision, nil), err, outcomes)
+			continue
+		}
 		if b := n.enqueue(message, revision, outcomes); b != nil {
 			builds[b] = true
 		}

@@ -22,6 +22,7 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/node/controller"
 	"gatewright.dev/policy-engine/internal/redaction"
 	"gatewright.dev/policy-engine/internal/xds"
 	"gatewright.dev/policy-engine/internal/xds/bundletest"
@@ -364,7 +365,7 @@ func (b *bench) run() {
 
 func (b *bench) apply(revision uint64, bundles []*nodev1.ApiBundle, removed ...string) []string {
 	b.t.Helper()
-	b.node.apply(b.t.Context(), &nodev1.Update{Revision: revision, Bundles: bundles, RemovedApis: removed}, time.Second)
+	b.node.apply(b.t.Context(), controller.Pack(&nodev1.Update{Revision: revision, Bundles: bundles, RemovedApis: removed}), time.Second)
 	return b.reported()
 }
 

@@ -20,6 +20,7 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/certificates"
 	"gatewright.dev/policy-engine/internal/certificates/certificatestest"
+	"gatewright.dev/policy-engine/internal/node/controller"
 	"gatewright.dev/policy-engine/internal/node/statedir"
 	"gatewright.dev/policy-engine/internal/xds"
 )
@@ -66,7 +67,7 @@ func issue(t *testing.T, folder string) map[string]string {
 
 func (b *bench) gateway(revision uint64, gateway *nodev1.Gateway, bundles ...*nodev1.ApiBundle) {
 	b.t.Helper()
-	b.node.apply(b.t.Context(), &nodev1.Update{Revision: revision, Gateway: gateway, Bundles: bundles}, b.node.timing.Acknowledge)
+	b.node.apply(b.t.Context(), controller.Pack(&nodev1.Update{Revision: revision, Gateway: gateway, Bundles: bundles}), b.node.timing.Acknowledge)
 }
 
 // gatewayReports returns the reports about Gateways, and the listeners that are served.

@@ -15,6 +15,7 @@ import (
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/node/controller"
 )
 
 // nameServer is a resolver for tests: it resolves the names that are true, and records all look-ups.
@@ -63,8 +64,8 @@ func TestAnUpstreamWhoseNameDoesNotResolveWaitsUntilItDoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		resolver := &nameServer{known: map[string]bool{"there.example": true}}
 		b := newBenchWith(t, &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, resolver: resolver}, t.TempDir())
-		b.node.apply(t.Context(), &nodev1.Update{Revision: 1, Bundles: some(toward("nowhere.example", "a", "1"),
-			toward("there.example", "b", "1"), bundle("c", "1"))}, time.Second)
+		b.node.apply(t.Context(), controller.Pack(&nodev1.Update{Revision: 1, Bundles: some(toward("nowhere.example", "a", "1"),
+			toward("there.example", "b", "1"), bundle("c", "1"))}), time.Second)
 		w := b.node.queue.Get("a")
 		if w == nil || w.Reason() != "upstream: the name nowhere.example does not resolve: no such host" {
 			t.Fatalf("expected the reason to name the host, got %+v", w)

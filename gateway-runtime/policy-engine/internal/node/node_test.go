@@ -13,6 +13,7 @@ import (
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/node/controller"
 	"gatewright.dev/policy-engine/internal/node/statedir"
 	"gatewright.dev/policy-engine/internal/xds"
 	"gatewright.dev/sdk/policy/v1alpha"
@@ -21,6 +22,15 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func some(bundles ...*nodev1.ApiBundle) []*nodev1.ApiBundle { return bundles }
+
+func TestABundleThatCannotBeUnpackedIsRejectedAlone(t *testing.T) {
+	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+	packed := controller.Pack(&nodev1.Update{Revision: 1, Bundles: some(bundle("a", "1"))})
+	packed.Bundles = append(packed.Bundles, statedir.Broken(bundle("b", "1"), errors.New("not a message")))
+	b.node.apply(t.Context(), packed, time.Second)
+	equal(t, "report", b.reported(), "1 a 1 APPLIED", "1 b 1 REJECTED")
+	b.node.Close()
+}
 
 func TestAnUpdateIsStagedMakeBeforeBreak(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -135,9 +145,9 @@ func TestAChainThatCannotBeBuiltRejectsItsBundle(t *testing.T) {
 		when.When = "request.mehtod == \"GET\""
 		noRoute := bundle("noroute", "1")
 		noRoute.Chains = nil
-		b.node.apply(t.Context(), &nodev1.Update{Revision: 1, Bundles: some(unknown, bundleWith("digest", "1", other), bundleWith("mode", "1", mode),
+		b.node.apply(t.Context(), controller.Pack(&nodev1.Update{Revision: 1, Bundles: some(unknown, bundleWith("digest", "1", other), bundleWith("mode", "1", mode),
 			narrow, noRoute, bundleWith("params", "1", attachment("p", `{"bad":true}`)), bundleWith("panics", "1", attachment("x", `{"panic":true}`)),
-			bundleWith("onerror", "1", onError), bundleWith("when", "1", when), bundle("good", "1"))}, time.Second)
+			bundleWith("onerror", "1", onError), bundleWith("when", "1", when), bundle("good", "1"))}), time.Second)
 		reasons := map[string]string{}
 		for _, message := range b.node.outbox.Drain() {
 			report := message.GetReport()

@@ -4,7 +4,7 @@ import (
 	"maps"
 	"slices"
 
-	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/node/controller"
 	"gatewright.dev/policy-engine/internal/node/gateway"
 	"gatewright.dev/policy-engine/internal/node/statedir"
 	"gatewright.dev/policy-engine/internal/xds"
@@ -43,22 +43,22 @@ type running map[string]*version
 
 // plan lists the changes of an update.
 type plan struct {
-	changed   []*nodev1.ApiBundle // to be built and staged
-	unchanged []*nodev1.ApiBundle // already served
+	changed   []*statedir.Bundle // to be built and staged
+	unchanged []*statedir.Bundle // already served
 	removed   []string
 }
 
 // planOf compares an update with the running versions. An API that the update does not name stays as it is.
-func planOf(now running, update *nodev1.Update) plan {
+func planOf(now running, update *controller.PackedUpdate) plan {
 	var p plan
-	for _, bundle := range update.GetBundles() {
-		if current := now[bundle.GetApi()]; current != nil && current.bundle.Digest == bundle.GetDigest() {
+	for _, bundle := range update.Bundles {
+		if current := now[bundle.API]; current != nil && current.bundle.Digest == bundle.Digest {
 			p.unchanged = append(p.unchanged, bundle)
 		} else {
 			p.changed = append(p.changed, bundle)
 		}
 	}
-	p.removed = slices.Clone(update.GetRemovedApis())
+	p.removed = slices.Clone(update.Update.GetRemovedApis())
 	return p
 }
 

@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/node/controller"
 	"gatewright.dev/policy-engine/internal/property"
 	"gatewright.dev/policy-engine/internal/xds"
 )
@@ -34,18 +35,19 @@ func TestAPlanKeepsUnchangedBundles(t *testing.T) {
 			now[bundle.GetApi()] = &version{bundle: &xds.Bundle{API: bundle.GetApi(), Digest: bundle.GetDigest()}}
 		}
 		update := anUpdate(t, "update")
-		p := planOf(now, update)
-		if len(p.changed)+len(p.unchanged) != len(update.GetBundles()) || !slices.Equal(p.removed, update.GetRemovedApis()) {
+		bundles := len(update.GetBundles())
+		p := planOf(now, controller.Pack(update))
+		if len(p.changed)+len(p.unchanged) != bundles || !slices.Equal(p.removed, update.GetRemovedApis()) {
 			t.Fatalf("a bundle or a removal of %v is lost in %v", update, p)
 		}
 		for _, bundle := range p.changed {
-			if current := now[bundle.GetApi()]; current != nil && current.bundle.Digest == bundle.GetDigest() {
-				t.Fatalf("%s runs already", bundle.GetApi())
+			if current := now[bundle.API]; current != nil && current.bundle.Digest == bundle.Digest {
+				t.Fatalf("%s runs already", bundle.API)
 			}
 		}
 		for _, bundle := range p.unchanged {
-			if current := now[bundle.GetApi()]; current == nil || current.bundle.Digest != bundle.GetDigest() {
-				t.Fatalf("%s does not run", bundle.GetApi())
+			if current := now[bundle.API]; current == nil || current.bundle.Digest != bundle.Digest {
+				t.Fatalf("%s does not run", bundle.API)
 			}
 		}
 	})

@@ -8,6 +8,7 @@ import (
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/backoff"
+	"gatewright.dev/policy-engine/internal/node/controller"
 	"gatewright.dev/policy-engine/internal/node/signedstate"
 	"gatewright.dev/policy-engine/internal/node/statedir"
 )
@@ -121,6 +122,6 @@ func (n *Node) applySeed(ctx context.Context, state *signedstate.State) {
 		return
 	}
 	update := n.acceptSeed(state)
-	n.apply(ctx, update, n.timing.Acknowledge)
+	n.apply(ctx, controller.Pack(update), n.timing.Acknowledge)
 	n.client.Restart()
 }

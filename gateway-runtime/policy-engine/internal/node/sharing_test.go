@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/node/controller"
 )
 
 // sharing is a bundle whose one cluster has this name, as those of other APIs may.
@@ -78,8 +79,8 @@ func TestOneNameOfAPoolThatResolvesIsEnough(t *testing.T) {
 			made.Clusters = [][]byte{wire(cluster)}
 			return made
 		}
-		b.node.apply(t.Context(), &nodev1.Update{Revision: 1, Bundles: some(pool("a", "nowhere.example", "there.example"),
-			pool("b", "nowhere.example", "neither.example"))}, time.Second)
+		b.node.apply(t.Context(), controller.Pack(&nodev1.Update{Revision: 1, Bundles: some(pool("a", "nowhere.example", "there.example"),
+			pool("b", "nowhere.example", "neither.example"))}), time.Second)
 		equal(t, "report", b.reported(), "1 a 1 APPLIED", "1 b 1 PENDING")
 		for _, name := range []string{"neither.example", "nowhere.example"} {
 			if reason := b.node.queue.Get("b").Reason(); !strings.Contains(reason, "the name "+name+" does not resolve") {

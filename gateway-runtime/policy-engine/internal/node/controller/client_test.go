@@ -100,7 +100,7 @@ func TestANodeThatKeepsItsGatewayGetsNone(t *testing.T) {
 		stream.ReceiveHello()
 		stream.Send(&nodev1.Update{Revision: 1, Gateway: &nodev1.Gateway{Digest: "controllers"}})
 		await.Receive(t, client.Inbox.Arrived(), "an update")
-		if update := client.Inbox.Drain(); update.GetRevision() != 1 || (update.GetGateway() == nil) != keeps {
+		if update := client.Inbox.Drain().Update; update.GetRevision() != 1 || (update.GetGateway() == nil) != keeps {
 			t.Errorf("keeps its Gateway: %t, got %v", keeps, update)
 		}
 	}
@@ -120,7 +120,7 @@ func TestConsumersAreTakenAtOnceWhateverIsBeingApplied(t *testing.T) {
 	if change := await.Receive(t, taken, "consumers"); len(change.GetRemoved()) != 1 {
 		t.Errorf("expected the change of the controller, got %v", change)
 	}
-	if update := client.Inbox.Drain(); update.GetRevision() != 1 {
+	if update := client.Inbox.Drain().Update; update.GetRevision() != 1 {
 		t.Errorf("expected the update to wait still, got %v", update)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/node/statedir"
 )
 
 // Outbox holds messages for the controller until a stream sends them. Its methods may be called from any goroutine.
@@ -44,10 +45,31 @@ func (o *Outbox) Drain() []*nodev1.NodeMessage {
 	return messages
 }
 
+// PackedUpdate is an update whose bundles are packed: those of thousands of APIs, decoded, take as much memory as what is built of
+// them.
+type PackedUpdate struct {
+	Update  *nodev1.Update // all but the bundles
+	Bundles []*statedir.Bundle
+}
+
+// Pack packs an update, and takes its bundles out of it.
+func Pack(update *nodev1.Update) *PackedUpdate {
+	packed := &PackedUpdate{Update: update, Bundles: make([]*statedir.Bundle, 0, len(update.GetBundles()))}
+	for _, message := range update.GetBundles() {
+		bundle, err := statedir.Pack(message)
+		if err != nil {
+			bundle = statedir.Broken(message, err)
+		}
+		packed.Bundles = append(packed.Bundles, bundle)
+	}
+	update.Bundles = nil
+	return packed
+}
+
 // Inbox holds the updates that are to be applied next, merged into one. Its methods may be called from any goroutine.
 type Inbox struct {
 	mutex   sync.Mutex
-	update  *nodev1.Update
+	update  *PackedUpdate
 	arrived chan struct{}
 }
 
@@ -57,27 +79,29 @@ func NewInbox() *Inbox { return &Inbox{arrived: make(chan struct{}, 1)} }
 // Arrived receives a value after an update was added.
 func (i *Inbox) Arrived() <-chan struct{} { return i.arrived }
 
-// Add puts an update behind those that have arrived before.
+// Add puts an update behind those that have arrived before, and takes its bundles out of it.
 func (i *Inbox) Add(update *nodev1.Update) {
+	packed := Pack(update)
 	i.mutex.Lock()
 	defer i.mutex.Unlock()
-	i.update = merge(i.update, update)
+	i.update = merge(i.update, packed)
 	notify(i.arrived)
 }
 
-// Requeue puts an update before those that have arrived since.
+// Requeue puts an update before those that have arrived since, and takes its bundles out of it.
 func (i *Inbox) Requeue(update *nodev1.Update) {
+	packed := Pack(update)
 	i.mutex.Lock()
 	defer i.mutex.Unlock()
 	if i.update != nil {
-		update = merge(update, i.update)
+		packed = merge(packed, i.update)
 	}
-	i.update = update
+	i.update = packed
 	notify(i.arrived)
 }
 
 // Drain empties the inbox and returns what was in it; nil: nothing.
-func (i *Inbox) Drain() *nodev1.Update {
+func (i *Inbox) Drain() *PackedUpdate {
 	i.mutex.Lock()
 	defer i.mutex.Unlock()
 	update := i.update
@@ -94,33 +118,34 @@ func notify(channel chan<- struct{}) {
 
 // merge combines an update that is not being applied yet with a newer one. For each API the newer bundle or removal
 // counts, and so does the newer Gateway, and for each Secret the newer values.
-func merge(queued, newer *nodev1.Update) *nodev1.Update {
+func merge(queued, newer *PackedUpdate) *PackedUpdate {
 	if queued == nil {
 		return newer
 	}
-	bundles, removed, secrets := map[string]*nodev1.ApiBundle{}, map[string]bool{}, map[string]*nodev1.SecretValues{}
-	for _, update := range []*nodev1.Update{queued, newer} {
-		for _, api := range update.GetRemovedApis() {
+	bundles, removed, secrets := map[string]*statedir.Bundle{}, map[string]bool{}, map[string]*nodev1.SecretValues{}
+	for _, packed := range []*PackedUpdate{queued, newer} {
+		for _, api := range packed.Update.GetRemovedApis() {
 			removed[api] = true
 			delete(bundles, api)
 		}
-		for _, bundle := range update.GetBundles() {
-			bundles[bundle.GetApi()] = bundle
-			delete(removed, bundle.GetApi())
+		for _, bundle := range packed.Bundles {
+			bundles[bundle.API] = bundle
+			delete(removed, bundle.API)
 		}
-		for _, secret := range update.GetSecrets() {
+		for _, secret := range packed.Update.GetSecrets() {
 			secrets[secret.GetName()] = secret
 		}
 	}
-	merged := &nodev1.Update{Revision: newer.GetRevision(), RemovedApis: slices.Sorted(maps.Keys(removed)), Gateway: newer.GetGateway()}
-	if merged.Gateway == nil {
-		merged.Gateway = queued.GetGateway()
-	}
-	for _, api := range slices.Sorted(maps.Keys(bundles)) {
-		merged.Bundles = append(merged.Bundles, bundles[api])
+	update := &nodev1.Update{Revision: newer.Update.GetRevision(), RemovedApis: slices.Sorted(maps.Keys(removed)), Gateway: newer.Update.GetGateway()}
+	if update.Gateway == nil {
+		update.Gateway = queued.Update.GetGateway()
 	}
 	for _, name := range slices.Sorted(maps.Keys(secrets)) {
-		merged.Secrets = append(merged.Secrets, secrets[name])
+		update.Secrets = append(update.Secrets, secrets[name])
+	}
+	merged := &PackedUpdate{Update: update}
+	for _, api := range slices.Sorted(maps.Keys(bundles)) {
+		merged.Bundles = append(merged.Bundles, bundles[api])
 	}
 	return merged
 }

@@ -16,6 +16,12 @@ type Bundle struct {
 	API    string
 	Digest string // empty: the API is not served, and the bundle says why
 	packed []byte
+	broken error // why it could not be packed
+}
+
+// Broken stands for a bundle that could not be packed: its Message is the error.
+func Broken(message *nodev1.ApiBundle, err error) *Bundle {
+	return &Bundle{API: message.GetApi(), Digest: message.GetDigest(), broken: err}
 }
 
 // Pack packs a bundle.
@@ -41,7 +47,12 @@ func (b *Bundle) Message() (*nodev1.ApiBundle, error) {
 }
 
 // text returns the serialized bundle.
-func (b *Bundle) text() ([]byte, error) { return s2.Decode(nil, b.packed) }
+func (b *Bundle) text() ([]byte, error) {
+	if b.broken != nil {
+		return nil, b.broken
+	}
+	return s2.Decode(nil, b.packed)
+}
 
 // GetDigest returns the digest; "" without a bundle.
 func (b *Bundle) GetDigest() string {
