@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ BUILDAH = ("buildah", *STORAGE)
 def output_of(*command: str, seconds: float = 60, check: bool = True, merged: bool = False) -> str:
     """The stdout of the command, or `merged` both outputs; fails with its last lines on stderr.
 
-    A command that hangs, a download mostly, is tried twice.
+    A command that hangs, a download mostly, is stopped with all that it has started, and tried twice.
     """
     try:
         result = _run(command, seconds, merged)
@@ -41,7 +42,13 @@ def output_of(*command: str, seconds: float = 60, check: bool = True, merged: bo
 
 def _run(command: tuple[str, ...], seconds: float, merged: bool) -> subprocess.CompletedProcess[str]:
     errors = subprocess.STDOUT if merged else subprocess.PIPE
-    return subprocess.run(command, stdout=subprocess.PIPE, stderr=errors, text=True, timeout=seconds, check=False)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True) as process:
+        try:
+            stdout, stderr = process.communicate(timeout=seconds)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)  # else what a build was running goes on beside the second try
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, stdout, stderr or "")
 
 
 def podman(*arguments: str, seconds: float = 60, check: bool = True, merged: bool = False) -> str:
