@@ -165,6 +165,11 @@ def median_cpu(samples: Sequence[Sample], place: Place) -> float:
     return statistics.median(sample.total for sample in samples if sample.row == place.key)
 
 
+def median_of(samples: Sequence[Sample], place: Place, column: str) -> float:
+    """µs of CPU of some of the node's processes for a request."""
+    return statistics.median(sample.cpu.get(column, 0.0) for sample in samples if sample.row == place.key)
+
+
 def report(text: str) -> None:
     """Says what is under way."""
     print(f"bench: {text}", file=sys.stderr, flush=True)

@@ -6,8 +6,9 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 
 from bench.sample import Sample
-from bench.scale.campaign import Figures, OneByOne, Singles, median_cpu, places, ratio
+from bench.scale.campaign import Figures, OneByOne, Singles, median_cpu, median_of, places, ratio
 from bench.scale.node import COMMAND, CONTROLLER, ENGINE, ENVOY, PROCESSES, Cost, Memory
+from bench.target import COLUMNS
 
 BULK_SECONDS, LIVE_MS, LIVE_MS_AT_10, ONE_BY_ONE_SECONDS, REQUEST_RATIO = 40, 1000, 150, 25, 1.1
 MEMORY_MB = {CONTROLLER: 500, ENGINE: 500, ENVOY: 600}
@@ -67,6 +68,12 @@ def _requests(figures: Sequence[Figures], samples: Sequence[Sample]) -> Iterator
             if place.title == title
         ]
         yield f"| CPU of a request to the {title} API, µs | {' | '.join(cells)} | ≤ {REQUEST_RATIO} × |"
+        parts = [
+            ", ".join(f"{median_of(samples, place, column):.0f}" for column in COLUMNS)
+            for place in asked
+            if place.title == title
+        ]
+        yield f"| · {', '.join(COLUMNS)} | {' | '.join(parts)} |  |"
 
 
 def _row(title: str, figures: Sequence[Figures], cell: Callable[[Figures], str], wanted: str = "") -> str:
