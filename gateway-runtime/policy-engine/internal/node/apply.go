@@ -201,7 +201,7 @@ func (n *Node) retryDue(ctx context.Context) {
 		if entry.Message.GetDigest() == "" {
 			step.removed, step.revision = append(step.removed, entry.Message.GetApi()), max(step.revision, entry.Revision)
 		} else {
-			n.build(entry, outcomes) //nolint:contextcheck // a build ends with the node
+			n.build(entry, nil, outcomes) //nolint:contextcheck // a build ends with the node
 		}
 	}
 	if len(step.removed)+len(outcomes) > 0 {

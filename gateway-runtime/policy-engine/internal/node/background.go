@@ -68,17 +68,30 @@ func (b *background) collect(first *build) {
 	}
 }
 
-// finished removes those of the builds that are done by now, and returns them. Other builds that are done arrive.
-func (b *background) finished(builds map[*build]bool) (done []*build) {
+// finished removes those of the builds that are done by now, and returns them. It waits so long for the first one. Other builds
+// that are done arrive.
+func (b *background) finished(builds map[*build]bool, wait time.Duration) (done []*build) {
+	receive := func(finished *build) {
+		if !builds[finished] {
+			b.arrived = append(b.arrived, finished)
+			return
+		}
+		delete(builds, finished)
+		done = append(done, finished)
+	}
+	if wait > 0 {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		select {
+		case finished := <-b.built:
+			receive(finished)
+		case <-timer.C:
+		}
+	}
 	for {
 		select {
 		case finished := <-b.built:
-			if !builds[finished] {
-				b.arrived = append(b.arrived, finished)
-				continue
-			}
-			delete(builds, finished)
-			done = append(done, finished)
+			receive(finished)
 		default:
 			return done
 		}

@@ -43,7 +43,7 @@ func TestBuildsThatFinishMeanwhileAreReturnedOnceAndOthersArrive(t *testing.T) {
 		}
 		synctest.Wait()
 		builds := map[*build]bool{wanted: true, later: true}
-		if got := b.finished(builds); !slices.Equal(got, []*build{wanted}) || len(b.finished(builds)) != 0 {
+		if got := b.finished(builds, 0); !slices.Equal(got, []*build{wanted}) || len(b.finished(builds, 0)) != 0 {
 			t.Errorf("expected the wanted one, once, got %v", got)
 		}
 		builds[earlier] = true

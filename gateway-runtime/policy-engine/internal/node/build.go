@@ -60,13 +60,16 @@ func (b *build) instance(attachment *nodev1.Attachment) string {
 
 // startBuild builds the missing instances of a bundle in the background, since a factory may take long. It calls done from
 // another goroutine; the caller then acquires or discards the results. resolve runs at the same time.
-func (c *chains) startBuild(message *nodev1.ApiBundle, resolve func() error, done func(*build)) *build {
+func (c *chains) startBuild(message *nodev1.ApiBundle, kept *statedir.Bundle, resolve func() error, done func(*build)) *build {
 	b := newBuild(message)
+	b.kept = kept
 	missing := c.missing(b)
 	c.builds.Go(func() {
 		var resolving sync.WaitGroup
 		resolving.Go(func() { b.unresolved = resolve() })
-		b.kept, b.unkept = statedir.Pack(message)
+		if b.kept == nil {
+			b.kept, b.unkept = statedir.Pack(message)
+		}
 		c.buildInstances(b, missing)
 		resolving.Wait()
 		done(b)

@@ -17,9 +17,13 @@ type (
 	queuedAPI  = queue.Entry[*build]
 )
 
-// enqueue makes a bundle the newest of its API, unless the build under way takes precedence. It returns the build that the bundle's
+// mostUnfinished is how many builds may be under way before the next bundle is unpacked: all of them, with their messages, take
+// more memory than what is built of them.
+const mostUnfinished = 256
+
+// enqueue makes a bundle, which is packed in kept, the newest of its API, unless the build under way takes precedence. It returns the build that the bundle's
 // API waits for; nil: none, since the bundle is rejected or is not to be served.
-func (n *Node) enqueue(message *nodev1.ApiBundle, revision uint64, outcomes outcomes) *build {
+func (n *Node) enqueue(message *nodev1.ApiBundle, kept *statedir.Bundle, revision uint64, outcomes outcomes) *build {
 	unserved := ""
 	if n.running[message.GetApi()] == nil {
 		unserved = n.unserved[message.GetApi()].GetDigest()
@@ -31,13 +35,15 @@ func (n *Node) enqueue(message *nodev1.ApiBundle, revision uint64, outcomes outc
 	if message.GetUnserved() != "" {
 		return nil
 	}
-	return n.build(entry, outcomes)
+	return n.build(entry, kept, outcomes)
 }
 
 // startBuilds enqueues the bundles of an update, and returns the builds that their APIs wait for, without those that are done
-// meanwhile, of which it returns the candidates. It unpacks one bundle after the other, and lets go of each.
+// meanwhile, of which it returns the candidates. It unpacks one bundle after the other, and lets go of each. While many
+// builds are not done, it waits for them, until none is done for the time Gather: slow builds do not delay the others.
 func (n *Node) startBuilds(bundles []*statedir.Bundle, revision uint64, outcomes outcomes) (builds map[*build]bool, candidates []*version) {
 	builds = map[*build]bool{}
+	patient := true
 	for i, bundle := range bundles {
 		bundles[i] = nil
 		message, err := bundle.Message()
@@ -45,16 +51,23 @@ func (n *Node) startBuilds(bundles []*statedir.Bundle, revision uint64, outcomes
 			n.reject(n.queue.Put(&nodev1.ApiBundle{Api: bundle.API, Digest: bundle.Digest}, revision, nil), err, outcomes)
 			continue
 		}
-		if b := n.enqueue(message, revision, outcomes); b != nil {
+		if b := n.enqueue(message, bundle, revision, outcomes); b != nil {
 			builds[b] = true
 		}
-		candidates = append(candidates, n.acquireBuilt(n.background.finished(builds), outcomes)...)
+		wait := time.Duration(0)
+		if patient && len(builds) >= mostUnfinished {
+			wait = n.timing.Gather
+		}
+		done := n.background.finished(builds, wait)
+		patient = patient && (wait == 0 || len(done) > 0)
+		candidates = append(candidates, n.acquireBuilt(done, outcomes)...)
 	}
 	return builds, candidates
 }
 
-// build parses the entry's bundle and starts its build, or rejects the entry and returns nil.
-func (n *Node) build(entry *queuedAPI, outcomes outcomes) *build {
+// build parses the entry's bundle and starts its build, or rejects the entry and returns nil. kept: the bundle, packed; nil: it is to
+// be packed.
+func (n *Node) build(entry *queuedAPI, kept *statedir.Bundle, outcomes outcomes) *build {
 	err := entry.Unpack()
 	var bundle *xds.Bundle
 	if err == nil {
@@ -68,16 +81,16 @@ func (n *Node) build(entry *queuedAPI, outcomes outcomes) *build {
 		return nil
 	}
 	entry.Bundle = bundle
-	return n.startBuild(entry)
+	return n.startBuild(entry, kept)
 }
 
-// startBuild starts a build; its result arrives on n.background.built.
-func (n *Node) startBuild(entry *queuedAPI) *build {
+// startBuild starts a build; its result arrives on n.background.built. kept: as in build.
+func (n *Node) startBuild(entry *queuedAPI, kept *statedir.Bundle) *build {
 	var names [][]string
 	if n.unserved[entry.Message.GetApi()].GetDigest() != entry.Message.GetDigest() {
 		names = n.newNames(entry.Bundle)
 	}
-	b := n.chains.startBuild(entry.Message, func() error { return n.names.resolve(n.background.lifetime, names) }, func(b *build) {
+	b := n.chains.startBuild(entry.Message, kept, func() error { return n.names.resolve(n.background.lifetime, names) }, func(b *build) {
 		if !deliver(n.background, n.background.built, b) {
 			n.chains.discard(b)
 		}
@@ -102,7 +115,7 @@ func (n *Node) acquireBuilt(builds []*build, outcomes outcomes) (candidates []*v
 			err = n.chains.acquire(b)
 		}
 		if errors.Is(err, errStale) || err != nil && entry.Renewed() {
-			n.startBuild(entry)
+			n.startBuild(entry, b.kept)
 			continue
 		}
 		if err != nil {

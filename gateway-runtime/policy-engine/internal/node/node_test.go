@@ -2,6 +2,7 @@ package node
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,6 +23,26 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func some(bundles ...*nodev1.ApiBundle) []*nodev1.ApiBundle { return bundles }
+
+// Memory is bounded by waiting for builds; an API whose policy is slow to prepare must not hold up all others.
+func TestManySlowBuildsDelayAnUpdateOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := &shelf{slow: make(chan struct{})}
+		b := newBenchWith(t, &bench{t: t, envoy: newScriptedEnvoy(true), shelf: slow}, t.TempDir())
+		bundles := make([]*nodev1.ApiBundle, 0, 2*mostUnfinished+1)
+		for i := range 2 * mostUnfinished {
+			name := fmt.Sprintf("slow%d", i)
+			bundles = append(bundles, bundleWith(name, "1", attachment(name, `{"slow":true}`)))
+		}
+		begin := time.Now()
+		equal(t, "report", b.apply(1, append(bundles, bundle("usual", "1"))), "1 usual 1 APPLIED")
+		if took := time.Since(begin); took > 3*b.node.timing.Gather {
+			t.Errorf("expected slow builds to delay the update for a time or two, got %s", took)
+		}
+		close(slow.slow)
+		b.node.Close()
+	})
+}
 
 func TestABundleThatCannotBeUnpackedIsRejectedAlone(t *testing.T) {
 	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
@@ -361,7 +382,7 @@ func TestAnUndoneDepartureClosesNoChain(t *testing.T) {
 		chains := b.node.chains
 		hold := func() []*chainRef {
 			done := make(chan *build)
-			chains.startBuild(message[0], func() error { return nil }, func(b *build) { done <- b })
+			chains.startBuild(message[0], nil, func() error { return nil }, func(b *build) { done <- b })
 			held := <-done
 			if err := chains.acquire(held); err != nil {
 				t.Fatal(err)
