@@ -18,15 +18,16 @@ Action = Literal["add", "change", "move", "rename", "delete"]
 @dataclass(frozen=True)
 class Intent:
     """Who applies a set of resources. owner: "" for no one; what is stored keeps its owner then. prune: what this owner
-    has and the set has not goes. take_over: what another owner has becomes this owner's. is_all: the set is all that
-    there is to be, and whatever it has not goes. leaves: kinds that files alone say: a set has none of them, and does
-    not prune them.
+    has and the set has not goes, but for `keeps`, by kind and name. take_over: what another owner has becomes this
+    owner's. is_all: the set is all that there is to be, and whatever it has not goes. leaves: kinds that files alone
+    say: a set has none of them, and does not prune them.
     """
 
     owner: str = ""
     prune: bool = False
     take_over: bool = False
     is_all: bool = False
+    keeps: tuple[tuple[str, str], ...] = ()
     leaves: Collection[str] = ()
 
 

@@ -56,7 +56,8 @@ def _parameters(api: Api) -> str:
 def _is_pruned(api: StoredApi, intent: Intent) -> bool:
     if intent.is_all:
         return True
-    return intent.prune and API not in intent.leaves and bool(intent.owner) and api.owner == intent.owner
+    is_owned = bool(intent.owner) and api.owner == intent.owner and (API, api.name) not in intent.keeps
+    return intent.prune and API not in intent.leaves and is_owned
 
 
 def _is_unchanged(before: StoredApi, after: WantedApi, owner: str) -> bool:

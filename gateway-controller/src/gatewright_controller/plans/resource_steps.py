@@ -98,13 +98,8 @@ def _pruned(
     kind: str, stored: Mapping[str, StoredResource], names: Collection[str], intent: Intent
 ) -> Iterator[ResourceStep]:
     for name, resource in stored.items():
-        if (
-            intent.prune
-            and kind not in intent.leaves
-            and intent.owner
-            and resource.owner == intent.owner
-            and name not in names
-        ):
+        is_owned = bool(intent.owner) and resource.owner == intent.owner and (kind, name) not in intent.keeps
+        if intent.prune and kind not in intent.leaves and is_owned and name not in names:
             yield ResourceStep(kind, name, "delete", resource, None, resource.owner)
 
 
