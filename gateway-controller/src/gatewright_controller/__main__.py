@@ -106,6 +106,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--challenges-listen", metavar="unix:PATH", help="where Envoy asks for answers to challenges")
     parser.add_argument("--metrics-listen", metavar="unix:PATH", help="where a node's engine asks for metrics")
     parser.add_argument("--apis", metavar="DIR", help="the files that all APIs are taken from")
+    parser.add_argument(
+        "--gateway-api", action="store_true", default=None, help="be a controller of Kubernetes' Gateway API"
+    )
+    parser.add_argument(
+        "--gateway-api-controller", metavar="DOMAIN/NAME", help="the controllerName of its GatewayClasses"
+    )
+    parser.add_argument("--gateway-api-namespace", metavar="NAME", help="where its Lease is, and nodes of Gateways are")
+    parser.add_argument("--gateway-api-nodes", metavar="FILE", help="YAML; what they are made from")
+    parser.add_argument("--kubeconfig", metavar="FILE", help="how the API server is reached; none: as a pod")
     parser.add_argument("--engine", metavar="FILE", help="the policy engine's program, which checks conditions")
     parser.add_argument("--database", metavar="URL", help="sqlite:PATH or postgresql://…: where APIs are kept")
     parser.add_argument("--database-file", metavar="FILE", help="holds the URL, which may have a password in it")

@@ -56,6 +56,7 @@ from gatewright_controller.store import StorageError, Store
 from gatewright_controller.translate import EdgeSettings
 
 if TYPE_CHECKING:
+    from gatewright_controller.kubernetes import GatewayApi
     from gatewright_controller.local.listener_tls import ListenerTls
 
 log = logging.getLogger(__name__)
@@ -142,6 +143,8 @@ async def _run(
         state_export=lambda: (export.status.revision, bool(export.status.error)) if export else None,
     )
     observations = Observations(controller.deployment)
+    if gateway_api := _gateway_api(settings, controller, gateways, kinds, metrics):
+        log.info("is a controller of Gateway API", extra={"controllerName": settings.gateway_api_controller})
     folder = _folder(settings, controller, gateways, kinds)
     if folder:
         await folder.apply()
@@ -166,6 +169,7 @@ async def _run(
         asyncio.create_task(keeping.run(), name="pruning"),
         *([asyncio.create_task(folder.run(), name="following files")] if folder else []),
         *([asyncio.create_task(export.run(), name="exporting the state")] if export else []),
+        *([asyncio.create_task(gateway_api.run(), name="gateway api")] if gateway_api else []),
     ]
     peers = Path(settings.peers) if settings.peers else None
     nodes = await start_node_server(
@@ -220,6 +224,26 @@ def _folder(settings: Settings, controller: Controller, gateways: Gateways, kind
             controller.deployment.secrets.changes,
         ),
     )
+
+
+def _gateway_api(
+    settings: Settings, controller: Controller, gateways: Gateways, kinds: Kinds, metrics: Metrics
+) -> GatewayApi | None:
+    """None where this controller is none of Kubernetes'. Raises `Invalid`."""
+    if not settings.gateway_api:
+        return None
+    try:
+        from gatewright_controller.kubernetes import GatewayApi, GatewayApiMetrics, Place, open_access, read_template
+    except ImportError as error:
+        cure = "pip install 'gatewright[kubernetes]', or leave gatewayApi out"
+        raise Invalid([Mistake.expecting("httpx", str(error), cure, field="gatewayApi")]) from None
+    access, template = open_access(settings.kubeconfig), Path(settings.gateway_api_nodes)
+    read_template(template)
+    place = Place(settings.gateway_api_controller, settings.gateway_api_namespace or access.namespace, template)
+    plans = Plans(controller, gateways, kinds)
+    gateway_api = GatewayApi(access, place, plans, controller.deployment, lambda: controller.definitions)
+    metrics.add(GatewayApiMetrics(gateway_api.counts))
+    return gateway_api
 
 
 def _keep(settings: Settings) -> Keep:

@@ -19,6 +19,7 @@ from gatewright_controller.oidc import Oidc
 from gatewright_controller.signed_state import place_mistake
 
 PREFIX = "GATEWRIGHT_CONTROLLER_"
+CONTROLLER_NAME = r"^[a-z0-9]([a-z0-9.-]{0,100}[a-z0-9])?/[A-Za-z0-9]([A-Za-z0-9._-]{0,60}[A-Za-z0-9])?$"
 
 
 def described(comment: str) -> Meta:
@@ -101,6 +102,39 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
         described(
             "Folder of files, or a file, that all APIs are taken from: what is saved there is applied, what is deleted "
             "goes, and the management API takes no writes of APIs. None: APIs are written by the management API."
+        ),
+    ] = ""
+    gateway_api: Annotated[
+        bool,
+        described(
+            "Whether this controller is one of Kubernetes' Gateway API: Gateways, routes and PolicyAttachments become "
+            "resources of the owner `kubernetes`, and each Gateway gets nodes. It needs `gatewayApiNodes`."
+        ),
+    ] = False
+    gateway_api_controller: Annotated[
+        str,
+        Meta(
+            pattern=CONTROLLER_NAME,
+            description="The controllerName of the GatewayClasses that are this controller's, as DOMAIN/NAME. "
+            "Controllers with the same one elect a leader, which alone writes.",
+        ),
+    ] = "gatewright.dev/gateway-controller"
+    gateway_api_namespace: Annotated[
+        str,
+        described("Namespace of the leader's Lease, and of the nodes of all Gateways. None: that of this pod."),
+    ] = ""
+    gateway_api_nodes: Annotated[
+        str,
+        described(
+            "YAML file of two documents, a Deployment and a Service, from which those of each Gateway are made. It is "
+            "read again at each change."
+        ),
+    ] = ""
+    kubeconfig: Annotated[
+        str,
+        described(
+            "File by which the API server of Kubernetes is reached, with a token or a client certificate. None: by the "
+            "service account of this pod."
         ),
     ] = ""
     engine: Annotated[
@@ -240,11 +274,12 @@ NOT_TEXT = (
     "history_keep_deleted_days",
     "audit_keep_days",
     "audit_keep_entries",
+    "gateway_api",
 )
-"""Fields whose variables hold YAML of a number or a list."""
+"""Fields whose variables hold YAML of a number, a truth value or a list."""
 
 
-def load_settings(file: Path | None, environment: Mapping[str, str], options: Mapping[str, str]) -> Settings:
+def load_settings(file: Path | None, environment: Mapping[str, str], options: Mapping[str, str | bool]) -> Settings:
     """`environment` names a field `nodeListen` GATEWRIGHT_CONTROLLER_NODE_LISTEN; its other variables are not ours
     (an orchestrator adds some of its own under our prefix). `options` are by field name. Raises `Invalid`."""
     values = _read(file) if file else {}
@@ -253,7 +288,7 @@ def load_settings(file: Path | None, environment: Mapping[str, str], options: Ma
         if (text := environment.get(PREFIX + field.name.upper())) is not None:
             values[field.encode_name] = _plain(text, field.name)
     values |= {fields[name].encode_name: value for name, value in options.items()}
-    mistakes = [*_take_from_files(values), *_alone(values), *_state_mistakes(values)]
+    mistakes = [*_take_from_files(values), *_alone(values), *_state_mistakes(values), *_gateway_api_mistakes(values)]
     mistakes += mistakes_of(Settings, values)
     if mistakes:
         raise Invalid(mistakes)
@@ -306,6 +341,18 @@ def _state_mistakes(values: JsonObject) -> Iterator[Mistake]:
     if not values.get("stateKey"):
         cure = f"name the key that signs states with --state-key or {PREFIX}STATE_KEY, or leave stateExport out"
         yield Mistake.expecting("stateKey beside stateExport", "none", cure, field="stateKey")
+
+
+def _gateway_api_mistakes(values: JsonObject) -> Iterator[Mistake]:
+    """Of what a controller of Gateway API needs, and of what excludes it."""
+    if not values.get("gatewayApi"):
+        return
+    if not values.get("gatewayApiNodes"):
+        cure = f"name it with --gateway-api-nodes or {PREFIX}GATEWAY_API_NODES; the chart renders one"
+        yield Mistake.expecting("a file of a Deployment and a Service", "none", cure, field="gatewayApiNodes")
+    if values.get("apis"):
+        cure = "the files of apis are all that there is; leave one out"
+        yield Mistake.expecting("either gatewayApi or apis", "both", cure, field="gatewayApi")
 
 
 def _line(text: str, where: str, field: str) -> str:

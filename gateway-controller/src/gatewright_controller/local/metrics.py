@@ -92,6 +92,10 @@ class Metrics:
         self._pruned.labels(REVISIONS).inc(revisions)
         self._pruned.labels(AUDIT_ENTRIES).inc(audit_entries)
 
+    def add(self, collector: Collector) -> None:
+        """What another part of the controller counts is among them from now on."""
+        self._registry.register(collector)
+
     def text(self) -> bytes:
         """All of them, as Prometheus' text."""
         return generate_latest(self._registry)

@@ -1,0 +1,141 @@
+"""The loop of a leader: from changes of objects to documents, Deployments and Services, and from what nodes run to
+statuses."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from gatewright_documents.values import JsonObject
+
+from gatewright_controller.gateway_api import Deployed, Key, Objects, Translation, complete
+from gatewright_controller.kubernetes.backoff import Backoff
+from gatewright_controller.kubernetes.cache import Cache
+from gatewright_controller.kubernetes.documents import Documents, DocumentsError
+from gatewright_controller.kubernetes.infrastructure import Infrastructure
+from gatewright_controller.kubernetes.statuses import Statuses
+from gatewright_controller.kubernetes.tolerant import TolerantTranslation
+from gatewright_controller.kubernetes.writing import Writer
+from gatewright_controller.nodes.deployment import Deployment
+from gatewright_controller.resource.definitions import Definitions
+from gatewright_controller.store import Author, StorageError
+
+log = logging.getLogger(__name__)
+COALESCE_SECONDS = 0.05
+"""For which changes are gathered before they are looked at; for as long as a look took, if that is longer."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a translation was made of, and what the store had with it: the same again needs no other one."""
+
+    inputs: int
+    definitions: Definitions
+    revision: int
+
+
+class Reconciler:
+    """Of one term. synced: is told each time that the store has what the objects say."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        translation: TolerantTranslation,
+        documents: Documents,
+        infrastructure: Infrastructure,
+        statuses: Statuses,
+        writer: Writer,
+        deployment: Deployment,
+        definitions: Callable[[], Definitions],
+        author: Author,
+        synced: Callable[[], None],
+    ) -> None:
+        self._cache, self._translation, self._documents = cache, translation, documents
+        self._infrastructure, self._statuses, self._writer = infrastructure, statuses, writer
+        self._deployment, self._definitions, self._author, self._synced = deployment, definitions, author, synced
+        self._seen: Seen | None = None
+        self._made = Translation()
+        self._completed: tuple[int, Mapping[str, Deployed], int] | None = None
+        self._trouble = ""
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        wake, backoff = asyncio.Event(), Backoff()
+        pumps = [asyncio.create_task(_pump(source, wake)) for source in (self._cache, self._deployment)]
+        try:
+            while True:
+                wake.clear()
+                began = time.monotonic()
+                is_done = not self._cache.is_complete or await self._pass()
+                if is_done:
+                    backoff.reset()
+                rest = max(COALESCE_SECONDS, time.monotonic() - began)
+                await _first_of(wake, None if is_done else backoff.next_pause())
+                await asyncio.sleep(rest)
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.wait(pumps)
+
+    async def _pass(self) -> bool:
+        """Whether all is as it is to be, as far as it is known now."""
+        is_stored = await self._store()
+        is_placed = not await self._infrastructure.ensure(self._made.gateways)
+        return await self._report() and is_stored and is_placed
+
+    async def _store(self) -> bool:
+        """Whether the store has what the objects say."""
+        seen = Seen(self._cache.inputs, self._definitions(), self._deployment.revision)
+        if seen == self._seen:
+            return True
+        if self._seen is None or (seen.inputs, seen.definitions) != (self._seen.inputs, self._seen.definitions):
+            objects = Objects(self._cache.objects(), seen.definitions)
+            self._made = await asyncio.to_thread(self._translation.translate, objects)
+        try:
+            await self._documents.apply(self._made.documents, self._author, self._writer.check)
+        except (DocumentsError, StorageError) as error:
+            if str(error) != self._trouble:
+                log.error("what Gateway API says is not stored; it is tried again", extra={"reason": str(error)})
+            self._trouble = str(error)
+            return False
+        self._trouble = ""
+        self._seen = Seen(seen.inputs, seen.definitions, self._deployment.revision)
+        self._synced()
+        return True
+
+    async def _report(self) -> bool:
+        """Whether all statuses say what is so."""
+        deployed = self._documents.deployed(self._made.documents)
+        now = self._cache.inputs, deployed, self._cache.changes
+        if now == self._completed:
+            return True
+        addresses = self._infrastructure.addresses(self._made.gateways)
+        drafts: Mapping[Key, JsonObject] = await asyncio.to_thread(complete, self._made, deployed, addresses)
+        if not await self._statuses.write(drafts):
+            return False
+        self._completed = now
+        return True
+
+
+class Changing(Protocol):
+    """What the loop looks at."""
+
+    async def wait_for_change(self) -> None:
+        """Returns after the next change."""
+
+
+async def _pump(source: Changing, wake: asyncio.Event) -> None:
+    while True:
+        await source.wait_for_change()
+        wake.set()
+
+
+async def _first_of(wake: asyncio.Event, pause: float | None) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(pause):
+            await wake.wait()
