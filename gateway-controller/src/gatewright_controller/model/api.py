@@ -16,6 +16,7 @@ from gatewright_controller.model.routing import Answer, OperationRedirect, Routi
 from gatewright_controller.model.upstream import Upstream, Upstreams
 
 AccessLog = Literal["all", "errors", "none"]
+Matching = Literal["narrowest", "ordered"]
 Method = Annotated[
     str,
     Meta(
@@ -119,6 +120,9 @@ class ApiSpec(Routing, frozen=True, kw_only=True):
     encoded_responses: bool = False
     """An upstream may encode (gzip, br) responses that policies read, as the client accepts; they are decoded for the
     policies and encoded again for the client. `false`: the upstream is asked not to encode them."""
+    matching: Matching = "narrowest"
+    """Which of several operations that match has a request: the one with the narrowest path, then method, headers and
+    query; `ordered`: the first in the file, each for its method alone, and where none matches the answer is 404."""
     strict_paths: bool = True
     """Requests with `;`, encoded slashes and doubly encoded characters in their paths are refused, and a slash at the
     end makes no other path."""

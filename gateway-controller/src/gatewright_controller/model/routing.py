@@ -70,14 +70,6 @@ IDEMPOTENT = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE")
 """RFC 9110, 9.2.2: what a request does once, it does as well twice."""
 
 
-class Split(Strict, frozen=True):
-    """A pool's part of an operation's requests."""
-
-    upstream: ResourceName
-    weight: Annotated[int, Meta(ge=1, le=1_000_000)]
-    """In proportion to the weights of the others."""
-
-
 class Mirror(Strict, frozen=True):
     """A pool that is sent a copy of requests; its answers are dropped."""
 
@@ -143,6 +135,9 @@ class Rewrite(Strict, frozen=True):
     """`/v2`: what stands behind the pool's base path in place of the context; `/`: nothing."""
     host: Authority | UnsetType = UNSET
     """The Host header, in place of the pool's, unless a policy chooses another one."""
+    keep_host: bool = False
+    """The Host header that the client sent, in place of the pool's, unless a policy chooses another one. Not beside
+    `host`."""
 
 
 class OperationRedirect(Strict, frozen=True):
@@ -165,6 +160,16 @@ class Answer(Strict, frozen=True):
     headers: dict[str, HeaderValue] = msgspec.field(default_factory=dict)
     body: AnswerBody = ""
     """Text, UTF-8; `text/plain` unless `headers` say otherwise."""
+
+
+class Split(Strict, frozen=True, kw_only=True):
+    """A pool's part of an operation's requests. Exactly one of `upstream` and `answer`."""
+
+    upstream: ResourceName | UnsetType = UNSET
+    answer: Answer | UnsetType = UNSET
+    """What this part is answered by the gateway itself, once the policies of the chain have let the request."""
+    weight: Annotated[int, Meta(ge=1, le=1_000_000)]
+    """In proportion to the weights of the others."""
 
 
 class Websocket(Strict, frozen=True):

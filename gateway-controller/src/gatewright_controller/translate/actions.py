@@ -16,6 +16,7 @@ from gatewright_controller.model import (
     OperationRedirect,
     Retries,
     Rewrite,
+    Split,
     Websocket,
     milliseconds,
 )
@@ -29,9 +30,9 @@ WHOLE = 1_000_000
 
 @dataclass(frozen=True)
 class Forwarding:
-    """To pools by their names, each with its weight."""
+    """To pools by their names, each with its weight. In the place of a pool may be an answer."""
 
-    pools: tuple[tuple[str, int], ...]
+    pools: tuple[tuple[str | Answer, int], ...]
     mirrors: tuple[Mirror, ...] = ()
     retries: Retries | None = None
     rewrite: Rewrite = field(default_factory=Rewrite)
@@ -44,9 +45,9 @@ class Forwarding:
     @property
     def named(self) -> set[str]:
         """Pools that routes name without a policy's doing."""
-        return {name for name, _ in self.pools} | {mirror.upstream for mirror in self.mirrors}
+        return {name for name, _ in self.pools if isinstance(name, str)} | {mirror.upstream for mirror in self.mirrors}
 
-    def shares(self) -> Iterator[tuple[str, int]]:
+    def shares(self) -> Iterator[tuple[str | Answer, int]]:
         """Pools in order, each with the millionths of all requests that it takes together with those before it."""
         total, taken = sum(weight for _, weight in self.pools), 0
         for name, weight in self.pools:
@@ -79,11 +80,18 @@ def action(spec: ApiSpec, operation: Operation) -> Action:
     )
 
 
-def _pools(spec: ApiSpec, operation: Operation) -> tuple[tuple[str, int], ...]:
+def _pools(spec: ApiSpec, operation: Operation) -> tuple[tuple[str | Answer, int], ...]:
     if operation.upstream is not UNSET:
         return ((operation.upstream, 1),)
     split = spec.split if operation.split is UNSET else operation.split
-    return ((MAIN, 1),) if split is UNSET else tuple((share.upstream, share.weight) for share in split)
+    return ((MAIN, 1),) if split is UNSET else tuple(map(_share, split))
+
+
+def _share(share: Split) -> tuple[str | Answer, int]:
+    if share.upstream is not UNSET:
+        return share.upstream, share.weight
+    assert share.answer, "a valid part has an upstream or an answer"
+    return share.answer, share.weight
 
 
 def _retries(spec: ApiSpec, operation: Operation) -> Retries | None:

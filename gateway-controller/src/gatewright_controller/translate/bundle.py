@@ -168,6 +168,11 @@ def routed_paths(api: Api, definitions: Definitions, settings: EdgeSettings, poo
         name = f"OPTIONS {path}"
         return RoutedAnswer(name, chain(api, name, shared) if shared else None)
 
+    if api.spec.matching == "ordered":
+        return [
+            RoutedPath(parse_path(written.path).shape, [operation(written)], None, ordered=True)
+            for written in api.spec.operations
+        ]
     return [
         RoutedPath(template, [operation(written) for written in group], preflight(template, group[0].path))
         for template, group in groups.items()

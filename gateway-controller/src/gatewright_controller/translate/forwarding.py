@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from gatewright_controller._gen import node_pb2
-from gatewright_controller.model import Retries
+from gatewright_controller.model import Answer, Retries
 from gatewright_controller.model.routing import back_off_ms, retried_methods
 from gatewright_controller.resource.paths import PathTemplate
 from gatewright_controller.translate import envoy
@@ -56,9 +56,13 @@ class Forwarder:
         for idle_ms in self._idle_times:
             # The idle time of a WebSocket is that of its route, so it has one of its own.
             asked = envoy.narrowed(match, websocket=True) if idle_ms is not None else match
-            for name, millionths in self.action.shares():
+            for target, millionths in self.action.shares():
                 part = asked if millionths == WHOLE else envoy.narrowed(asked, millionths=millionths)
-                yield self._route(part, name, idle_ms, self._group(idle_ms))
+                if isinstance(target, Answer):
+                    answer = envoy.Answer(target.status, target.headers, target.body)
+                    yield envoy.answering_route(self.name, part, answer, self.filters)
+                else:
+                    yield self._route(part, target, idle_ms, self._group(idle_ms))
 
     @property
     def whole(self) -> envoy.Forward | None:
@@ -66,7 +70,8 @@ class Forwarder:
         own: a part of them, those for a WebSocket, those for a pool that a policy chooses."""
         if len(self.action.pools) > 1 or self._idle_times != [None] or self._choices:
             return None
-        return self._forward(self.pool(self.action.pools[0][0]))
+        ((target, _),) = self.action.pools
+        return None if isinstance(target, Answer) else self._forward(self.pool(target))
 
     def chosen_routes(self) -> Iterator[envoy.EnvoyMessage]:
         """Those that take requests once policies have run."""
@@ -111,10 +116,9 @@ class Forwarder:
         return envoy.forwarding_route(self.name, match, forward, self.filters)
 
     def _forward(self, pool: Pool) -> envoy.Forward:
-        host = self.action.rewrite.host
         return envoy.Forward(
             pool.cluster,
-            host if isinstance(host, str) else pool.authority,
+            self._authority(pool),
             self.timeouts.request_ms,
             self.timeouts.idle_ms,
             upstream_path(self.context, pool.base, self.path, self.action.rewrite),
@@ -126,12 +130,18 @@ class Forwarder:
             paths=self._paths(pool),
         )
 
+    def _authority(self, pool: Pool) -> str:
+        """ "" is the client's own."""
+        rewrite = self.action.rewrite
+        if isinstance(rewrite.host, str):
+            return rewrite.host
+        return "" if rewrite.keep_host else pool.authority
+
     def _paths(self, pool: Pool) -> envoy.UpstreamPaths | None:
         context = "" if self.context == "/" else self.context
-        host = self.action.rewrite.host
         if not pool.maps_paths or context == pool.base:
             return None
-        return envoy.UpstreamPaths(context, pool.base, host if isinstance(host, str) else pool.authority)
+        return envoy.UpstreamPaths(context, pool.base, self._authority(pool))
 
     def _mirrors(self, pool: Pool) -> list[envoy.Mirroring]:
         """None to the pool itself, which a policy may have chosen: a request would be sent to it twice."""

@@ -110,6 +110,9 @@ def _destinations(api: Api, forwarding: Forwarding) -> str:
     whole = sum(weight for _, weight in forwarding.pools)
     parts = []
     for name, weight in forwarding.pools:
+        if isinstance(name, Answer):
+            parts.append(f"an answer {name.status} of the gateway ({weight / whole:.3%} of requests)")
+            continue
         urls = " or ".join(target.url for target in targets_of(api.spec.upstreams[name]))
         parts.append(urls if len(forwarding.pools) == 1 else f"{urls} ({weight / whole:.3%} of requests)")
     return " and ".join(parts)

@@ -69,6 +69,9 @@ class RoutedPath:
     """In the order of precedence."""
     preflight: RoutedAnswer | None
     """The generated OPTIONS, which runs the API's own policies; None where an operation answers OPTIONS."""
+    ordered: bool = False
+    """Whether the API's operations are tried in the order of the file: then each has a `RoutedPath` of its own, and
+    `GET` does not answer HEAD."""
 
     @property
     def methods(self) -> set[str]:
@@ -151,6 +154,23 @@ def first_row(*, strict: bool) -> Row:
 
 def rows_of(paths: Sequence[RoutedPath], context: str, *, strict: bool) -> Iterator[Row]:
     """All others: operations, generated OPTIONS, then 404 and 405. strict: a slash at the end makes no other path."""
+    if any(routed.ordered for routed in paths):
+        return _ordered_rows(paths, context, strict=strict)
+    return _narrowest_rows(paths, context, strict=strict)
+
+
+def _ordered_rows(paths: Sequence[RoutedPath], context: str, *, strict: bool) -> Iterator[Row]:
+    """Those of operations alone: what none of them takes is 404."""
+    index = PathIndex(routed.template for routed in paths)
+    for routed in paths:
+        for place in _places(routed.template, index, context, strict=strict):
+            if strict:
+                yield from _ambiguity_rows(routed, place)
+            for operation in routed.operations:
+                yield from _operation_rows(routed, place, operation)
+
+
+def _narrowest_rows(paths: Sequence[RoutedPath], context: str, *, strict: bool) -> Iterator[Row]:
     found = {routed.template: routed for routed in paths}
     index = PathIndex(found)
     covering = {template: [found[other] for other in index.covering(template)] for template in found}
@@ -207,7 +227,7 @@ def methods_of(routed: RoutedPath, operation: RoutedOperation) -> Iterator[tuple
     elif operation.method == ANY_METHOD:
         yield envoy.Methods(other=True), ANY_METHOD
     elif operation.method == "GET":
-        heads = all(other.method != "HEAD" or other.matches for other in routed.operations)
+        heads = not routed.ordered and all(other.method != "HEAD" or other.matches for other in routed.operations)
         yield envoy.Methods(("GET", "HEAD") if heads else ("GET",)), "GET"
     else:
         yield envoy.Methods((operation.method,)), operation.method

@@ -17,8 +17,8 @@ def upstream_paths(api: Api, path: PathTemplate, action: Action, pools: Pools) -
     context = context_of(api.spec.context, api.spec.version)
     names = sorted(api.spec.upstreams)
     found = {name: _path_to(context, pools.pool(name).base, path, action.rewrite) for name in names}
-    first, *others = [found[name] for name, _ in action.pools]
-    own = [first] if all(other == first for other in others) else []
+    ways = [found[name] for name, _ in action.pools if isinstance(name, str)]
+    own = ways[:1] if all(other == ways[0] for other in ways) else []
     chosen = [node_pb2.UpstreamPath(upstream=name) for name in found]
     for message in chosen:
         message.MergeFrom(found[message.upstream])

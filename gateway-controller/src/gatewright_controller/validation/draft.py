@@ -143,6 +143,7 @@ class Draft:
     timeouts: DraftTimeouts
     routing: DraftRouting
     strict: bool
+    ordered: bool
     attach_to: list[str]
     has_upstream: bool
     """Whether it is written, readable or not; also where there is no spec."""
@@ -158,10 +159,11 @@ class Draft:
         timeouts = _draft_timeouts(spec, "spec")
         routing = DraftRouting("spec", {name: value for name, value in spec.items() if name != "upstream"})
         context, strict = as_text(spec.get("context")), spec.get("strictPaths") is not False
+        ordered = spec.get("matching") == "ordered"
         hosts, listeners = as_list(spec.get("hosts")), texts_of(spec.get("listeners"))
         attach_to, has_upstream = texts_of(spec.get("attachTo")), "upstream" in spec or not spec
         parts = context, hosts, listeners, version, upstreams, policies, operations
-        return Draft(*parts, timeouts, routing, strict, attach_to, has_upstream)
+        return Draft(*parts, timeouts, routing, strict, ordered, attach_to, has_upstream)
 
 
 def _draft_upstream(name: str, raw: JsonValue) -> DraftUpstream:

@@ -108,23 +108,25 @@ def _names_once(matches: Iterable[DraftMatch[HeaderMatch] | DraftMatch[QueryMatc
             yield Mistake(f"{match.field}.name", f"expected each name once, {got}; say both in one regex")
 
 
-def check_reach(operations: Iterable[tuple[DraftOperation, PathTemplate]]) -> Iterator[Mistake]:
-    """No operation takes all requests of a later one: of those of one method and path, in the order of precedence."""
+def check_reach(operations: Iterable[tuple[DraftOperation, PathTemplate]], *, ordered: bool) -> Iterator[Mistake]:
+    """No operation takes all requests of a later one: of those of one method and path, in the order of precedence.
+    ordered: that is the order of the file."""
     groups: dict[tuple[str, PathTemplate], list[DraftOperation]] = {}
     for drafted, template in operations:
         groups.setdefault((drafted.method or drafted.field, template.shape), []).append(drafted)
     for group in groups.values():
-        yield from _check_group(group)
+        yield from _check_group(group, ordered=ordered)
 
 
-def _check_group(group: list[DraftOperation]) -> Iterator[Mistake]:
-    """Only what says something of the same names may cover: of more names it stands before, and covers less."""
+def _check_group(group: list[DraftOperation], *, ordered: bool) -> Iterator[Mistake]:
+    """Unless the order is that of the file, only what says something of the same names may cover: of more names it
+    stands before, and covers less."""
     before: dict[tuple[tuple[str, ...], tuple[str, ...]], list[tuple[DraftOperation, Matches]]] = {}
     for drafted in group:
         if (own := drafted.matches.all) is None:
             continue
         names = tuple(match.name for match in own.headers), tuple(match.name for match in own.query)
-        earlier = before.setdefault(names, [])
+        earlier = before.setdefault(((), ()) if ordered else names, [])
         found = next(((operation, matches) for operation, matches in earlier if matches.covers(own)), None)
         if found:
             yield _never_met(drafted, found[0], same=own.covers(found[1]))

@@ -44,7 +44,7 @@ def check_operations(draft: Draft) -> Iterator[Mistake]:
         if draft.strict and template.doubtful:
             yield _never_asked_for(drafted, template)
         readable.append((drafted, template))
-    yield from check_reach(readable)
+    yield from check_reach(readable, ordered=draft.ordered)
 
 
 def check_new_paths(draft: Draft) -> Iterator[Mistake]:

@@ -64,6 +64,7 @@ def _check_common(routing: DraftRouting, operation: DraftOperation | None) -> It
             if name in seen:
                 yield Mistake(field, f"expected each upstream once, got {name!r} again")
             seen.add(name)
+    yield from _check_split(routing)
     yield from _check_back_off(routing)
     if (rewrite := routing.get("rewrite", Rewrite)) is not None:
         yield from _check_rewrite(routing, rewrite, operation)
@@ -87,7 +88,19 @@ def _named(draft: Draft) -> Iterator[tuple[str, str]]:
 def _split(routing: DraftRouting) -> list[tuple[str, str]]:
     """Pools, each with its field."""
     items = enumerate(routing.items("split", Split))
-    return [(f"{routing.field}.split[{index}].upstream", split.upstream) for index, split in items]
+    named = ((f"{routing.field}.split[{index}].upstream", split.upstream) for index, split in items)
+    return [(field, name) for field, name in named if isinstance(name, str)]
+
+
+def _check_split(routing: DraftRouting) -> Iterator[Mistake]:
+    """Each part goes to a pool, or is answered."""
+    for index, split in enumerate(routing.items("split", Split)):
+        where = f"{routing.field}.split[{index}]"
+        if (split.upstream is UNSET) == (split.answer is UNSET):
+            got = "none" if split.upstream is UNSET else "both"
+            yield Mistake(where, f"expected one of upstream and answer, got {got}")
+        elif isinstance(split.answer, Answer):
+            yield from _check_own_answer(f"{where}.answer", split.answer)
 
 
 def _mirrors(routing: DraftRouting) -> list[tuple[str, str]]:
@@ -171,6 +184,8 @@ def _check_rewrite(routing: DraftRouting, rewrite: Rewrite, operation: DraftOper
     where = f"{routing.field}.rewrite"
     if isinstance(rewrite.path, str) and isinstance(rewrite.prefix, str):
         yield Mistake(f"{where}.prefix", "expected no prefix beside path, got both; remove one")
+    if rewrite.keep_host and isinstance(rewrite.host, str):
+        yield Mistake(f"{where}.keepHost", "expected no keepHost beside host, got both; remove one")
     if isinstance(rewrite.path, str) and operation is not None:
         yield from _check_target(f"{where}.path", rewrite.path, operation)
     if isinstance(rewrite.prefix, str):
@@ -229,9 +244,13 @@ def _check_answer(operation: DraftOperation) -> Iterator[Mistake]:
     answer = operation.routing.get("answer", Answer)
     if answer is None:
         return
+    yield from _check_own_answer(f"{operation.field}.answer", answer)
+
+
+def _check_own_answer(field: str, answer: Answer) -> Iterator[Mistake]:
     seen: set[str] = set()
     for name in answer.headers:
-        where = f"{operation.field}.answer.headers.{name}"
+        where = f"{field}.headers.{name}"
         if not TOKEN.fullmatch(name):
             yield Mistake(where, f"expected a header's name, such as 'content-type', got {name!r}")
         elif name.lower() in ENVOYS or name.lower().startswith("x-envoy-"):
@@ -240,9 +259,7 @@ def _check_answer(operation: DraftOperation) -> Iterator[Mistake]:
             yield Mistake(where, f"expected each header once, got {name!r} again")
         seen.add(name.lower())
     if answer.body and answer.status in (204, 205, 304):
-        yield Mistake(
-            f"{operation.field}.answer.body", f"expected none with status {answer.status}, got one; remove it"
-        )
+        yield Mistake(f"{field}.body", f"expected none with status {answer.status}, got one; remove it")
 
 
 def _check_mirrored(draft: Draft, operation: DraftOperation, bases: Mapping[str, str]) -> Iterator[Mistake]:

@@ -98,6 +98,7 @@ class Forward:
 
     cluster: str
     authority: str
+    """"" is the one that the client has sent."""
     request_timeout_ms: int
     """From the end of the request until the response begins, each time that it is sent."""
     idle_timeout_ms: int
@@ -178,11 +179,7 @@ def forwarding_route(name: str, match: EnvoyMessage, forward: Forward, filters: 
     if forward.retries:
         _retry(to.retry_policy, forward.retries)
     to.request_mirror_policies.extend(map(_mirror, forward.mirrors))
-    if forward.policies_choose_authority:
-        to.host_rewrite = _chosen_or_own_authority()
-        route.metadata.filter_metadata[envoy_names.AUTHORITY_NAMESPACE].CopyFrom(_authority(forward.authority))
-    else:
-        to.host_rewrite_literal = forward.authority
+    _rewrite_authority(route, forward)
     if forward.choice:
         _let_policies_choose(route, forward.choice)
     if forward.websocket.allowed:
@@ -193,6 +190,18 @@ def forwarding_route(name: str, match: EnvoyMessage, forward: Forward, filters: 
         )
     _map_paths(route, forward)
     return cast("EnvoyMessage", route)
+
+
+def _rewrite_authority(route: route_components_pb2.Route, forward: Forward) -> None:
+    to = route.route
+    if not forward.policies_choose_authority:
+        if forward.authority:
+            to.host_rewrite_literal = forward.authority
+    elif forward.authority:
+        to.host_rewrite = _chosen_or_own_authority()
+        route.metadata.filter_metadata[envoy_names.AUTHORITY_NAMESPACE].CopyFrom(_authority(forward.authority))
+    else:
+        to.host_rewrite = _chosen_or_clients_authority()
 
 
 @lru_cache(maxsize=PARTS_KEPT)
@@ -250,6 +259,12 @@ def _chosen_or_own_authority() -> str:
     """A literal would overwrite what a policy set: Envoy rewrites hosts after all filters have run."""
     value = f"{envoy_names.AUTHORITY_NAMESPACE}:{envoy_names.CHOSEN_VALUE_KEY}"
     return coalesced("METADATA", f"DYNAMIC:{value}", "METADATA", f"ROUTE:{value}")
+
+
+@cache
+def _chosen_or_clients_authority() -> str:
+    value = f"{envoy_names.AUTHORITY_NAMESPACE}:{envoy_names.CHOSEN_VALUE_KEY}"
+    return coalesced("METADATA", f"DYNAMIC:{value}", "REQ", ":authority")
 
 
 def coalesced(*commands: str) -> str:
