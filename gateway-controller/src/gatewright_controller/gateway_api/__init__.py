@@ -6,6 +6,7 @@ known what nodes run.
 
 from gatewright_controller.gateway_api.contract import (
     CONTROLLER_NAME,
+    FILES_FOLDER,
     KINDS,
     NODE_LABEL,
     Deployed,
@@ -21,6 +22,7 @@ from gatewright_controller.gateway_api.translation import translate
 
 __all__ = [
     "CONTROLLER_NAME",
+    "FILES_FOLDER",
     "KINDS",
     "NODE_LABEL",
     "Deployed",

@@ -8,9 +8,13 @@ from typing import Literal, NamedTuple
 
 from gatewright_documents.values import JsonObject
 
+from gatewright_controller.resource.conditions import Conditions
 from gatewright_controller.resource.definitions import Definitions
+from gatewright_controller.resource.private_upstreams import PrivateUpstreams
 
 CONTROLLER_NAME = "gatewright.dev/gateway-controller"
+FILES_FOLDER = "/etc/gatewright/gateway-files"
+"""Where the nodes of a Gateway have its files: certificates, keys and authorities."""
 NODE_LABEL = "gatewright.dev/gateway"
 """Of the nodes of a Gateway, and in the `nodes` of the documents that are made of it."""
 
@@ -47,10 +51,13 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Objects:
-    """What the API server has, as JSON objects. policies: the definitions of this build."""
+    """What the API server has, as JSON objects. policies: the definitions of this build. conditions: checks `when` of
+    PolicyAttachments; the default leaves that to nodes. upstreams: addresses that backends may not have."""
 
     by_key: Mapping[Key, JsonObject]
     policies: Definitions = field(default_factory=Definitions)
+    conditions: Conditions = field(default_factory=Conditions)
+    upstreams: PrivateUpstreams = field(default_factory=PrivateUpstreams)
 
 
 class GatewayPort(NamedTuple):
@@ -74,6 +81,9 @@ class GatewayNodes:
     """As the Gateway asks for them: `{type, value}`."""
     infrastructure_labels: Mapping[str, str] = field(default_factory=dict)
     infrastructure_annotations: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """By name: what the nodes have in `FILES_FOLDER`, private keys among them. A Secret beside the nodes holds them,
+    mounted there, so that another certificate needs no other pod."""
 
 
 @dataclass(frozen=True)

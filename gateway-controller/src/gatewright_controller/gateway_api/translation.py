@@ -1,118 +1,98 @@
-"""From objects of Kubernetes to documents and statuses. The smallest case."""
+"""From objects of Kubernetes to documents, nodes and statuses."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from gatewright_documents.values import JsonObject
 
-from gatewright_controller.gateway_api.conditions import condition
-from gatewright_controller.gateway_api.contract import NODE_LABEL, GatewayNodes, GatewayPort, Key, Objects, Translation
-from gatewright_controller.gateway_api.names import document_name, label_value
+from gatewright_controller.gateway_api.apis import Apis, RouteFindings
+from gatewright_controller.gateway_api.attaching import AttachedRoute, Parent, refuse_mixed_kinds, routes_of
+from gatewright_controller.gateway_api.backend_tls import BackendTls
+from gatewright_controller.gateway_api.cluster import Cluster, generation_of
+from gatewright_controller.gateway_api.conditions import condition, good_or, joined
+from gatewright_controller.gateway_api.contract import Key, Objects, Translation
+from gatewright_controller.gateway_api.gateways import OurGateway, class_problem, class_status, gateways_of, our_classes
+from gatewright_controller.gateway_api.policy_attachments import PolicyAttachments
+from gatewright_controller.gateway_api.rules import Rules
 
 
 def translate(objects: Objects, controller_name: str) -> Translation:
-    """What becomes of all objects. controller_name: of the GatewayClasses that are ours."""
-    made = Translation()
-    classes = _of_kind(objects, "GatewayClass")
-    ours = {key[2]: found for key, found in classes.items() if found["spec"]["controllerName"] == controller_name}
-    for name, found in ours.items():
-        made.statuses["GatewayClass", "", name] = {"conditions": [_accepted(found)]}
-    for key, gateway in _of_kind(objects, "Gateway").items():
-        if gateway["spec"]["gatewayClassName"] in ours:
-            _gateway(made, key, gateway)
-    gateways = {found.key: found for found in made.gateways}
-    for key, route in _of_kind(objects, "HTTPRoute").items():
-        for parent in route["spec"].get("parentRefs", []):
-            parent_key = ("Gateway", parent.get("namespace", key[1]), parent["name"])
-            if parent_key in gateways:
-                _route(made, objects, key, route, parent, gateways[parent_key], controller_name)
+    """What becomes of all objects; the same for the same objects. controller_name: of the GatewayClasses that are ours.
+
+    It raises for no object that the API server has let: what cannot be followed is in the object's status.
+    """
+    cluster, made = Cluster(objects), Translation()
+    classes = our_classes(cluster, controller_name)
+    made.statuses.update({("GatewayClass", "", name): class_status(found) for name, found in classes.items()})
+    accepted = [name for name, found in classes.items() if class_problem(found) is None]
+    gateways = {gateway.key: gateway for gateway in gateways_of(cluster, accepted)}
+    routes = routes_of(cluster, gateways)
+    refuse_mixed_kinds(routes)
+    tls, attachments = BackendTls(cluster), PolicyAttachments(cluster, gateways, routes)
+    apis = Apis(cluster, Rules(cluster, tls), attachments, routes)
+    for gateway in gateways.values():
+        _serve(made, gateway, apis)
+    for route in routes:
+        made.statuses[route.key] = _route_status(route, apis, controller_name)
+    _count(gateways, routes, made.statuses)
+    made.statuses.update({key: gateway.status() for key, gateway in gateways.items()})
+    made.statuses.update(tls.statuses(controller_name))
+    made.statuses.update(attachments.statuses(controller_name))
     return made
 
 
-def _of_kind(objects: Objects, kind: str) -> dict[Key, JsonObject]:
-    return {key: objects.by_key[key] for key in sorted(objects.by_key) if key[0] == kind}
+def _serve(made: Translation, gateway: OurGateway, apis: Apis) -> None:
+    """Its NodeGateway comes behind its Apis, which may name files of it."""
+    if not gateway.serves:
+        return
+    found = list(apis.of(gateway))
+    made.documents.append(gateway.document())
+    made.sources[gateway.document_name] = [gateway.key]
+    made.gateways.append(gateway.nodes())
+    for api in found:
+        made.documents.append(api.document)
+        made.sources[api.document["metadata"]["name"]] = api.sources
 
 
-def _generation(found: JsonObject) -> int:
-    return int(found["metadata"].get("generation", 0))
-
-
-def _accepted(found: JsonObject) -> JsonObject:
-    return condition("Accepted", is_true=True, reason="Accepted", message="", generation=_generation(found))
-
-
-def _programmed(found: JsonObject) -> JsonObject:
-    return condition("Programmed", is_true=False, reason="Pending", message="", generation=_generation(found))
-
-
-def _resolved(found: JsonObject) -> JsonObject:
-    return condition("ResolvedRefs", is_true=True, reason="ResolvedRefs", message="", generation=_generation(found))
-
-
-def _gateway(made: Translation, key: Key, gateway: JsonObject) -> None:
-    labels = {NODE_LABEL: label_value(key[1], key[2])}
-    numbers = sorted({listener["port"] for listener in gateway["spec"]["listeners"]})
-    ports = tuple(
-        GatewayPort(f"port-{number}", number, number if number > 1023 else number + 10000) for number in numbers
-    )
-    name = document_name("gateway", key[1], key[2])
-    listeners = [{"name": port.name, "address": "::", "port": port.target} for port in ports]
-    spec = {"nodes": labels, "listeners": listeners}
-    made.documents.append(
-        {"apiVersion": "gatewright.dev/v1", "kind": "NodeGateway", "metadata": {"name": name}, "spec": spec}
-    )
-    made.gateways.append(GatewayNodes(key, labels, ports, tuple(gateway["spec"].get("addresses", []))))
-    made.sources[name] = [key]
-    listener_statuses = [
-        {
-            "name": listener["name"],
-            "attachedRoutes": 0,
-            "supportedKinds": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute"}],
-            "conditions": [_accepted(gateway), _programmed(gateway), _resolved(gateway)],
-        }
-        for listener in gateway["spec"]["listeners"]
-    ]
-    conditions = [_accepted(gateway), _programmed(gateway)]
-    made.statuses[key] = {"conditions": conditions, "addresses": [], "listeners": listener_statuses}
-
-
-def _route(
-    made: Translation,
-    objects: Objects,
-    key: Key,
-    route: JsonObject,
-    parent: JsonObject,
-    gateway: GatewayNodes,
-    controller_name: str,
-) -> None:
-    name = document_name(gateway.key[1], gateway.key[2], key[1], key[2])
-    backend = route["spec"]["rules"][0]["backendRefs"][0]
-    slices = [
-        found
-        for slice_key, found in _of_kind(objects, "EndpointSlice").items()
-        if slice_key[1] == key[1] and found["metadata"]["labels"].get("kubernetes.io/service-name") == backend["name"]
-    ]
-    targets = [
-        {"url": f"http://{address}:{found['ports'][0]['port']}"}
-        for found in slices
-        for endpoint in found["endpoints"]
-        for address in endpoint["addresses"]
-    ]
-    path = route["spec"]["rules"][0].get("matches", [{}])[0].get("path", {}).get("value", "/")
-    operation: JsonObject = {"method": "*", "path": f"{path.rstrip('/')}/*"}
-    if not targets:
-        operation["answer"] = {"status": 503}
-    spec: JsonObject = {
-        "version": "v1",
-        "context": "/",
-        "nodes": dict(gateway.labels),
-        "listeners": [port.name for port in gateway.ports],
-        "hosts": route["spec"].get("hostnames", []),
-        "strictPaths": False,
-        "upstream": {"main": {"targets": targets or [{"url": "http://unused.invalid"}]}},
-        "operations": [operation],
+def _route_status(route: AttachedRoute, apis: Apis, controller_name: str) -> JsonObject:
+    generation = generation_of(route.raw)
+    return {
+        "parents": [
+            {
+                "parentRef": parent.ref,
+                "controllerName": controller_name,
+                "conditions": _conditions(parent, apis.check(route, parent.gateway), generation),
+            }
+            for parent in route.parents
+        ]
     }
-    made.documents.append({"apiVersion": "gatewright.dev/v1", "kind": "Api", "metadata": {"name": name}, "spec": spec})
-    made.sources[name] = [gateway.key, key]
-    parents = made.statuses.setdefault(key, {"parents": []})["parents"]
-    conditions = [_accepted(route), _resolved(route)]
-    parents.append({"parentRef": parent, "controllerName": controller_name, "conditions": conditions})
+
+
+def _conditions(parent: Parent, findings: RouteFindings, generation: int) -> list[JsonObject]:
+    wrong = joined(problem for problems in findings.problems.values() for problem in problems)
+    nothing = len(findings.dropped) == findings.rules
+    accepted = parent.accepted or (wrong if nothing else None)
+    made = [
+        good_or("Accepted", accepted, generation),
+        good_or("ResolvedRefs", joined(findings.unresolved), generation),
+    ]
+    if wrong and not nothing:
+        rules = ", ".join(str(index) for index in sorted(findings.dropped))
+        message = f"Dropped Rule {rules}, whose requests are answered 500: {wrong.message}"
+        made.append(
+            condition("PartiallyInvalid", is_true=True, reason=wrong.reason, message=message, generation=generation)
+        )
+    return made
+
+
+def _count(
+    gateways: Mapping[Key, OurGateway], routes: Sequence[AttachedRoute], statuses: Mapping[Key, JsonObject]
+) -> None:
+    """Routes that are accepted, at each listener that they attach to."""
+    for route in routes:
+        for parent, status in zip(route.parents, statuses[route.key]["parents"], strict=True):
+            if status["conditions"][0]["status"] == "True":
+                for listener in gateways[parent.gateway.key].listeners:
+                    if listener.name in parent.hostnames:
+                        listener.attached.add(route.key)

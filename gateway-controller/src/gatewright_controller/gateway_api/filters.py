@@ -1,0 +1,143 @@
+"""Filters of rules, as policies and fields of an operation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from gatewright_documents.values import JsonObject
+
+from gatewright_controller.gateway_api.backends import Backend
+from gatewright_controller.gateway_api.cluster import inner, items, number, text, texts
+from gatewright_controller.gateway_api.conditions import Problem
+from gatewright_controller.gateway_api.matches import RouteMatch, kept_path
+
+FindBackend = Callable[[JsonObject], Backend]
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+WELL_KNOWN = {"http": 80, "https": 443}
+
+
+@dataclass
+class Filters:
+    """What a rule's filters say, once they are read."""
+
+    cors: JsonObject | None = None
+    request: JsonObject = field(default_factory=dict)
+    response: JsonObject = field(default_factory=dict)
+    redirect: JsonObject | None = None
+    rewrite: JsonObject = field(default_factory=dict)
+    mirrors: list[tuple[Backend, float]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def policies(self) -> tuple[list[JsonObject], list[JsonObject]]:
+        """Those before all others, and those behind them."""
+        first = [] if self.cors is None else [{"name": "cors", "version": "v1", "params": self.cors}]
+        both = {"request": self.request, "response": self.response}
+        params = {name: changes for name, changes in both.items() if changes}
+        last = [{"name": "set-headers", "version": "v1", "params": params}] if params else []
+        return first, last
+
+    def rewrite_of(self, match: RouteMatch) -> JsonObject:
+        """The operation's `rewrite`: upstreams are sent the client's Host header."""
+        made: JsonObject = {}
+        if host := text(self.rewrite, "hostname"):
+            made["host"] = host
+        else:
+            made["keepHost"] = True
+        path = replaced_path(inner(self.rewrite, "path"), match)
+        return made | ({"path": path} if path else {})
+
+    def redirect_of(self, match: RouteMatch, scheme: str, port: int) -> JsonObject:
+        """The operation's `redirect`. scheme, port: of the listener. Without a port of its own it goes to that of the
+        scheme that it names, else to the listener's."""
+        found = self.redirect or {}
+        named = text(found, "scheme")
+        made: JsonObject = {"status": number(found, "statusCode", 302)}
+        made["port"] = number(found, "port") or WELL_KNOWN.get(named) or port
+        made["scheme"] = named or scheme
+        if host := text(found, "hostname"):
+            made["host"] = host
+        path = replaced_path(inner(found, "path"), match)
+        return made | ({"path": path} if path else {})
+
+
+def replaced_path(modifier: JsonObject, match: RouteMatch) -> str:
+    """As an operation has it; "" where the path stays."""
+    match text(modifier, "type"):
+        case "ReplaceFullPath":
+            return kept_path(text(modifier, "replaceFullPath", "/"))
+        case "ReplacePrefixMatch":
+            prefix = kept_path(text(modifier, "replacePrefixMatch", "/")).rstrip("/")
+            return f"{prefix}/*" if match.is_prefix else prefix or "/"
+    return ""
+
+
+def read_filters(filters: Sequence[JsonObject], backend: FindBackend) -> Filters:
+    """All filters of a rule. backend: what a mirror's reference means."""
+    made = Filters()
+    for entry in filters:
+        _read_filter(made, entry, backend)
+    if made.redirect is not None and (made.rewrite or made.mirrors):
+        message = "expected no URLRewrite and no RequestMirror beside RequestRedirect, got both; remove one"
+        made.problems.append(Problem("IncompatibleFilters", message))
+    return made
+
+
+def _read_filter(made: Filters, entry: JsonObject, backend: FindBackend) -> None:
+    match text(entry, "type"):
+        case "RequestHeaderModifier":
+            _modify(made, made.request, inner(entry, "requestHeaderModifier"))
+        case "ResponseHeaderModifier":
+            _modify(made, made.response, inner(entry, "responseHeaderModifier"))
+        case "RequestRedirect":
+            made.redirect = inner(entry, "requestRedirect")
+        case "URLRewrite":
+            made.rewrite = inner(entry, "urlRewrite")
+        case "RequestMirror":
+            _mirror(made, inner(entry, "requestMirror"), backend)
+        case "CORS":
+            made.cors = _cors(inner(entry, "cors"))
+        case kind:
+            expected = "expected RequestHeaderModifier, ResponseHeaderModifier, RequestRedirect, URLRewrite, "
+            known = f"{expected}RequestMirror or CORS, got a filter {kind}; attach policies by a PolicyAttachment"
+            made.problems.append(Problem("UnsupportedValue", known))
+
+
+def _modify(made: Filters, changes: JsonObject, modifier: JsonObject) -> None:
+    """Parameters of set-headers, in which `${` begins a placeholder."""
+    if changes:
+        made.problems.append(Problem("IncompatibleFilters", "expected each header modifier once in a rule, got two"))
+    for field_name, name in (("set", "set"), ("add", "append")):
+        headers = items(modifier, field_name)
+        if headers:
+            changes[name] = [_header(header) for header in headers]
+    if removed := texts(modifier, "remove"):
+        changes["remove"] = removed
+
+
+def _header(header: JsonObject) -> JsonObject:
+    return {"name": text(header, "name"), "value": text(header, "value").replace("${", "$${")}
+
+
+def _mirror(made: Filters, mirror: JsonObject, backend: FindBackend) -> None:
+    """Of a mirror without a backend there is nothing but its problem: requests go on."""
+    fraction = inner(mirror, "fraction")
+    percent = float(number(mirror, "percent", 100))
+    if fraction:
+        percent = 100 * number(fraction, "numerator") / (number(fraction, "denominator", 100) or 100)
+    if percent > 0:
+        made.mirrors.append((backend(inner(mirror, "backendRef")), min(percent, 100.0)))
+
+
+def _cors(cors: JsonObject) -> JsonObject:
+    methods = texts(cors, "allowMethods")
+    made: JsonObject = {"allowOrigins": texts(cors, "allowOrigins") or ["*"]}
+    if methods:
+        made["allowMethods"] = list(METHODS) if "*" in methods else methods
+    for name in ("allowHeaders", "exposeHeaders"):
+        if listed := texts(cors, name):
+            made[name] = listed
+    if cors.get("allowCredentials") is True:
+        made["allowCredentials"] = True
+    made["maxAgeSeconds"] = number(cors, "maxAge", 5)
+    return made
