@@ -41,10 +41,18 @@ def objects(render: Path, kind: str = "") -> list[Object]:
 
 
 def pods(render: Path) -> Iterator[tuple[str, Object]]:
-    """The pods of a render's Deployments, each with the name of its component."""
-    for deployment in objects(render, "Deployment"):
+    """The pods of a render's Deployments, and of the one that the controller makes for each Gateway of Kubernetes, each
+    with the name of its component."""
+    deployments = [document for document in gateway_nodes(render) if document["kind"] == "Deployment"]
+    for deployment in (*objects(render, "Deployment"), *deployments):
         template = deployment["spec"]["template"]
         yield template["metadata"]["labels"]["app.kubernetes.io/component"], template
+
+
+def gateway_nodes(render: Path) -> list[Object]:
+    """The Deployment and the Service from which the controller makes those of Gateways; none where it does not."""
+    texts = [item["data"].get("nodes.yaml") for item in objects(render, "ConfigMap")]
+    return [document for text in texts if text for document in yaml.safe_load_all(text)]
 
 
 def container(pod: Object) -> Object:

@@ -26,6 +26,7 @@ from e2e.deploy.chart import (
     config,
     container,
     digest_of_sources,
+    gateway_nodes,
     objects,
     pods,
     render_of,
@@ -92,12 +93,13 @@ def test_probes_and_services_name_ports_that_are_served(render: Path) -> None:
     for component, pod in pods(render):
         (runs,) = pod["spec"]["containers"]
         ports = {port["name"]: port["containerPort"] for port in runs["ports"]}
-        if component == "nodes":
-            assert set(ports.values()) == listening | {spec["admin"]["port"]}
+        if component in ("nodes", "gateway-nodes"):
+            own = listening if component == "nodes" else set()  # a Gateway's are the controller's to add
+            assert set(ports.values()) == own | {spec["admin"]["port"]}
             assert spec["admin"]["address"] == "0.0.0.0"  # noqa: S104
             expected = {"path": ADMIN_PATHS, "port": ports["admin"]}
         else:
-            arguments = dict(argument.split("=", 1) for argument in runs["args"][3:])
+            arguments = dict(argument.partition("=")[::2] for argument in runs["args"][3:])
             assert arguments["--listen"] == f"0.0.0.0:{ports['management']}"
             assert arguments["--node-tls-listen"] == f"0.0.0.0:{ports['nodes']}"
             expected = {"path": ("/healthz",), "port": ports["management"]}
@@ -105,7 +107,7 @@ def test_probes_and_services_name_ports_that_are_served(render: Path) -> None:
             get = runs[probe]["httpGet"]
             assert get["path"] in expected["path"]
             assert ports[get["port"]] == expected["port"]
-            assert get.get("scheme", "HTTP") == ("HTTP" if component == "nodes" else "HTTPS")
+            assert get.get("scheme", "HTTP") == ("HTTPS" if component == "controller" else "HTTP")
         by_selector[component] = (pod["metadata"]["labels"], ports)
     for service in objects(render, "Service"):
         (labels, ports) = by_selector[service["spec"]["selector"]["app.kubernetes.io/component"]]
@@ -135,11 +137,36 @@ def test_what_a_pod_mounts_is_there(render: Path) -> None:
 @renders
 def test_a_node_has_the_time_that_its_drain_takes(render: Path) -> None:
     for component, pod in pods(render):
-        if component == "nodes":
+        if component in ("nodes", "gateway-nodes"):
             arguments = dict(argument.split("=", 1) for argument in container(pod)["args"])
             drain = int(arguments["--drain-seconds"])
             assert pod["spec"]["terminationGracePeriodSeconds"] >= drain + 10
             assert int(arguments["--envoy.drain-time-s"]) <= drain
+
+
+def test_nodes_of_gateways_are_no_pods_of_the_charts_own_service() -> None:
+    """The controller adds labels to the template's, and takes none away."""
+    render = RENDERS / "gateway-api.yaml"
+    (deployment, service) = gateway_nodes(render)
+    assert (deployment["kind"], service["kind"]) == ("Deployment", "Service")
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    for other in VALUES:
+        for served in objects(render_of(other), "Service"):
+            assert not served["spec"]["selector"].items() <= labels.items()
+    policies = {item["metadata"]["name"]: item["spec"] for item in objects(render, "NetworkPolicy")}
+    (peers,) = [rule["from"] for rule in policies["gateway-gatewright-controller"]["ingress"]]
+    assert any(peer["podSelector"]["matchLabels"].items() <= labels.items() for peer in peers)
+
+
+def test_only_the_controller_of_gateway_api_speaks_to_kubernetes() -> None:
+    for values in VALUES:
+        accounts = {
+            subject["name"] for item in objects(render_of(values), "RoleBinding") for subject in item["subjects"]
+        }
+        for component, pod in pods(render_of(values)):
+            speaks = values.stem == "gateway-api" and component == "controller"
+            assert pod["spec"]["automountServiceAccountToken"] is speaks
+            assert (pod["spec"]["serviceAccountName"] in accounts) is speaks
 
 
 def test_metrics_that_scale_and_are_scraped_are_documented() -> None:

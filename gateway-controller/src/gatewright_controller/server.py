@@ -39,7 +39,7 @@ from gatewright_controller.management.management_server import STOP_SECONDS, Lis
 from gatewright_controller.model import gateway_from_document, milliseconds
 from gatewright_controller.nodes.deployment import Deployment
 from gatewright_controller.nodes.node_access import NodeAccess, NodeTls, NotNowError
-from gatewright_controller.nodes.node_server import ListenError, start_node_server
+from gatewright_controller.nodes.node_server import ListenError, serving_network, start_node_server
 from gatewright_controller.nodes.observations import Observations
 from gatewright_controller.nodes.states import Export, States
 from gatewright_controller.nodes.watching import Watching
@@ -163,6 +163,11 @@ async def _run(
         limits=ApiLimits(callers=CallerLimits(settings.requests_per_second)),
     )
     server = management_server(app, listener.tls)
+    network, recheck = _nodes_network(settings, store, deployment), _asking_store(controller.recheck_upstreams)
+    if gateway_api and network:
+        gateway_api.while_leading = functools.partial(
+            serving_network, deployment, observations, recheck, network, states
+        )
     keeping = Pruning(controller.store, _keep(settings), metrics.count_pruned)
     tasks = [
         asyncio.create_task(following.run(), name="following other controllers"),
@@ -177,8 +182,8 @@ async def _run(
         observations,
         settings.node_listen,
         peers,
-        _asking_store(controller.recheck_upstreams),
-        _nodes_network(settings, store, deployment),
+        recheck,
+        None if gateway_api else network,
         states,
     )
     serving = asyncio.create_task(server.serve(sockets=[listener.socket]))

@@ -111,10 +111,10 @@ capabilities: {drop: [ALL]}
 readOnlyRootFilesystem: true
 {{- end -}}
 
-{{/* What all pods have. (dict "root" $ "of" .Values.nodes) */}}
+{{/* What all pods have. (dict "root" $ "of" .Values.nodes); account: one that speaks to Kubernetes. */}}
 {{- define "gatewright.pod" -}}
-serviceAccountName: {{ include "gatewright.serviceAccount" .root }}
-automountServiceAccountToken: false
+serviceAccountName: {{ default (include "gatewright.serviceAccount" .root) .account }}
+automountServiceAccountToken: {{ ne (default "" .account) "" }}
 # A Service's variables would be taken for settings: GATEWRIGHT_CONTROLLER_PORT.
 enableServiceLinks: false
 securityContext: {{- include "gatewright.podSecurity" .of.podSecurityContext | nindent 2 }}
@@ -166,6 +166,117 @@ topologySpreadConstraints: {{- toYaml . | nindent 2 }}
 {{- if or .Values.controller.apis.files .Values.controller.apis.configMaps }}yes{{ end -}}
 {{- end -}}
 
+{{/* The spec of a node's pod: (dict "root" $ "ofGateway" false). ofGateway: of a Gateway of Gateway API, whose listeners and
+label the controller adds. */}}
+{{- define "gatewright.nodePod" -}}
+{{- $root := .root -}}
+{{- $of := $root.Values.nodes -}}
+{{- $address := default (printf "%s.%s.svc:9443" (include "gatewright.controller" $root) $root.Release.Namespace) $of.join.address -}}
+{{ include "gatewright.pod" (dict "root" $root "of" $of) }}
+# SIGTERM drains the node: no preStop hook is needed. 15 s for the processes after Envoy.
+terminationGracePeriodSeconds: {{ add (int $of.drain.seconds) 15 }}
+{{- with include "gatewright.copyPolicies" $root }}{{ . | nindent 0 }}{{ end }}
+containers:
+  - name: node
+    image: {{ include "gatewright.image" $root | quote }}
+    imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+    args:
+      - {{ printf "--join=%s" $address | quote }}
+      - --join-authority=/etc/gatewright/join/authority.pem
+      - --join-token-file=/etc/gatewright/join/token
+      {{- if include "gatewright.otherPolicies" $root }}
+      - --build={{ include "gatewright.build" $root }}
+      {{- end }}
+      - --gateway=/etc/gatewright/config/gateway.yaml
+      {{- if not .ofGateway }}
+      - {{ printf "--host=%s" ((first $root.Values.gateway.listeners).address | default "0.0.0.0") | quote }}
+      {{- range $key, $value := $of.labels }}
+      - {{ printf "--node-label=%s=%s" $key $value | quote }}
+      {{- end }}
+      {{- end }}
+      - --executors={{ $of.executors }}
+      {{- if $of.secrets.existingSecret }}
+      - --secrets=/etc/gatewright/secrets
+      {{- end }}
+      - --drain-seconds={{ $of.drain.seconds }}
+      - --envoy.drain-time-s={{ $of.drain.acceptSeconds }}
+      {{- with $of.extraArgs }}{{ toYaml . | nindent 6 }}{{ end }}
+    env:
+      - {name: HOME, value: /tmp}
+      {{- with $of.extraEnv }}{{ toYaml . | nindent 6 }}{{ end }}
+    ports:
+      {{- if not .ofGateway }}
+      {{- range $root.Values.gateway.listeners }}
+      - {name: {{ .name | trunc 15 | trimSuffix "-" }}, containerPort: {{ .port }}}
+      {{- if .http3 }}
+      - {name: {{ .name | trunc 11 | trimSuffix "-" }}-udp, containerPort: {{ .port }}, protocol: UDP}
+      {{- end }}
+      {{- end }}
+      {{- end }}
+      - {name: admin, containerPort: {{ include "gatewright.adminPort" $root }}}
+    startupProbe:
+      httpGet: {path: /healthz, port: admin}
+      periodSeconds: 1
+      timeoutSeconds: 2
+      failureThreshold: 120
+    readinessProbe:
+      httpGet: {path: /ready, port: admin}
+      periodSeconds: 2
+      timeoutSeconds: 2
+      failureThreshold: 2
+    # The supervisor starts processes again that hang or end; this is for a supervisor that does not.
+    livenessProbe:
+      httpGet: {path: /healthz, port: admin}
+      periodSeconds: 10
+      timeoutSeconds: 5
+      failureThreshold: 6
+    resources: {{- toYaml $of.resources | nindent 6 }}
+    securityContext: {{- include "gatewright.containerSecurity" $root | nindent 6 }}
+    volumeMounts:
+      - {name: config, mountPath: /etc/gatewright/config, readOnly: true}
+      - {name: join, mountPath: /etc/gatewright/join, readOnly: true}
+      - {name: state, mountPath: /var/lib/gatewright}
+      - {name: tmp, mountPath: /tmp}
+      {{- if $of.secrets.existingSecret }}
+      - {name: secrets, mountPath: /etc/gatewright/secrets, readOnly: true}
+      {{- end }}
+      {{- range $of.certificates }}
+      - {name: certificate-{{ . }}, mountPath: /etc/gatewright/certificates/{{ . }}, readOnly: true}
+      {{- end }}
+      {{- with include "gatewright.policiesMount" $root }}{{ . | nindent 6 }}{{ end }}
+      {{- with $of.extraVolumeMounts }}{{ toYaml . | nindent 6 }}{{ end }}
+volumes:
+  - name: config
+    configMap:
+      name: {{ include "gatewright.fullname" $root }}-config
+      items: [{key: gateway.yaml, path: gateway.yaml}]
+  - name: join
+    projected:
+      defaultMode: 0440
+      sources:
+        - secret:
+            name: {{ default (include "gatewright.tlsSecret" $root) $of.join.authority.existingSecret }}
+            items: [{key: {{ $of.join.authority.key }}, path: authority.pem}]
+        - secret:
+            name: {{ default $root.Values.controller.tokens.existingSecret $of.join.token.existingSecret }}
+            items: [{key: {{ ternary $of.join.token.key $root.Values.controller.tokens.nodeTokenKey (ne $of.join.token.existingSecret "") }}, path: token}]
+  # The last good state, which a restart of the container starts from.
+  - name: state
+    emptyDir: {}
+  - name: tmp
+    emptyDir: {medium: Memory, sizeLimit: {{ $of.tmpSize }}}
+  {{- with $of.secrets.existingSecret }}
+  - name: secrets
+    secret: {secretName: {{ . }}, defaultMode: 0440}
+  {{- end }}
+  {{- range $of.certificates }}
+  - name: certificate-{{ . }}
+    secret: {secretName: {{ . }}, defaultMode: 0440}
+  {{- end }}
+  {{- with include "gatewright.policiesVolume" $root }}{{ . | nindent 2 }}{{ end }}
+  {{- with $of.extraVolumes }}{{ toYaml . | nindent 2 }}{{ end }}
+{{- end -}}
+
 {{/* What no schema can say. */}}
 {{- define "gatewright.check" -}}
 {{- with .Values.controller -}}
@@ -174,9 +285,13 @@ topologySpreadConstraints: {{- toYaml . | nindent 2 }}
 {{- if and .tls.existingSecret .tls.certManager.enabled }}{{ fail "controller.tls: expected either existingSecret or certManager, got both: leave one out" }}{{ end -}}
 {{- if not (or .tls.existingSecret .tls.certManager.enabled) }}{{ fail "controller.tls: expected existingSecret, the name of a Secret with tls.crt, tls.key and ca.crt, or certManager.enabled, got neither: nodes join by TLS alone" }}{{ end -}}
 {{- if and .tls.certManager.enabled (not .tls.certManager.issuer.name) }}{{ fail "controller.tls.certManager.issuer.name: expected the name of an issuer, got none" }}{{ end -}}
-{{- range $name := list "token" "tokenFile" "listen" "nodeListen" "nodeTlsListen" "nodeTokenFile" "tlsCertificate" "tlsKey" "database" "databaseFile" "definitions" "engine" "gateway" "apis" "secretKey" "secretKeyFile" "systemParameters" "systemParametersFile" }}{{ if hasKey $.Values.controller.settings $name }}{{ fail (printf "controller.settings: expected settings that the chart does not make by itself, got %s: leave it out, and see the values beside it" $name) }}{{ end }}{{ end -}}
+{{- range $name := list "token" "tokenFile" "listen" "nodeListen" "nodeTlsListen" "nodeTokenFile" "tlsCertificate" "tlsKey" "database" "databaseFile" "definitions" "engine" "gateway" "apis" "gatewayApi" "gatewayApiController" "gatewayApiNamespace" "gatewayApiNodes" "kubeconfig" "secretKey" "secretKeyFile" "systemParameters" "systemParametersFile" }}{{ if hasKey $.Values.controller.settings $name }}{{ fail (printf "controller.settings: expected settings that the chart does not make by itself, got %s: leave it out, and see the values beside it" $name) }}{{ end }}{{ end -}}
 {{- if and (gt (int .replicas) 1) (not .database.postgresql.existingSecret) }}{{ fail (printf "controller.replicas: expected 1 with SQLite, got %d: name a Secret with the URL of a PostgreSQL in controller.database.postgresql.existingSecret" (int .replicas)) }}{{ end -}}
 {{- end -}}
+{{- end -}}
+{{- if .Values.gatewayApi.enabled -}}
+{{- if not .Values.controller.enabled }}{{ fail "gatewayApi.enabled: expected controller.enabled to be true, got false: the controller speaks to Kubernetes" }}{{ end -}}
+{{- if include "gatewright.hasFiles" . }}{{ fail "gatewayApi.enabled: expected no controller.apis, got some: files have all APIs that there are; leave one out" }}{{ end -}}
 {{- end -}}
 {{- if and .Values.policies.image.reference .Values.policies.volume }}{{ fail "policies: expected either image.reference or volume, got both: leave one out" }}{{ end -}}
 {{- if and .Values.nodes.enabled (not .Values.controller.enabled) -}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from gatewright_documents.mistake import Invalid
 from gatewright_documents.values import JsonObject
@@ -46,13 +46,13 @@ class Infrastructure:
         """Of each object when it was applied last: another one says that its spec was changed."""
         self._trouble = ""
 
-    async def ensure(self, gateways: Sequence[GatewayNodes]) -> str:
-        """Why not all is as it is to be; "" where it is."""
+    async def ensure(self, gateways: Sequence[GatewayNodes], objects: Mapping[Key, JsonObject]) -> str:
+        """Why not all is as it is to be; "" where it is. objects: of which the Gateways were made."""
         troubles: list[str] = []
         try:
             template = self._read_template()
             for nodes in gateways:
-                for wanted in node_objects(template, nodes, self._placement(nodes)):
+                for wanted in node_objects(template, nodes, self._placement(nodes, objects)):
                     troubles += await self._apply(wanted)
         except Invalid as invalid:
             troubles.append(str(invalid))
@@ -70,10 +70,9 @@ class Infrastructure:
         services = {nodes.key: self._cache.get((SERVICE, self._namespace, object_name(nodes))) for nodes in gateways}
         return {key: addresses_of(service) if service else [] for key, service in services.items()}
 
-    def _placement(self, nodes: GatewayNodes) -> Placement:
-        gateway = self._cache.get(nodes.key) or {}
-        name = str((gateway.get("spec") or {}).get("gatewayClassName", ""))
-        owner = self._cache.get(("GatewayClass", "", name))
+    def _placement(self, nodes: GatewayNodes, objects: Mapping[Key, JsonObject]) -> Placement:
+        name = str(objects[nodes.key]["spec"].get("gatewayClassName", ""))
+        owner = objects.get(("GatewayClass", "", name))
         if owner:
             owner = {
                 "apiVersion": "gateway.networking.k8s.io/v1",

@@ -26,6 +26,7 @@ FIELD = "gatewayApiNodes"
 CONTROLLER_LABEL = "gatewright.dev/gateway-controller"
 """Of the Deployments and Services that a controller makes: its controller name."""
 NAME_LABEL = "gateway.networking.k8s.io/gateway-name"
+MANAGED_LABEL = "app.kubernetes.io/managed-by"
 DIGEST = "gatewright.dev/applied"
 """Annotation: of what was applied last."""
 CONTAINER = "node"
@@ -165,6 +166,7 @@ def _own_labels(nodes: GatewayNodes, at: Placement) -> JsonObject:
     """Those of the operator's Gateway go below those that this controller finds its objects by."""
     return {
         **nodes.infrastructure_labels,
+        MANAGED_LABEL: "gatewright",
         NAME_LABEL: label_value(nodes.key[2]),
         **nodes.labels,
         **at.labels,

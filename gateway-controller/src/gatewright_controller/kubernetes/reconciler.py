@@ -59,7 +59,7 @@ class Reconciler:
         self._infrastructure, self._statuses, self._writer = infrastructure, statuses, writer
         self._deployment, self._definitions, self._author, self._synced = deployment, definitions, author, synced
         self._seen: Seen | None = None
-        self._made = Translation()
+        self._made, self._objects = Translation(), Objects({})
         self._completed: tuple[int, Mapping[str, Deployed], int] | None = None
         self._trouble = ""
 
@@ -85,7 +85,7 @@ class Reconciler:
     async def _pass(self) -> bool:
         """Whether all is as it is to be, as far as it is known now."""
         is_stored = await self._store()
-        is_placed = not await self._infrastructure.ensure(self._made.gateways)
+        is_placed = not await self._infrastructure.ensure(self._made.gateways, self._objects.by_key)
         return await self._report() and is_stored and is_placed
 
     async def _store(self) -> bool:
@@ -96,6 +96,7 @@ class Reconciler:
         if self._seen is None or (seen.inputs, seen.definitions) != (self._seen.inputs, self._seen.definitions):
             objects = Objects(self._cache.objects(), seen.definitions)
             self._made = await asyncio.to_thread(self._translation.translate, objects)
+            self._objects = objects
         try:
             await self._documents.apply(self._made.documents, self._author, self._writer.check)
         except (DocumentsError, StorageError) as error:

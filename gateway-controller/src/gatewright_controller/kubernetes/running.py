@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import socket
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -75,6 +77,9 @@ class GatewayApi:
         self._access, self._place, self._deployment, self._definitions = access, place, deployment, definitions
         self._documents = Documents(plans, deployment)
         self._cache: Cache | None = None
+        self.while_leading: Callable[[], AbstractAsyncContextManager[None]] = contextlib.nullcontext
+        """What is open for as long as this controller leads. Nodes are connected to the leader alone, since it says
+        what has become of their Gateways."""
         self.counts = Counts(
             objects=lambda: self._cache.counts() if self._cache else {},
             refused=lambda: len(self._documents.refused) if self._cache else 0,
@@ -102,9 +107,10 @@ class GatewayApi:
             asyncio.create_task(reconciler.run(), name="reconciling"),
         ]
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            async with self.while_leading():
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
         finally:
             self._cache = None
             for task in tasks:

@@ -43,7 +43,7 @@ class Statuses:
         """Whether all objects have what they are to have; one that could not be written is to be tried again."""
         self._settled = {key: known for key, known in self._settled.items() if self._cache.get(key)}
         self._troubles = {key: trouble for key, trouble in self._troubles.items() if trouble and self._cache.get(key)}
-        waiting = [(key, draft) for key, draft in self._wanted(drafts) if not self._is_settled(key, draft)]
+        waiting = [(key, draft) for key, draft in self._list_wanted(drafts) if not self._is_settled(key, draft)]
         slots = asyncio.Semaphore(AT_ONCE)
 
         async def write_one(key: Key, draft: JsonObject | None) -> bool:
@@ -53,7 +53,7 @@ class Statuses:
         results = await asyncio.gather(*(write_one(key, draft) for key, draft in waiting))
         return all(results)
 
-    def _wanted(self, drafts: Mapping[Key, JsonObject]) -> Iterator[tuple[Key, JsonObject | None]]:
+    def _list_wanted(self, drafts: Mapping[Key, JsonObject]) -> Iterator[tuple[Key, JsonObject | None]]:
         """None: the object has to lose what this controller has written."""
         for key, draft in drafts.items():
             if self._cache.get(key):

@@ -49,7 +49,7 @@ class TolerantTranslation:
         tried |= {key: objects.by_key[key] for key in keys if key in objects.by_key}
         try:
             self._translate(replace(objects, by_key=tried))
-        except Exception:  # logged by whoever translated all of them
+        except Exception:  # the first translation of all of them has logged it
             if len(keys) <= 1:
                 failing += keys
                 return

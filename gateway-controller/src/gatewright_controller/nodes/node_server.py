@@ -5,6 +5,7 @@ on which it reports its exchanges and itself on request.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
@@ -288,6 +289,27 @@ async def start_node_server(
     if relay is not None:
         await relay.start()
     return NodeServer(server, relay)
+
+
+@contextlib.asynccontextmanager
+async def serving_network(
+    deployment: Deployment,
+    observations: Observations,
+    admin_moved: AdminMoved,
+    network: tuple[NodeTls, NodeAccess],
+    states: States | None,
+) -> AsyncIterator[None]:
+    """Serves nodes over the network meanwhile; then their connections are cut off. Raises `ListenError`."""
+    server, (tls, access) = aio.server(options=OPTIONS), network
+    node_pb2_grpc.add_NodeServiceServicer_to_server(
+        NodeService(deployment, observations, admin_moved, access, states), server
+    )
+    _add_secure_port(server, tls)
+    await server.start()
+    try:
+        yield
+    finally:
+        await server.stop(0)
 
 
 def _warn(at: str, pid: int, why: str) -> None:
