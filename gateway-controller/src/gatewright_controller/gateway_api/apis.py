@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 from gatewright_documents.mistake import Invalid, Mistake
@@ -14,6 +14,7 @@ from gatewright_controller.gateway_api.attaching import AttachedRoute
 from gatewright_controller.gateway_api.cluster import Cluster
 from gatewright_controller.gateway_api.conditions import Problem
 from gatewright_controller.gateway_api.contract import GatewayPort, Key
+from gatewright_controller.gateway_api.filters import KEPT_HOST
 from gatewright_controller.gateway_api.gateways import API_VERSION, OurGateway, source_labels
 from gatewright_controller.gateway_api.hostnames import covers, specificity
 from gatewright_controller.gateway_api.listeners import GatewayListener
@@ -29,6 +30,7 @@ MOST_POOLS = 100
 NO_POOL: Mapping[str, JsonObject] = {"none": {"url": "http://backend.invalid"}}
 """Of an Api that answers all requests by itself."""
 OPERATION = re.compile(r"spec\.operations\[([0-9]+)\]")
+MATCH = re.compile(r"\]\.(method|path|headers|query)")
 POOL = re.compile(r"spec\.upstream\.([a-z0-9-]+)")
 
 
@@ -157,36 +159,46 @@ class Apis:
         operations: Sequence[RankedOperation],
         pools: Mapping[str, JsonObject],
     ) -> JsonObject:
-        """The Api; what our validation refuses of it is answered 500, and the route's status says why."""
-        found = list(operations)
-        names = _names(gateway)
-        for _ in range(len(operations) + 1):
-            document, objects = _document(gateway, where, found, pools), self._cluster.objects
+        """The Api; what our validation refuses of it is answered 500, and the route's status says why. Matches that
+        it refuses are left out: no operation can have them."""
+        found, objects, names = list(operations), self._cluster.objects, _names(gateway)
+        while True:
+            document = _document(gateway, where, found, pools)
             try:
                 validate(document, objects.policies, {}, objects.upstreams, names, is_written=True)
             except Invalid as invalid:
-                wrong = _wrong(invalid.mistakes, found)
-                if not wrong:
+                wrong = _wrong(invalid.mistakes, found) or dict.fromkeys(range(len(found)), invalid.mistakes[0])
+                if not found:
                     raise
                 for index, mistake in wrong.items():
                     self._refuse(gateway, found[index], mistake)
-                    found[index] = closed(found[index])
+                changed = [
+                    operation if index not in wrong else _closed_or_none(operation, wrong[index])
+                    for index, operation in enumerate(found)
+                ]
+                found = [operation for operation in changed if operation]
                 continue
             return document
-        raise AssertionError("each round closes an operation")
 
     def _refuse(self, gateway: OurGateway, operation: RankedOperation, mistake: Mistake) -> None:
         findings = self.findings[operation.route, gateway.key]
         index = operation.rank[2]
-        findings.problems.setdefault(index, []).append(Problem("UnsupportedValue", str(mistake)))
+        field = OPERATION.sub("", mistake.field).lstrip(".")
+        shown = str(replace(mistake, field=field))
+        findings.problems.setdefault(index, []).append(Problem("UnsupportedValue", shown))
         findings.dropped.add(index)
+
+
+def _closed_or_none(operation: RankedOperation, mistake: Mistake) -> RankedOperation | None:
+    """None where even an answer cannot have its matches."""
+    return None if operation.answers or MATCH.search(mistake.field) else closed(operation)
 
 
 def _wrong(mistakes: Sequence[Mistake], operations: Sequence[RankedOperation]) -> dict[int, Mistake]:
     """Operations to close, each with its first mistake; those that name a pool that is wrong, too."""
     found: dict[int, Mistake] = {}
     for mistake in mistakes:
-        if (at := OPERATION.match(mistake.field)) and not operations[int(at[1])].answers:
+        if at := OPERATION.match(mistake.field):
             found.setdefault(int(at[1]), mistake)
         elif named := POOL.match(mistake.field):
             for index, operation in enumerate(operations):
@@ -211,6 +223,7 @@ def _document(
         "nodes": gateway.labels,
         "strictPaths": False,
         "matching": "ordered",
+        "rewrite": KEPT_HOST,
         "upstream": used or dict(NO_POOL),
         "operations": documents or [{"method": "*", "path": "/*", "answer": {"status": 404}}],
     }

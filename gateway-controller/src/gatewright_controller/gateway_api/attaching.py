@@ -21,7 +21,7 @@ from gatewright_controller.gateway_api.conditions import Problem
 from gatewright_controller.gateway_api.contract import Key
 from gatewright_controller.gateway_api.gateways import OurGateway
 from gatewright_controller.gateway_api.hostnames import common
-from gatewright_controller.gateway_api.listeners import ROUTE_KINDS, GatewayListener
+from gatewright_controller.gateway_api.listeners import ROUTE_KINDS, GatewayListener, host_problem
 
 
 @dataclass
@@ -95,8 +95,9 @@ def _attach(cluster: Cluster, key: Key, raw: JsonObject, ref: JsonObject, gatewa
         made.accepted = Problem("NotAllowedByListeners", message)
         return made
     for listener in allowing:
-        if hosts := common(listener.hostname, texts(spec_of(raw), "hostnames")):
-            made.hostnames[listener.name] = hosts
+        hosts = common(listener.hostname, texts(spec_of(raw), "hostnames"))
+        if good := [host for host in hosts if not host or host_problem(host) is None]:
+            made.hostnames[listener.name] = good
     if not made.hostnames:
         made.accepted = Problem("NoMatchingListenerHostname", _no_host(raw, allowing, shown))
     return made

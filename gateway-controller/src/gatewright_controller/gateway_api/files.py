@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import re
 import ssl
 from dataclasses import dataclass, field
@@ -41,7 +42,7 @@ class GatewayFiles:
 
     def add_authority(self, pem: str) -> str:
         """Gives the name back. The same certificates are the same authority."""
-        name = document_name("authority", pem)
+        name = f"authority-{hashlib.sha256(pem.encode()).hexdigest()[:16]}"
         self.content[f"{name}.pem"] = pem.encode()
         self.authorities[name] = {"file": f"{FILES_FOLDER}/{name}.pem"}
         return name

@@ -15,6 +15,8 @@ from gatewright_controller.gateway_api.matches import RouteMatch, kept_path
 FindBackend = Callable[[JsonObject], Backend]
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 WELL_KNOWN = {"http": 80, "https": 443}
+KEPT_HOST: JsonObject = {"keepHost": True}
+"""`rewrite` of an Api."""
 
 
 @dataclass
@@ -38,23 +40,23 @@ class Filters:
         return first, last
 
     def rewrite_of(self, match: RouteMatch) -> JsonObject:
-        """The operation's `rewrite`: upstreams are sent the client's Host header."""
-        made: JsonObject = {}
-        if host := text(self.rewrite, "hostname"):
-            made["host"] = host
-        else:
-            made["keepHost"] = True
-        path = replaced_path(inner(self.rewrite, "path"), match)
-        return made | ({"path": path} if path else {})
+        """The operation's `rewrite`, in place of the Api's, with which upstreams are sent the client's Host header; an
+        empty one where there is nothing to rewrite."""
+        host, path = text(self.rewrite, "hostname"), replaced_path(inner(self.rewrite, "path"), match)
+        if not host and not path:
+            return {}
+        return {**({"host": host} if host else KEPT_HOST), **({"path": path} if path else {})}
 
     def redirect_of(self, match: RouteMatch, scheme: str, port: int) -> JsonObject:
         """The operation's `redirect`. scheme, port: of the listener. Without a port of its own it goes to that of the
-        scheme that it names, else to the listener's."""
+        scheme that it names, else to the listener's. A port that goes without saying is not said, if clients of the
+        listener do not say theirs either."""
         found = self.redirect or {}
         named = text(found, "scheme")
-        made: JsonObject = {"status": number(found, "statusCode", 302)}
-        made["port"] = number(found, "port") or WELL_KNOWN.get(named) or port
-        made["scheme"] = named or scheme
+        made: JsonObject = {"status": number(found, "statusCode", 302), "scheme": named or scheme}
+        target = number(found, "port") or WELL_KNOWN.get(named) or port
+        if target != WELL_KNOWN[named or scheme] or port != WELL_KNOWN[scheme]:
+            made["port"] = target
         if host := text(found, "hostname"):
             made["host"] = host
         path = replaced_path(inner(found, "path"), match)

@@ -68,15 +68,16 @@ class OurGateway:
     def status(self) -> JsonObject:
         """Its draft: Programmed and addresses are completed once nodes have answered."""
         generation = generation_of(self.raw)
-        programmed = Problem("Pending", "no node has it yet")
+        refused = None
         if not self.serves:
-            programmed = Problem("Invalid", self.accepted.message if self.accepted else "no listener works")
+            refused = Problem("Invalid", self.accepted.message if self.accepted else "no listener works")
+        programmed = refused or Problem("Pending", "no node has it yet")
         conditions = [
             self._accepted(generation),
             good_or("Programmed", programmed, generation),
             good_or("ResolvedRefs", self.resolved, generation),
         ]
-        listeners = [listener.status(self.raw) for listener in self.listeners]
+        listeners = [listener.status(self.raw, refused) for listener in self.listeners]
         return {"conditions": conditions, "addresses": [], "listeners": listeners}
 
     def _accepted(self, generation: int) -> JsonObject:

@@ -21,6 +21,7 @@ from gatewright_controller.gateway_api.cluster import (
 from gatewright_controller.gateway_api.conditions import Problem, condition, good_or, joined
 from gatewright_controller.gateway_api.contract import Key
 from gatewright_controller.gateway_api.files import authority_of, read_pair
+from gatewright_controller.resource.hosts import HostSyntaxError, check_host
 
 ROUTE_KINDS = ("HTTPRoute", "GRPCRoute")
 PROTOCOLS = ("HTTP", "HTTPS")
@@ -66,11 +67,11 @@ class GatewayListener:
                 return False
         return namespace == gateway
 
-    def status(self, gateway: JsonObject) -> JsonObject:
-        """Its draft: Programmed is completed once nodes have answered."""
+    def status(self, gateway: JsonObject, refused: Problem | None) -> JsonObject:
+        """Its draft: Programmed is completed once nodes have answered. refused: why the Gateway has no nodes."""
         generation = generation_of(gateway)
         wrong = joined(problem for problem in (self.accepted, self.conflicted, self.resolved) if problem)
-        programmed = Problem("Pending", "no node has it yet")
+        programmed = refused or Problem("Pending", "no node has it yet")
         if wrong and not self.works:
             programmed = Problem("Invalid", wrong.message)
         conditions = [
@@ -108,6 +109,8 @@ def _listener(cluster: Cluster, key: Key, raw: JsonObject) -> GatewayListener:
     made = GatewayListener(
         raw, text(raw, "name"), number(raw, "port"), protocol, text(raw, "hostname").lower(), kinds, resolved=resolved
     )
+    if made.hostname and (problem := host_problem(made.hostname)):
+        made.accepted = problem
     if protocol not in PROTOCOLS:
         made.kinds = []
         made.accepted = Problem(
@@ -116,6 +119,15 @@ def _listener(cluster: Cluster, key: Key, raw: JsonObject) -> GatewayListener:
     elif protocol == "HTTPS":
         _read_certificates(cluster, key, made)
     return made
+
+
+def host_problem(hostname: str) -> Problem | None:
+    """What keeps our resources from having this host."""
+    try:
+        check_host(hostname)
+    except HostSyntaxError as error:
+        return Problem("UnsupportedValue", str(error))
+    return None
 
 
 def _kinds(raw: JsonObject) -> tuple[list[str], Problem | None]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
 
 LONGEST = 63
 DIGEST = 10
-FOREIGN = re.compile(r"[^a-z0-9-]+")
+FOREIGN = re.compile(r"[^a-z0-9]+")
 
 
 def document_name(*parts: str) -> str:
@@ -22,8 +21,3 @@ def label_value(*parts: str) -> str:
     """`shop.web`, whole where it fits: namespaces have no dots, so that two objects never have the same."""
     whole = ".".join(parts)
     return whole if len(whole) <= LONGEST else document_name(*parts)
-
-
-def bounded(parts: Iterable[str]) -> str:
-    """Several texts as one label's value."""
-    return document_name(*parts)

@@ -70,7 +70,7 @@ class PolicyAttachments:
     def _decide(self, target: Target) -> tuple[list[Key], dict[Key, Problem], Problem | None]:
         accepted, wrong = list[Key](), dict[Key, Problem]()
         holders: dict[str, Key] = {}
-        lost = set[str]()
+        lost: dict[Key, set[str]] = {}
         closed: Problem | None = None
         for key in self._by_target.get(target, []):
             names = {text(policy, "name") for policy in items(spec_of(self._found[key]), "policies")}
@@ -83,13 +83,15 @@ class PolicyAttachments:
                 shown = ", ".join(sorted(names & holders.keys()))
                 message = f"{winner[1]}/{winner[2]} is older and attaches {shown} to the same target"
                 wrong[key] = Problem("Conflicted", message)
-                lost |= names
+                lost[key] = names
             else:
                 accepted.append(key)
                 holders.update(dict.fromkeys(names, key))
-        if missing := sorted(lost - holders.keys()):
-            message = f"{', '.join(missing)} would be missing: its {KIND} conflicts with an older one"
-            closed = closed or Problem("Conflicted", message)
+        for key, names in lost.items():
+            if missing := sorted(names - holders.keys()):
+                message = f"{wrong[key].message}, and {', '.join(missing)} would be missing; {CLOSED}"
+                wrong[key] = Problem("Conflicted", message)
+                closed = closed or wrong[key]
         return accepted, wrong, closed
 
     @cached_property

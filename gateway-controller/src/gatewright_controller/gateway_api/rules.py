@@ -157,9 +157,9 @@ class _Rule:
             self.common["requestTimeout"] = timeout(read.get("backendRequest") or read.get("request", 0))
 
     def read_retries(self, problems: list[Problem]) -> None:
-        retry = inner(self.source.rule, "retry")
-        if not retry:
+        if "retry" not in self.source.rule:
             return
+        retry = inner(self.source.rule, "retry")
         attempts = number(retry, "attempts", 1) + 1
         if attempts > MOST_ATTEMPTS:
             problems.append(
@@ -198,7 +198,9 @@ class _Rule:
         if not any(backend.pool for backend in weighty):
             status = 500 if not weighty or any(backend.status == 500 for backend in weighty) else 503
             return {"answer": {"status": status, "body": NO_BACKEND}}
-        made = {**self.common, "rewrite": self.filters.rewrite_of(match), **_split(weighty)}
+        made = {**self.common, **_split(weighty)}
+        if rewrite := self.filters.rewrite_of(match):
+            made["rewrite"] = rewrite
         if mirrors := [(mirror, percent) for mirror, percent in self.filters.mirrors if mirror.pool]:
             made["mirror"] = [{"upstream": _mirror_name(mirror), "percent": percent} for mirror, percent in mirrors]
         if self.retries:
