@@ -16,7 +16,7 @@ from gatewright_controller.gateway_api.conditions import Problem
 from gatewright_controller.gateway_api.contract import GatewayPort, Key
 from gatewright_controller.gateway_api.filters import KEPT_HOST
 from gatewright_controller.gateway_api.gateways import API_VERSION, OurGateway, source_labels
-from gatewright_controller.gateway_api.hostnames import covers, specificity
+from gatewright_controller.gateway_api.hostnames import covers, patterns_of, specificity
 from gatewright_controller.gateway_api.listeners import GatewayListener
 from gatewright_controller.gateway_api.names import document_name
 from gatewright_controller.gateway_api.policy_attachments import PolicyAttachments
@@ -62,6 +62,8 @@ class Apis:
         self._cluster, self._rules, self._attachments, self._routes = cluster, rules, attachments, routes
         self.findings: dict[tuple[Key, Key], RouteFindings] = {}
         """By route and Gateway."""
+        self._found: dict[tuple[Key, str], dict[str, list[AttachedRoute]]] = {}
+        """By Gateway and listener, then by host."""
 
     def of(self, gateway: OurGateway) -> Iterator[HostApi]:
         """All Apis of a Gateway that has nodes."""
@@ -84,22 +86,38 @@ class Apis:
         """Those of routes; and of each listener beside others, so that these do not serve its host."""
         found = {listener.hostname for listener in listeners if listener.hostname and len(listeners) > 1}
         for listener in listeners:
-            for route in self._routes:
-                found.update(route.hostnames(gateway, listener.name))
+            found.update(self._by_host(gateway, listener.name))
         return sorted(found)
+
+    def _by_host(self, gateway: OurGateway, listener: str) -> Mapping[str, list[AttachedRoute]]:
+        """The routes of a listener by their hosts there; the oldest first."""
+        if (gateway.key, listener) not in self._found:
+            found = self._found[gateway.key, listener] = dict[str, list[AttachedRoute]]()
+            for route in self._routes:
+                for name in route.hostnames(gateway, listener):
+                    found.setdefault(name, []).append(route)
+        return self._found[gateway.key, listener]
+
+    def _with_host(self, gateway: OurGateway, listener: str, host: str) -> list[tuple[AttachedRoute, str]]:
+        """The routes of a listener that have the host, the oldest first, each with the narrowest name by which it has
+        it."""
+        by_host = self._by_host(gateway, listener)
+        names: dict[Key, tuple[AttachedRoute, str]] = {}
+        for name in patterns_of(host):
+            for route in by_host.get(name, ()):
+                names.setdefault(route.key, (route, name))
+        return sorted(names.values(), key=lambda pair: (pair[0].age, pair[0].key))
 
     def _api(self, gateway: OurGateway, port: GatewayPort, owner: GatewayListener, host: str) -> HostApi:
         ranked, pools = list[tuple[tuple[bool, int], RankedOperation]](), dict[str, JsonObject]()
         sources = [gateway.key]
         place = Place(gateway, owner.protocol.lower(), port.number)
-        for route in self._routes:
-            names = [name for name in route.hostnames(gateway, owner.name) if covers(name, host)]
-            if not names:
-                continue
-            is_name, length = max(map(specificity, names))
+        for route, name in self._with_host(gateway, owner.name, host):
+            is_name, length = specificity(name)
             rules, attached = self._findings(route, gateway, place, owner.name)
             if self._exceeds(route, gateway, rules, len(ranked), pools):
-                rules = [_without_pools(rule) for rule in rules]
+                fits = len(ranked) + sum(len(rule.operations) for rule in rules) <= MOST_OPERATIONS
+                rules = [_without_pools(rule) for rule in rules] if fits else []
             for rule in rules:
                 ranked += [((not is_name, -length), operation) for operation in rule.operations]
                 pools |= rule.pools
@@ -107,7 +125,7 @@ class Apis:
         operations = _reachable(
             [operation for _, operation in sorted(ranked, key=lambda pair: (pair[0], pair[1].rank))]
         )
-        document = self._valid(gateway, (port, host), operations[:MOST_OPERATIONS], pools)
+        document = self._valid(gateway, (port, host), operations, pools)
         return HostApi(document, list(dict.fromkeys(sources)))
 
     def _findings(

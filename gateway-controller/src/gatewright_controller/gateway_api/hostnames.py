@@ -27,6 +27,16 @@ def common(listener: str, route: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(name for name in found if name is not None))
 
 
+def patterns_of(hostname: str) -> list[str]:
+    """All names and wildcards that have all hosts of this one, the narrowest first."""
+    found, rest = [hostname], hostname.removeprefix("*.") if hostname else ""
+    while rest:
+        rest = rest.partition(".")[2]
+        if rest:
+            found.append(f"*.{rest}")
+    return list(dict.fromkeys([*found, ""]))
+
+
 def specificity(hostname: str) -> tuple[bool, int]:
     """Larger for the narrower one: a name before a wildcard, then the longer one."""
     return bool(hostname) and not hostname.startswith("*"), len(hostname)
