@@ -28,6 +28,12 @@ def test_values_are_accepted(sample: dict[str, Any]) -> None:
     assert [f"{error.instance_path}: {error.message}" for error in validator.iter_errors(sample)] == []
 
 
+def test_the_values_of_gateway_api_are_accepted() -> None:
+    values = yaml.safe_load(blocks(page("docs/how-to/gateway-api-running.md"), "yaml")[0])
+    assert values["gatewayApi"]["enabled"]
+    test_values_are_accepted(values)
+
+
 def test_each_way_that_it_shows_is_rendered() -> None:
     """The values of a sample are those of a file of values, so that Helm renders what the page shows."""
     rendered = [yaml.safe_load(file.read_text()) for file in VALUES]

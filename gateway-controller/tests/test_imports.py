@@ -21,3 +21,13 @@ def test_a_start_without_an_openid_provider_imports_nothing_for_it() -> None:
     code = "import sys, gatewright_controller.server; print(*{'jwt', 'httpx', 'cryptography'} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == []
+
+
+def test_a_controller_that_is_none_of_kubernetes_imports_nothing_for_it() -> None:
+    code = (
+        "import sys, gatewright_controller.server\n"
+        "print(*(name for name in sys.modules if name.startswith(("
+        "'gatewright_controller.kubernetes', 'gatewright_controller.gateway_api', 'httpx'))))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == []

@@ -200,3 +200,15 @@ def test_a_place_for_states_has_a_key_and_can_be_written(options: dict[str, str]
         load_settings(None, {}, options)
     assert sentence in str(caught.value.mistakes[0])
     assert "key=x" not in str(caught.value.mistakes[0])
+
+
+def test_a_controller_of_gateway_api_needs_what_its_nodes_are_made_from_and_no_files_of_apis() -> None:
+    environment = {"GATEWRIGHT_CONTROLLER_GATEWAY_API": "true", "GATEWRIGHT_CONTROLLER_GATEWAY_API_NODES": "nodes.yaml"}
+    settings = load_settings(None, environment, {})
+    assert (settings.gateway_api, settings.gateway_api_controller) == (True, "gatewright.dev/gateway-controller")
+    with pytest.raises(Invalid, match="gatewayApiNodes: expected a file of a Deployment and a Service, got none; name"):
+        load_settings(None, {}, {"gateway_api": True})
+    with pytest.raises(Invalid, match="gatewayApi: expected either gatewayApi or apis, got both; the files of apis"):
+        load_settings(None, environment, {"apis": "apis"})
+    with pytest.raises(Invalid, match="gatewayApiController: expected"):
+        load_settings(None, environment, {"gateway_api_controller": "no-domain"})

@@ -47,7 +47,7 @@ from gatewright_controller.oidc import Oidc, People
 from gatewright_controller.opening import open_database
 from gatewright_controller.plans import Plans
 from gatewright_controller.resource.conditions import Conditions
-from gatewright_controller.resource.definitions import definitions_of, load_definitions
+from gatewright_controller.resource.definitions import Definitions, definitions_of, load_definitions
 from gatewright_controller.resource.private_upstreams import AllowedUpstreamError, PrivateUpstreams
 from gatewright_controller.retention import Keep, Pruning
 from gatewright_controller.settings import PREFIX, Settings
@@ -246,7 +246,11 @@ def _gateway_api(
     read_template(template)
     place = Place(settings.gateway_api_controller, settings.gateway_api_namespace or access.namespace, template)
     plans = Plans(controller, gateways, kinds)
-    gateway_api = GatewayApi(access, place, plans, controller.deployment, lambda: controller.definitions)
+
+    def surroundings() -> tuple[Definitions, Conditions, PrivateUpstreams]:
+        return controller.definitions, controller.conditions, controller.upstreams
+
+    gateway_api = GatewayApi(access, place, plans, controller.deployment, surroundings)
     metrics.add(GatewayApiMetrics(gateway_api.counts))
     return gateway_api
 

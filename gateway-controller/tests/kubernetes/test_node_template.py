@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
 import yaml
-from gatewright_controller.gateway_api import NODE_LABEL, GatewayNodes, GatewayPort
+from gatewright_controller.gateway_api import FILES_FOLDER, NODE_LABEL, GatewayNodes, GatewayPort
 from gatewright_controller.kubernetes.node_template import (
     CONTROLLER_LABEL,
     DIGEST,
@@ -32,6 +33,7 @@ NODES = GatewayNodes(
     ({"type": "IPAddress", "value": "192.0.2.7"}, {"type": "Hostname", "value": "a.example"}),
     {"team": "shop", NODE_LABEL: "another"},
     {"note": "mine"},
+    {"web.crt": b"certificate", "web.key": b"key"},
 )
 
 
@@ -43,14 +45,14 @@ def file_of_the_chart(folder: Path) -> Path:
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> tuple[JsonObject, JsonObject]:
+def made(tmp_path: Path) -> list[JsonObject]:
     return node_objects(read_template(file_of_the_chart(tmp_path)), NODES, AT)
 
 
 def test_the_charts_template_becomes_a_deployment_whose_pods_join_with_the_gateways_label(
-    made: tuple[JsonObject, JsonObject],
+    made: list[JsonObject],
 ) -> None:
-    deployment, _ = made
+    _, deployment, _ = made
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     assert container["args"][-2:] == ["--join-gateway", f"--node-label={NODE_LABEL}=shop.web"]
     assert container["args"][0].startswith("--join=")
@@ -58,8 +60,8 @@ def test_the_charts_template_becomes_a_deployment_whose_pods_join_with_the_gatew
     assert ports == [(9901, "TCP"), (10080, "TCP"), (10443, "TCP"), (10443, "UDP")]
 
 
-def test_the_service_selects_these_pods_alone(made: tuple[JsonObject, JsonObject]) -> None:
-    deployment, service = made
+def test_the_service_selects_these_pods_alone(made: list[JsonObject]) -> None:
+    _, deployment, service = made
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     assert service["spec"]["selector"] == {NODE_LABEL: "shop.web"}
     assert deployment["spec"]["selector"]["matchLabels"] == {
@@ -71,7 +73,7 @@ def test_the_service_selects_these_pods_alone(made: tuple[JsonObject, JsonObject
     assert service["spec"]["externalIPs"] == ["192.0.2.7"]
 
 
-def test_both_belong_to_the_class_and_say_whose_they_are(made: tuple[JsonObject, JsonObject]) -> None:
+def test_both_belong_to_the_class_and_say_whose_they_are(made: list[JsonObject]) -> None:
     for document in made:
         metadata = document["metadata"]
         assert (metadata["name"], metadata["namespace"]) == (object_name(NODES), "edge")
@@ -85,11 +87,21 @@ def test_both_belong_to_the_class_and_say_whose_they_are(made: tuple[JsonObject,
         ]
 
 
-def test_the_digest_changes_with_what_is_applied(made: tuple[JsonObject, JsonObject], tmp_path: Path) -> None:
+def test_its_files_are_a_secret_that_its_pods_mount(made: list[JsonObject]) -> None:
+    """Its name says nothing of what is in it: another certificate is no other pod."""
+    secret, deployment, _ = made
+    assert {name: base64.b64decode(content) for name, content in secret["data"].items()} == NODES.files
+    pod = deployment["spec"]["template"]["spec"]
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    mounts = {mount["mountPath"]: mount["name"] for mount in pod["containers"][0]["volumeMounts"]}
+    assert volumes[mounts[FILES_FOLDER]]["secret"]["secretName"] == secret["metadata"]["name"]
+
+
+def test_the_digest_changes_with_what_is_applied(made: list[JsonObject], tmp_path: Path) -> None:
     template = read_template(file_of_the_chart(tmp_path))
     again = node_objects(template, NODES, AT)
     assert again == made
-    (other, _) = node_objects(template, NODES, Placement("b", "c/d", None))
+    other, *_ = node_objects(template, NODES, Placement("b", "c/d", None))
     assert other["metadata"]["annotations"][DIGEST] != made[0]["metadata"]["annotations"][DIGEST]
 
 

@@ -90,7 +90,7 @@ class Controller:
         self._read_definitions, self._parse_definitions = read_definitions, parse_definitions
         self.definitions = read_definitions()
         self.deployment = Deployment(store.revision, nodes_elsewhere=store.is_shared)
-        self._edge, self._configured_upstreams, self._conditions = edge, upstreams, conditions
+        self._edge, self._configured_upstreams, self.conditions = edge, upstreams, conditions
         self.defaults: KnownDefaults = {}
         """What APIs get beside what they say."""
         self.namespaces: Namespaces = {}
@@ -100,7 +100,7 @@ class Controller:
         self._writing = asyncio.Lock()
 
     @property
-    def _upstreams(self) -> PrivateUpstreams:
+    def upstreams(self) -> PrivateUpstreams:
         """What no API may name, the nodes' admin listeners among it."""
         return self._configured_upstreams.with_own(self.deployment.admin_addresses.values())
 
@@ -152,7 +152,7 @@ class Controller:
         """What is translated. Raises `Invalid`, with the fields where each part was written."""
         document = to_document(with_exact_versions(whole.api, whole.versions))
         try:
-            return validate(document, definitions, {}, self._upstreams, secrets=secrets)
+            return validate(document, definitions, {}, self.upstreams, secrets=secrets)
         except Invalid as invalid:
             mistakes = [replace(mistake, field=whole.place(mistake.field)) for mistake in invalid.mistakes]
             raise Invalid(mistakes) from None
@@ -367,7 +367,7 @@ class Controller:
         gateways: KnownGateways | None,
         secrets: SecretKeys | None,
     ) -> Api:
-        upstreams, conditions = self._upstreams, self._conditions
+        upstreams, conditions = self.upstreams, self.conditions
         names = gateways.names_of(document) if gateways else None
         return validate(document, definitions, claims, upstreams, names, conditions, is_written=True, secrets=secrets)
 
@@ -407,7 +407,7 @@ class Controller:
                 offer()
 
     def _rechecked(self) -> list[Callable[[], None]]:
-        upstreams = self._upstreams
+        upstreams = self.upstreams
         return [
             self.offer_of(stored)
             for stored in filter(self._is_handed_out, self.store.list())

@@ -1,4 +1,4 @@
-"""Deployments and Services of Gateways: applied where they differ, deleted where there is no Gateway any more."""
+"""Deployments, Services and Secrets of Gateways: applied where they differ, deleted where the Gateway is gone."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from gatewright_controller.kubernetes.node_template import (
     node_objects,
     object_name,
 )
-from gatewright_controller.kubernetes.paths import DEPLOYMENTS, SERVICES, Resource
+from gatewright_controller.kubernetes.paths import DEPLOYMENTS, SECRETS, SERVICES, Resource
 from gatewright_controller.kubernetes.writing import Writer
 
 log = logging.getLogger(__name__)
-DEPLOYMENT, SERVICE = "Deployment", "Service"
-RESOURCES = {DEPLOYMENT: DEPLOYMENTS, SERVICE: SERVICES}
+DEPLOYMENT, SECRET, SERVICE = "Deployment", "Secret", "Service"
+RESOURCES = {SECRET: SECRETS, DEPLOYMENT: DEPLOYMENTS, SERVICE: SERVICES}
 
 
 class Infrastructure:
@@ -61,7 +61,9 @@ class Infrastructure:
             troubles += await self._delete(key, found)
         trouble = "; ".join(troubles)
         if trouble and trouble != self._trouble:
-            log.error("Deployments or Services of Gateways are not as they are to be", extra={"reason": trouble})
+            log.error(
+                "Deployments, Services or Secrets of Gateways are not as they are to be", extra={"reason": trouble}
+            )
         self._trouble = trouble
         return trouble
 
@@ -71,7 +73,8 @@ class Infrastructure:
         return {key: addresses_of(service) if service else [] for key, service in services.items()}
 
     def _placement(self, nodes: GatewayNodes, objects: Mapping[Key, JsonObject]) -> Placement:
-        name = str(objects[nodes.key]["spec"].get("gatewayClassName", ""))
+        spec = (objects.get(nodes.key) or {}).get("spec") or {}
+        name = str(spec.get("gatewayClassName", ""))
         owner = objects.get(("GatewayClass", "", name))
         if owner:
             owner = {

@@ -1,11 +1,12 @@
-"""The Deployment and the Service of a Gateway, made of a template that the operator has written. Pure.
+"""The Deployment, the Service and the Secret of a Gateway, made of a template that the operator has written. Pure.
 
 The template is a file of two YAML documents, a Deployment of nodes and a Service. What is the Gateway's own goes over
-them: names, labels, ports, and the options by which its nodes take its NodeGateway.
+them: names, labels, ports, the options by which its nodes take its NodeGateway, and its files, which are in the Secret.
 """
 
 from __future__ import annotations
 
+import base64
 import copy
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,7 +20,7 @@ from gatewright_documents.values import JsonObject
 from gatewright_documents.yaml_documents import split_documents
 from gatewright_documents.yaml_reader import read_yaml
 
-from gatewright_controller.gateway_api import NODE_LABEL, GatewayNodes
+from gatewright_controller.gateway_api import FILES_FOLDER, NODE_LABEL, GatewayNodes
 from gatewright_controller.gateway_api.names import document_name, label_value
 
 FIELD = "gatewayApiNodes"
@@ -30,6 +31,8 @@ MANAGED_LABEL = "app.kubernetes.io/managed-by"
 DIGEST = "gatewright.dev/applied"
 """Annotation: of what was applied last."""
 CONTAINER = "node"
+FILES = "gateway-files"
+"""The volume with the files of a Gateway."""
 INSTANCE_LABEL = "app.kubernetes.io/instance"
 
 
@@ -57,11 +60,14 @@ def read_template(file: Path) -> NodeTemplate:
     return NodeTemplate(kinds["Deployment"], kinds["Service"])
 
 
-def node_objects(template: NodeTemplate, nodes: GatewayNodes, at: Placement) -> tuple[JsonObject, JsonObject]:
-    """The Deployment and the Service, as they are applied. Both have the Gateway's name."""
-    return _with_digest(_deployment(template.deployment, nodes, at)), _with_digest(
-        _service(template.service, nodes, at)
+def node_objects(template: NodeTemplate, nodes: GatewayNodes, at: Placement) -> list[JsonObject]:
+    """The Secret, the Deployment and the Service, in the order in which they are applied. All have one name."""
+    made = (
+        _secret(nodes, at),
+        _deployment(template.deployment, nodes, at),
+        _service(template.service, nodes, at),
     )
+    return [_with_digest(document) for document in made]
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,7 @@ class Placement:
 
 
 def object_name(nodes: GatewayNodes) -> str:
-    """Of the Deployment, and of the Service."""
+    """Of the Deployment, of the Service and of the Secret."""
     return document_name("gateway", *nodes.key[1:])
 
 
@@ -118,12 +124,22 @@ def _deployment(template: JsonObject, nodes: GatewayNodes, at: Placement) -> Jso
     assert container is not None
     labels = [f"--node-label={name}={value}" for name, value in sorted(nodes.labels.items())]
     container["args"] = [*container.get("args", []), "--join-gateway", *labels]
+    mounts = container.get("volumeMounts", [])
+    container["volumeMounts"] = [*mounts, {"name": FILES, "mountPath": FILES_FOLDER, "readOnly": True}]
+    volume = {"name": FILES, "secret": {"secretName": object_name(nodes), "defaultMode": 0o440}}
+    pod["spec"]["volumes"] = [*pod["spec"].get("volumes", []), volume]
     targets = sorted({(port.target, port.protocol) for port in nodes.ports})
     container["ports"] = [
         *container.get("ports", []),
         *({"containerPort": target, "protocol": protocol} for target, protocol in targets),
     ]
     return deployment
+
+
+def _secret(nodes: GatewayNodes, at: Placement) -> JsonObject:
+    data = {name: base64.b64encode(content).decode() for name, content in sorted(nodes.files.items())}
+    metadata = _metadata({}, nodes, at)
+    return {"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": metadata, "data": data}
 
 
 def _service(template: JsonObject, nodes: GatewayNodes, at: Placement) -> JsonObject:

@@ -8,8 +8,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from gatewright_documents.values import JsonObject
 
@@ -22,7 +21,9 @@ from gatewright_controller.kubernetes.statuses import Statuses
 from gatewright_controller.kubernetes.tolerant import TolerantTranslation
 from gatewright_controller.kubernetes.writing import Writer
 from gatewright_controller.nodes.deployment import Deployment
+from gatewright_controller.resource.conditions import Conditions
 from gatewright_controller.resource.definitions import Definitions
+from gatewright_controller.resource.private_upstreams import PrivateUpstreams
 from gatewright_controller.store import Author, StorageError
 
 log = logging.getLogger(__name__)
@@ -30,12 +31,15 @@ COALESCE_SECONDS = 0.05
 """For which changes are gathered before they are looked at; for as long as a look took, if that is longer."""
 
 
-@dataclass(frozen=True)
-class Seen:
+Surroundings = tuple[Definitions, Conditions, PrivateUpstreams]
+"""What the translation asks of this build and its operator, beside objects."""
+
+
+class Seen(NamedTuple):
     """What a translation was made of, and what the store had with it: the same again needs no other one."""
 
     inputs: int
-    definitions: Definitions
+    surroundings: Surroundings
     revision: int
 
 
@@ -51,13 +55,13 @@ class Reconciler:
         statuses: Statuses,
         writer: Writer,
         deployment: Deployment,
-        definitions: Callable[[], Definitions],
+        surroundings: Callable[[], Surroundings],
         author: Author,
         synced: Callable[[], None],
     ) -> None:
         self._cache, self._translation, self._documents = cache, translation, documents
         self._infrastructure, self._statuses, self._writer = infrastructure, statuses, writer
-        self._deployment, self._definitions, self._author, self._synced = deployment, definitions, author, synced
+        self._deployment, self._surroundings, self._author, self._synced = deployment, surroundings, author, synced
         self._seen: Seen | None = None
         self._made, self._objects = Translation(), Objects({})
         self._completed: tuple[int, Mapping[str, Deployed], int] | None = None
@@ -90,11 +94,11 @@ class Reconciler:
 
     async def _store(self) -> bool:
         """Whether the store has what the objects say."""
-        seen = Seen(self._cache.inputs, self._definitions(), self._deployment.revision)
+        seen = Seen(self._cache.inputs, self._surroundings(), self._deployment.revision)
         if seen == self._seen:
             return True
-        if self._seen is None or (seen.inputs, seen.definitions) != (self._seen.inputs, self._seen.definitions):
-            objects = Objects(self._cache.objects(), seen.definitions)
+        if self._seen is None or seen[:2] != self._seen[:2]:
+            objects = Objects(self._cache.objects(), *seen.surroundings)
             self._made = await asyncio.to_thread(self._translation.translate, objects)
             self._objects = objects
         try:
@@ -105,7 +109,7 @@ class Reconciler:
             self._trouble = str(error)
             return False
         self._trouble = ""
-        self._seen = Seen(seen.inputs, seen.definitions, self._deployment.revision)
+        self._seen = seen._replace(revision=self._deployment.revision)
         self._synced()
         return True
 

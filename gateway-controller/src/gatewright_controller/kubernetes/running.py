@@ -7,7 +7,7 @@ import contextlib
 import logging
 import secrets
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -27,22 +27,21 @@ from gatewright_controller.kubernetes.lease import Term
 from gatewright_controller.kubernetes.metrics import Counts
 from gatewright_controller.kubernetes.node_template import Placement, read_template
 from gatewright_controller.kubernetes.paths import DEPLOYMENTS, Resource
-from gatewright_controller.kubernetes.reconciler import Reconciler
+from gatewright_controller.kubernetes.reconciler import Reconciler, Surroundings
 from gatewright_controller.kubernetes.statuses import Statuses
 from gatewright_controller.kubernetes.tolerant import TolerantTranslation
 from gatewright_controller.kubernetes.watching import Selection, Watch
 from gatewright_controller.kubernetes.writing import Writer
 from gatewright_controller.nodes.deployment import Deployment
 from gatewright_controller.plans import Plans
-from gatewright_controller.resource.definitions import Definitions
 from gatewright_controller.store import Author
 from gatewright_controller.times import utc_now
 
 log = logging.getLogger(__name__)
-QUERIES: Mapping[str, Mapping[str, str]] = {"Secret": {"fieldSelector": "type=kubernetes.io/tls"}}
+QUERIES = {"Secret": {"fieldSelector": "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token"}}
 """Of kinds of which not all objects are needed."""
-CERTIFICATES = "ca.crt"
-"""The key of a ConfigMap that is kept; others may be large."""
+KEPT_DATA = {"ConfigMap": ("ca.crt",), "Secret": ("ca.crt", "tls.crt", "tls.key")}
+"""The keys of data that are kept; others may be large, and are not for this controller."""
 WITHOUT_STATUS = ("ReferenceGrant",)
 GROUPS = ("gateway.networking.k8s.io", "gatewright.dev")
 """Of the kinds that have statuses of ours."""
@@ -72,9 +71,9 @@ class GatewayApi:
         place: Place,
         plans: Plans,
         deployment: Deployment,
-        definitions: Callable[[], Definitions],
+        surroundings: Callable[[], Surroundings],
     ) -> None:
-        self._access, self._place, self._deployment, self._definitions = access, place, deployment, definitions
+        self._access, self._place, self._deployment, self._surroundings = access, place, deployment, surroundings
         self._documents = Documents(plans, deployment)
         self._cache: Cache | None = None
         self.while_leading: Callable[[], AbstractAsyncContextManager[None]] = contextlib.nullcontext
@@ -129,14 +128,14 @@ class GatewayApi:
             Statuses(writer, cache, _with_statuses(), place.controller_name, _condition_time, self.counts.count_status),
             writer,
             self._deployment,
-            self._definitions,
+            self._surroundings,
             author,
             self.counts.note_sync,
         )
 
     def _selections(self) -> Iterator[Selection]:
         for watched in KINDS:
-            prepare = _without_data if watched.kind == "ConfigMap" else _whole
+            prepare = partial(_with_data, KEPT_DATA[watched.kind]) if watched.kind in KEPT_DATA else _whole
             query = QUERIES.get(watched.kind, {})
             yield Selection(watched.kind, _resource(watched), "", query, watched.required, prepare)
         labels = Placement(self._place.namespace, self._place.controller_name, None).labels
@@ -157,9 +156,9 @@ def _whole(found: JsonObject) -> JsonObject:
     return found
 
 
-def _without_data(found: JsonObject) -> JsonObject:
-    data = {name: value for name, value in (found.get("data") or {}).items() if name == CERTIFICATES}
-    return {"metadata": found["metadata"], "data": data}
+def _with_data(names: Collection[str], found: JsonObject) -> JsonObject:
+    """With what stands in the data under these names."""
+    return {**found, "data": {name: value for name, value in (found.get("data") or {}).items() if name in names}}
 
 
 def _condition_time() -> str:
