@@ -7,7 +7,7 @@ NAMES = ["", "a.example", "*.example", "*.a.example", "b.a.example", "example", 
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "both"),
+    ("hostname", "other", "both"),
     [
         ("", "a.example", "a.example"),
         ("*.example", "a.example", "a.example"),
@@ -19,8 +19,8 @@ NAMES = ["", "a.example", "*.example", "*.a.example", "b.a.example", "example", 
         ("", "", ""),
     ],
 )
-def test_what_two_have_in_common(one: str, other: str, both: str | None) -> None:
-    assert intersection(one, other) == intersection(other, one) == both
+def test_what_two_have_in_common(hostname: str, other: str, both: str | None) -> None:
+    assert intersection(hostname, other) == intersection(other, hostname) == both
 
 
 def test_a_route_without_hostnames_has_the_listeners() -> None:

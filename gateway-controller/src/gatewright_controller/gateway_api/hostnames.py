@@ -12,11 +12,11 @@ def covers(pattern: str, hostname: str) -> bool:
     return bool(hostname) and pattern.startswith("*.") and hostname.removeprefix("*").endswith(pattern[1:])
 
 
-def intersection(one: str, other: str) -> str | None:
+def intersection(hostname: str, other: str) -> str | None:
     """The hosts that both mean: the narrower of the two; None where they have none in common."""
-    if covers(one, other):
+    if covers(hostname, other):
         return other
-    return one if covers(other, one) else None
+    return hostname if covers(other, hostname) else None
 
 
 def common(listener: str, route: Iterable[str]) -> list[str]:

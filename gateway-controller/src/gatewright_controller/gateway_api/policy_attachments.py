@@ -30,7 +30,7 @@ from gatewright_controller.validation import validate
 
 KIND = "PolicyAttachment"
 TARGETS = ("Gateway", *ROUTE_KINDS)
-CLOSED = "until that is mended its targets are answered 500"
+CLOSED = "until it is corrected its targets are answered 500"
 Target = tuple[Key, str]
 """An object, and a section of it, "" for all of it."""
 

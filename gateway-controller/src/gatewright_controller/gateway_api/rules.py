@@ -145,8 +145,8 @@ class _Rule:
         times = inner(self.source.rule, "timeouts")
         read: dict[str, int] = {}
         for name in ("request", "backendRequest"):
-            if said := text(times, name):
-                ms = milliseconds(said)
+            if duration := text(times, name):
+                ms = milliseconds(duration)
                 if isinstance(ms, Problem):
                     problems.append(ms)
                 else:
