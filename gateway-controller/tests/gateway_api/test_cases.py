@@ -16,7 +16,7 @@ from gatewright_documents.values import JsonObject
 
 from .cases import CASES, case, shipped_policies, translated
 
-COMMON = ("version", "context", "strictPaths", "matching", "rewrite")
+COMMON = ("version", "context", "strictPaths", "matching", "rewrite", "policiesChooseUpstream")
 """What all Apis of this room have."""
 NAMES = sorted(path.name.removesuffix(".in.yaml") for path in CASES.glob("*.in.yaml"))
 
@@ -101,5 +101,5 @@ def test_each_document_is_accepted(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_objects_in_another_order_are_the_same(name: str) -> None:
     objects = case(name)
-    turned = Objects(dict(reversed(objects.by_key.items())), objects.policies)
+    turned = Objects(dict(reversed(list(objects.by_key.items()))), objects.policies)
     assert translate(turned, CONTROLLER_NAME) == translate(objects, CONTROLLER_NAME)

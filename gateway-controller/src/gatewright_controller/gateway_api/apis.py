@@ -242,6 +242,7 @@ def _document(
         "strictPaths": False,
         "matching": "ordered",
         "rewrite": KEPT_HOST,
+        "policiesChooseUpstream": False,
         "upstream": used or dict(NO_POOL),
         "operations": documents or [{"method": "*", "path": "/*", "answer": {"status": 404}}],
     }

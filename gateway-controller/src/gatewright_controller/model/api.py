@@ -117,6 +117,8 @@ class ApiSpec(Routing, frozen=True, kw_only=True):
     access_log: AccessLog = "all"
     """Which of its requests have a line in the node's access log: `all` of which the node writes a line (it may write
     one for a share of them), those of `errors` (answered with 500 and above), or `none`."""
+    policies_choose_upstream: bool = True
+    """Whether policies may choose another pool of the API for a request; `false`: that choice is a bad action."""
     encoded_responses: bool = False
     """An upstream may encode (gzip, br) responses that policies read, as the client accepts; they are decoded for the
     policies and encoded again for the client. `false`: the upstream is asked not to encode them."""

@@ -104,12 +104,13 @@ def _retries(spec: ApiSpec, operation: Operation) -> Retries | None:
 
 
 def used_pools(api: Api) -> set[str]:
-    """Those that routes may send requests to: where an operation has policies, these may choose any of the API's."""
+    """Those that routes may send requests to: policies of an operation may choose any of the API's, unless it says
+    otherwise."""
     used = set[str]()
     for operation in api.spec.operations:
         made = action(api.spec, operation)
         if isinstance(made, Forwarding):
             used |= made.named
-            if api.spec.policies or operation.policies:
+            if api.spec.policies_choose_upstream and (api.spec.policies or operation.policies):
                 used |= api.spec.upstreams.keys()
     return used

@@ -116,7 +116,7 @@ def chain(
     these hold, whether responses may be encoded, the pools that policies may choose, the paths that these get, and how
     policies see those of clients."""
     context = context_of(api.spec.context, api.spec.version)
-    upstreams = sorted(api.spec.upstreams)
+    upstreams = sorted(api.spec.upstreams) if api.spec.policies_choose_upstream else []
     content: list[JsonValue] = [
         api.metadata.name,
         context,

@@ -19,7 +19,7 @@ def upstream_paths(api: Api, path: PathTemplate, action: Action, pools: Pools) -
     found = {name: _path_to(context, pools.pool(name).base, path, action.rewrite) for name in names}
     ways = [found[name] for name, _ in action.pools if isinstance(name, str)]
     own = ways[:1] if all(other == ways[0] for other in ways) else []
-    chosen = [node_pb2.UpstreamPath(upstream=name) for name in found]
+    chosen = [node_pb2.UpstreamPath(upstream=name) for name in found if api.spec.policies_choose_upstream]
     for message in chosen:
         message.MergeFrom(found[message.upstream])
     return [*own, *chosen]

@@ -286,6 +286,8 @@ def _check_mirrored(draft: Draft, operation: DraftOperation, bases: Mapping[str,
 
 def _check_choices(draft: Draft) -> Iterator[Mistake]:
     """Each is a route of its own."""
+    if draft.routing.raw.get("policiesChooseUpstream") is False:
+        return
     choosing = [
         operation
         for operation in draft.operations
