@@ -32,6 +32,7 @@ class Election:
         self._view, self._known = LeaseView(identity), False
         self._changed = asyncio.Event()
         self.is_leading = False
+        self._trouble = ""
 
     async def run(self, lead: Lead) -> None:
         """Until it is cancelled; then the Lease is given back."""
@@ -45,7 +46,7 @@ class Election:
                 try:
                     term = await self._acquire()
                 except ApiError as error:
-                    self._log_refusal(error)
+                    self._note_trouble(error)
                     await self._pause(backoff.next_pause(error.retry_after))
                 else:
                     backoff.reset()
@@ -93,6 +94,7 @@ class Election:
         """Raises `ApiError`."""
         sent_at = time.monotonic()
         await self._write(self._view.renewed(utc_now()))
+        self._trouble = ""
         log.info("leads", extra={"lease": f"{self._namespace}/{self._name}", "identity": self._view.identity})
         return Term(sent_at)
 
@@ -126,11 +128,12 @@ class Election:
             try:
                 await self._write(self._view.renewed(utc_now()))
                 term.renew(sent_at)
+                self._note_renewal()
             except ApiError as error:
                 if error.status == CONFLICT and await self._is_anothers():
                     log.warning("leads no longer: %s has the lease", self._view.holder or "no controller")
                     return
-                log.warning("the lease was not renewed: %s", error)
+                self._note_trouble(error)
                 pause = RETRY_SECONDS
         log.warning("leads no longer: the lease could not be renewed in time; look at the API server")
 
@@ -146,11 +149,21 @@ class Election:
             with contextlib.suppress(ApiError):
                 await self._write(self._view.released(utc_now()))
 
-    def _log_refusal(self, error: ApiError) -> None:
-        if error.status == FORBIDDEN:
-            log.error("cannot lead: %s; let the service account write Leases in %s", error, self._namespace)
-        elif error.status != CONFLICT:
-            log.warning("cannot lead: %s", error)
+    def _note_renewal(self) -> None:
+        if self._trouble:
+            log.info("the lease was renewed again")
+        self._trouble = ""
+
+    def _note_trouble(self, error: ApiError) -> None:
+        """One line for each time that the Lease cannot be written. A conflict is none: another one has it."""
+        if error.status == CONFLICT:
+            return
+        cure = f"let the service account write Leases in {self._namespace}" if error.status == FORBIDDEN else ""
+        if not self._trouble:
+            log.warning(
+                "the lease cannot be written, and is tried again: %s; %s", error, cure or "look at the API server"
+            )
+        self._trouble = str(error)
 
 
 async def _forever(lead: Lead, term: Term) -> None:

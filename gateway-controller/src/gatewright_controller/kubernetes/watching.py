@@ -172,8 +172,8 @@ class Watch:
                 f"; let the controller's service account list and watch {plural}" if error.status == FORBIDDEN else ""
             )
             reason = f"{plural} cannot be watched: {error}{cure}"
-        if not self._trouble:  # a line for each time that it begins
+        if not self._trouble and error.status:  # a server that is away is said once, by the election
             level = logging.WARNING if self._selection.is_required or error.status != NOT_FOUND else logging.INFO
             log.log(level, reason)
-        self._trouble = reason
+            self._trouble = reason
         await asyncio.sleep(pause)
