@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from gatewright_controller.resource.conditions import Conditions
+from gatewright_controller.resource import conditions as module
+from gatewright_controller.resource.conditions import ConditionMistake, Conditions, RememberedConditions
 from gatewright_controller.resource.definitions import Definitions, load_definitions
 from gatewright_controller.validation import validate
 from gatewright_documents.mistake import Invalid
@@ -113,3 +115,28 @@ def test_without_an_engine_nodes_check(orders: JsonObject, definitions: Definiti
     orders["spec"]["policies"] = [{"name": "log-message", "version": "v1", "when": "nonsense ("}]
     assert validate(orders, definitions, {}, conditions=Conditions(Path("/nowhere/policy-engine")))
     assert validate(orders, definitions, {})
+
+
+class CountedConditions(Conditions):
+    """Finds a mistake in each text that begins with "bad"."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[list[str]] = []
+
+    def mistakes(self, texts: Sequence[str]) -> list[ConditionMistake | None]:
+        self.asked.append(list(texts))
+        return [ConditionMistake(f"expected another, got {text}") if text.startswith("bad") else None for text in texts]
+
+
+def test_what_was_asked_once_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = CountedConditions()
+    remembered = RememberedConditions(counted)
+    for _ in range(2):
+        first, second, third = remembered.mistakes(["good", "bad", "good"])
+        assert (first, third, str(second)) == (None, None, "expected another, got bad")
+    assert remembered.mistakes(["bad", "bad 2"])[1] is not None
+    assert counted.asked == [["good", "bad"], ["bad 2"]]
+    monkeypatch.setattr(module, "MOST_KEPT", 1)
+    assert remembered.mistakes(["good", "new"]) == [None, None]
+    assert counted.asked[-1] == ["good", "new"]

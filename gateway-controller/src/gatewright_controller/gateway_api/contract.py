@@ -52,7 +52,8 @@ KINDS = (
 @dataclass(frozen=True)
 class Objects:
     """What the API server has, as JSON objects. policies: the definitions of this build. conditions: checks `when` of
-    PolicyAttachments; the default leaves that to nodes. upstreams: addresses that backends may not have."""
+    PolicyAttachments, in each translation: remembered ones, since each answer takes a process; the default leaves that
+    to nodes. upstreams: addresses that backends may not have."""
 
     by_key: Mapping[Key, JsonObject]
     policies: Definitions = field(default_factory=Definitions)

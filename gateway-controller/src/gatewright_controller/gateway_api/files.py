@@ -28,7 +28,7 @@ KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----[A-Za-z0-9+/=\s]+-----END [
 class GatewayFiles:
     """What the nodes of one Gateway need, and what its NodeGateway says of it."""
 
-    content: dict[str, bytes] = field(default_factory=dict)
+    content: dict[str, bytes] = field(default_factory=dict, repr=False)
     certificates: dict[str, JsonObject] = field(default_factory=dict)
     authorities: dict[str, JsonObject] = field(default_factory=dict)
 

@@ -41,7 +41,7 @@ class GatewayListener:
     accepted: Problem | None = None
     resolved: Problem | None = None
     conflicted: Problem | None = None
-    certificates: dict[str, tuple[bytes, bytes]] = field(default_factory=dict)
+    certificates: dict[str, tuple[bytes, bytes]] = field(default_factory=dict, repr=False)
     """Pairs by their names."""
     client_authorities: str = ""
     """In PEM: what signs certificates of clients; "" where none is asked for."""

@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 COMMAND = "check-conditions"
 TIMEOUT_SECONDS = 10.0
+MOST_KEPT = 10_000
+"""Texts whose mistakes are remembered."""
 
 
 class ConditionMistake(msgspec.Struct, frozen=True):
@@ -66,3 +68,22 @@ class Conditions:
         if len(mistakes) != len(texts):
             raise msgspec.DecodeError(f"expected an answer for each of {len(texts)} conditions, got {len(mistakes)}")
         return mistakes
+
+
+class RememberedConditions(Conditions):
+    """Asks for each text once: for readers that look at the same conditions again and again. Of one build, whose engine
+    does not change."""
+
+    def __init__(self, conditions: Conditions) -> None:
+        super().__init__()
+        self._conditions = conditions
+        self._known: dict[str, ConditionMistake | None] = {}
+
+    def mistakes(self, texts: Sequence[str]) -> list[ConditionMistake | None]:
+        """What is wrong with each, None where nothing is. Only those of now are remembered, and of before MOST_KEPT."""
+        if unknown := [text for text in dict.fromkeys(texts) if text not in self._known]:
+            if len(self._known) > MOST_KEPT:
+                self._known.clear()
+                unknown = list(dict.fromkeys(texts))
+            self._known.update(zip(unknown, self._conditions.mistakes(unknown), strict=True))
+        return [self._known[text] for text in texts]
