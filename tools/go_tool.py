@@ -21,9 +21,14 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gate
 MODULES = {
     "actionlint": "tools/go",
     "collector": "e2e/kit/programs/collector",
+    "echo-basic": "e2e/kubernetes/programs/conformance",
+    "etcd": "e2e/kubernetes/programs/cluster",
+    "gateway-api-conformance": "e2e/kubernetes/programs/conformance",
     "golangci-lint": "tools/go/golangci-lint",  # a module of its own: its releases are tested with their own versions
     "h2spec": "e2e/kit/programs/h2spec",
     "helm": "tools/go/helm",
+    "kube-apiserver": "e2e/kubernetes/programs/cluster",
+    "kube-controller-manager": "e2e/kubernetes/programs/cluster",
     "manifests": "tools/go/helm",
     "oidc_provider": "e2e/kit/programs/oidc_provider",
     "opa": "e2e/kit/programs/opa",

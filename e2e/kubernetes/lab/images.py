@@ -1,0 +1,48 @@
+"""What images stand for: programs of this machine."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from e2e.kit.places import ROOT
+from e2e.kubernetes.lab.programs import program
+
+
+@dataclass(frozen=True)
+class Image:
+    """A program and its environment, as an image has them. mounts: folders of this machine, by where they are in it."""
+
+    entrypoint: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    mounts: Mapping[str, Path] = field(default_factory=dict)
+
+
+SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+Images = Mapping[str, Image]
+"""By the image's name, without its tag and digest."""
+
+IDLE = Image(("sleep", "infinity"))
+"""For an image whose answers no test asks for: its pod is to be ready, that is all."""
+
+
+def images_of_the_suite() -> Images:
+    """Those of the conformance suite's manifests. Its name server is for UDPRoutes alone."""
+    echo = Image((program("echo-basic"),))
+    return {"registry.k8s.io/gateway-api/echo-basic": echo, "registry.k8s.io/coredns/coredns": IDLE}
+
+
+def image_of_the_product(build: Path) -> Image:
+    """What gateway-runtime/Dockerfile makes of this checkout and this build."""
+    programs = Path(sys.executable).parent
+    environment = {"GATEWRIGHT_RUN_DIR": "/run/gatewright", "PATH": f"{programs}:{SEARCH_PATH}"}
+    entrypoint = ("sh", str(ROOT / "gateway-runtime" / "docker-entrypoint.sh"))
+    return Image(entrypoint, environment, {"/app/build": build, str(ROOT): ROOT})
+
+
+def image_named(reference: str, images: Images) -> Image | None:
+    name = reference.split("@")[0]
+    repository, colon, tag = name.rpartition(":")
+    return images.get(repository if colon and "/" not in tag else name)
