@@ -237,7 +237,7 @@ def _document(
     spec: JsonObject = {
         "version": "v1",
         "context": "/",
-        "listeners": [port.name],
+        "listeners": [gateway.listener_name(port.number)],
         "nodes": gateway.labels,
         "strictPaths": False,
         "matching": "ordered",
@@ -260,7 +260,9 @@ def _names_pool(operation: JsonObject, pool: str) -> bool:
 
 def _names(gateway: OurGateway) -> GatewayNames:
     files = gateway.files
-    return GatewayNames(files.certificates, files.authorities, [port.name for port in gateway.ports])
+    return GatewayNames(
+        files.certificates, files.authorities, [gateway.listener_name(port.number) for port in gateway.ports]
+    )
 
 
 def _without_pools(rule: TranslatedRule) -> TranslatedRule:

@@ -53,6 +53,11 @@ class OurGateway:
         """Of its NodeGateway."""
         return document_name("gateway", self.key[1], self.key[2])
 
+    def listener_name(self, port: int) -> str:
+        """Of the listener of its NodeGateway. No other Gateway's listener has this name: an Api claims its host on the
+        listeners that it names, whatever nodes it is for."""
+        return document_name(self.key[1], self.key[2], str(port))
+
     @property
     def ports(self) -> tuple[GatewayPort, ...]:
         """Those with a listener that works."""
@@ -105,7 +110,12 @@ class OurGateway:
     def _listener(self, port: GatewayPort) -> JsonObject:
         """Of all listeners of a port. Hosts are those of its Apis: a request for another one is answered 404."""
         at_port = [listener for listener in self.listeners if listener.works and listener.port == port.number]
-        made: JsonObject = {"name": port.name, "address": "0.0.0.0", "port": port.target}  # noqa: S104 - of a pod
+        made: JsonObject = {
+            "name": self.listener_name(port.number),
+            "address": "0.0.0.0",  # noqa: S104 - of a pod
+            "port": port.target,
+            "internal": True,  # it serves its own Apis, and none that name no listener
+        }
         if at_port[0].protocol == "HTTPS":
             certificates = dict.fromkeys(name for listener in at_port for name in listener.certificates)
             made |= {"protocol": "https", "tls": {"certificates": list(certificates)}}
@@ -129,7 +139,7 @@ class OurGateway:
 
 
 def port_name(number: int) -> str:
-    """Of a listener of ours and of the Service's port."""
+    """Of the Service's port."""
     return f"port-{number}"
 
 
