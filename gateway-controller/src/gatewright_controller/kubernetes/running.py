@@ -25,7 +25,7 @@ from gatewright_controller.kubernetes.infrastructure import DEPLOYMENT, Infrastr
 from gatewright_controller.kubernetes.leader import Election
 from gatewright_controller.kubernetes.lease import Term
 from gatewright_controller.kubernetes.metrics import Counts
-from gatewright_controller.kubernetes.node_template import Placement, read_template
+from gatewright_controller.kubernetes.node_template import DIGEST, Placement, read_template
 from gatewright_controller.kubernetes.paths import DEPLOYMENTS, Resource
 from gatewright_controller.kubernetes.reconciler import Reconciler, Surroundings
 from gatewright_controller.kubernetes.statuses import Statuses
@@ -157,8 +157,11 @@ def _whole(found: JsonObject) -> JsonObject:
 
 
 def _with_data(names: Collection[str], found: JsonObject) -> JsonObject:
-    """With what stands in the data under these names."""
-    return {**found, "data": {name: value for name, value in (found.get("data") or {}).items() if name in names}}
+    """With what stands in the data under these names. Programs that elect leaders write annotations of ConfigMaps every
+    other second: only this controller's own annotation is kept."""
+    data = {name: value for name, value in (found.get("data") or {}).items() if name in names}
+    digest = {name: value for name, value in (found["metadata"].get("annotations") or {}).items() if name == DIGEST}
+    return {**found, "metadata": {**found["metadata"], "annotations": digest}, "data": data}
 
 
 def _condition_time() -> str:

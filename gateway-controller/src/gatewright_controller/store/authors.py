@@ -14,8 +14,8 @@ NO_OWNER = ""
 
 @dataclass(frozen=True)
 class Author:
-    """actor: `local` (this machine, without a token), `token` (the configured one), `token:NAME`, `file`, or `unknown`.
-    origin: the address of the client, or the file. reason: in the actor's words, "" for none.
+    """actor: `local` (this machine, without a token), `token` (the configured one), `token:NAME`, `file`, `kubernetes`,
+    or `unknown`. origin: the address of the client, or the file. reason: in the actor's words, "" for none.
     """
 
     actor: str

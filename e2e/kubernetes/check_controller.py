@@ -1,0 +1,208 @@
+"""The controller's side of Gateway API in a real API server: who leads, what is written, and what is put back.
+
+The controllers of these tests are processes beside the cluster's own, of another controllerName, and their Deployments
+have no replicas.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from e2e.kit.gateway import eventually
+from e2e.kubernetes.lab import Cluster
+from e2e.kubernetes.lab.client import Json, path_of
+from e2e.kubernetes.lab.programs import gateway_api_kinds
+
+CONTROLLER_NAME, OTHERS = "gatewright.dev/checked", "example.com/other"
+GATEWAY_API = "gateway.networking.k8s.io/v1"
+NAMESPACE = "checked"
+CLASS: Json = {
+    "apiVersion": GATEWAY_API,
+    "kind": "GatewayClass",
+    "metadata": {"name": "checked"},
+    "spec": {"controllerName": CONTROLLER_NAME},
+}
+TEMPLATE = """
+kind: Deployment
+apiVersion: apps/v1
+spec:
+  replicas: 0
+  template:
+    spec:
+      containers: [{name: node, image: gatewright, args: [--join=controller]}]
+---
+kind: Service
+apiVersion: v1
+spec: {type: ClusterIP}
+"""
+LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/gatewright.dev-checked"
+Start = Callable[[str], subprocess.Popen[bytes]]
+
+
+@pytest.fixture(scope="module", name="http")
+def _http(cluster: Cluster) -> Iterator[httpx.Client]:
+    cluster.client.apply(gateway_api_kinds())
+    eventually("the kinds are served", lambda: cluster.client.exists(f"/apis/{GATEWAY_API}/gatewayclasses"), 30)
+    cluster.client.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}, CLASS])
+    with httpx.Client(**cluster.client.options) as http:
+        yield http
+
+
+@pytest.fixture(name="start")
+def _start(cluster: Cluster, build: Path, tmp_path: Path) -> Iterator[Start]:
+    """Starts a controller of this name."""
+    template = tmp_path / "nodes.yaml"
+    template.write_text(TEMPLATE)
+    with contextlib.ExitStack() as running:
+
+        def start(name: str) -> subprocess.Popen[bytes]:
+            options = {
+                "listen": "127.0.0.1:0", "node-listen": f"unix:{tmp_path / name}.sock",
+                "definitions": build / "policy-definitions", "database": f"sqlite:{tmp_path / name}.db",
+                "gateway-api-controller": CONTROLLER_NAME, "gateway-api-namespace": NAMESPACE,
+                "gateway-api-nodes": template, "kubeconfig": cluster.kubeconfig,
+            }  # fmt: skip
+            words = [f"--{option}={value}" for option, value in options.items()]
+            log = running.enter_context((tmp_path / f"{name}.log").open("wb"))
+            command = [sys.executable, "-m", "gatewright_controller", "--gateway-api", *words]
+            process = subprocess.Popen(command, stdout=log, stderr=log)
+            running.callback(process.wait)
+            running.callback(process.kill)
+            return process
+
+        yield start
+
+
+def gateway(name: str) -> Json:
+    listener = {"name": "http", "port": 80, "protocol": "HTTP"}
+    spec = {"gatewayClassName": "checked", "listeners": [listener]}
+    return {"apiVersion": GATEWAY_API, "kind": "Gateway", "metadata": named(name), "spec": spec}
+
+
+def route(name: str, parent: str) -> Json:
+    spec = {"parentRefs": [{"name": parent}], "hostnames": [f"{name}.example"], "rules": [{}]}
+    return {"apiVersion": GATEWAY_API, "kind": "HTTPRoute", "metadata": named(name), "spec": spec}
+
+
+def named(name: str) -> Json:
+    return {"name": name, "namespace": NAMESPACE}
+
+
+class Seen:
+    """An object as the API server has it."""
+
+    def __init__(self, http: httpx.Client, document: Json) -> None:
+        self._http, self._path = http, path_of(document)
+
+    def now(self) -> Json:
+        found: Json = self._http.get(self._path).json()
+        return found
+
+    def version(self) -> str:
+        version: str = self.now()["metadata"]["resourceVersion"]
+        return version
+
+    def parents(self) -> list[str]:
+        """Names of the controllers that have written its status."""
+        return [entry["controllerName"] for entry in self.now().get("status", {}).get("parents", [])]
+
+    def merge(self, patch: Json, subresource: str = "") -> None:
+        headers = {"content-type": "application/merge-patch+json"}
+        answer = self._http.patch(f"{self._path}{subresource}", content=json.dumps(patch), headers=headers)
+        assert answer.is_success, answer.text
+
+    def delete(self) -> None:
+        assert self._http.delete(self._path).is_success
+
+
+def holder(http: httpx.Client) -> str:
+    lease = http.get(LEASE)
+    return str(lease.json()["spec"].get("holderIdentity") or "") if lease.is_success else ""
+
+
+def made(http: httpx.Client, kind: str, of: str) -> list[Json]:
+    """What the controller has made for a Gateway."""
+    paths = {"Deployment": "/apis/apps/v1", "Service": "/api/v1", "Secret": "/api/v1"}
+    query = {"labelSelector": f"gateway.networking.k8s.io/gateway-name={of}"}
+    found: list[Json] = http.get(f"{paths[kind]}/namespaces/{NAMESPACE}/{kind.lower()}s", params=query).json()["items"]
+    return found
+
+
+def uids(objects: list[Json]) -> set[str]:
+    return {found["metadata"]["uid"] for found in objects}
+
+
+def test_statuses_are_written_where_they_differ_and_beside_those_of_others(
+    cluster: Cluster, http: httpx.Client, start: Start
+) -> None:
+    start("a")
+    cluster.client.apply([gateway("web"), route("shop", "web")])
+    shop, web = Seen(http, route("shop", "web")), Seen(http, gateway("web"))
+    eventually("the route has a status", lambda: shop.parents() == [CONTROLLER_NAME], 30)
+    eventually("the Gateway has an address", lambda: bool(web.now().get("status", {}).get("addresses")), 30)
+    condition = {"type": "Accepted", "status": "True", "reason": "Accepted", "message": ""}
+    foreign = {"parentRef": {"name": "other"}, "controllerName": OTHERS}
+    conditions = [{**condition, "lastTransitionTime": "2020-01-01T00:00:00Z"}]
+    shop.merge({"status": {"parents": [{**foreign, "conditions": conditions}]}}, "/status")
+    eventually("ours is back", lambda: shop.parents() == [OTHERS, CONTROLLER_NAME], 30)
+    versions = shop.version(), web.version()
+    cluster.client.apply(route("stock", "web"))
+    stock = Seen(http, route("stock", "web"))
+    eventually("another route has a status", lambda: stock.parents() == [CONTROLLER_NAME], 30)
+    assert shop.version() == versions[0]  # nothing of it has changed; the Gateway counts one route more
+    shop.merge({"spec": {"parentRefs": [{"name": "nowhere"}]}})
+    eventually("ours is gone and theirs is there", lambda: shop.parents() == [OTHERS], 30)
+
+
+def test_what_it_has_made_is_put_back_and_goes_with_its_gateway(
+    cluster: Cluster, http: httpx.Client, start: Start
+) -> None:
+    start("a")
+    cluster.client.apply(gateway("back"))
+    eventually("there is a Deployment", lambda: len(made(http, "Deployment", "back")) == 1, 30)
+    eventually("there is a Service", lambda: len(made(http, "Service", "back")) == 1, 30)
+    (deployment,) = made(http, "Deployment", "back")
+    assert deployment["metadata"]["ownerReferences"][0]["kind"] == "GatewayClass"
+    seen = Seen(http, {**deployment, "apiVersion": "apps/v1", "kind": "Deployment"})
+    seen.merge({"spec": {"replicas": 7, "paused": True}})
+    eventually("the number of replicas is the template's", lambda: seen.now()["spec"]["replicas"] == 0, 30)
+    assert seen.now()["spec"]["paused"] is True  # a field that it has not written is not its own
+    (service,) = made(http, "Service", "back")
+    Seen(http, {**service, "apiVersion": "v1", "kind": "Service"}).delete()
+    eventually("there is another Service", lambda: uids(made(http, "Service", "back")).isdisjoint(uids([service])), 30)
+    eventually("it is there", lambda: len(made(http, "Service", "back")) == 1, 30)
+    Seen(http, gateway("back")).delete()
+    for kind in ("Deployment", "Service", "Secret"):
+        eventually(f"no {kind} is left", lambda kind=kind: not made(http, kind, "back"), 30)  # type: ignore[misc]
+
+
+def test_one_leads_and_the_other_takes_over(cluster: Cluster, http: httpx.Client, start: Start) -> None:
+    cluster.client.apply(gateway("led"))
+    first = start("a")
+    eventually("the first one leads", lambda: bool(holder(http)), 30)
+    leader = holder(http)
+    second = start("b")
+    first.send_signal(signal.SIGSTOP)
+    eventually("the second one leads", lambda: holder(http) not in ("", leader), 30)
+    after = holder(http)
+    cluster.client.apply(route("late", "led"))
+    late = Seen(http, route("late", "led"))
+    eventually("it writes", lambda: late.parents() == [CONTROLLER_NAME], 30)
+    version = late.version()
+    first.send_signal(signal.SIGCONT)
+    time.sleep(3)  # in which one that took itself for the leader would have written
+    assert (late.version(), holder(http)) == (version, after)
+    second.send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    eventually("the first one leads again", lambda: holder(http) not in ("", after), 30)
+    assert time.monotonic() - began < 8  # of the 15 s of a Lease that is not given back
