@@ -46,7 +46,7 @@ from gatewright_controller.nodes.watching import Watching
 from gatewright_controller.oidc import Oidc, People
 from gatewright_controller.opening import open_database
 from gatewright_controller.plans import Plans
-from gatewright_controller.resource.conditions import Conditions
+from gatewright_controller.resource.conditions import Conditions, RememberedConditions
 from gatewright_controller.resource.definitions import Definitions, definitions_of, load_definitions
 from gatewright_controller.resource.private_upstreams import AllowedUpstreamError, PrivateUpstreams
 from gatewright_controller.retention import Keep, Pruning
@@ -246,9 +246,10 @@ def _gateway_api(
     read_template(template)
     place = Place(settings.gateway_api_controller, settings.gateway_api_namespace or access.namespace, template)
     plans = Plans(controller, gateways, kinds)
+    conditions = RememberedConditions(controller.conditions)
 
     def surroundings() -> tuple[Definitions, Conditions, PrivateUpstreams]:
-        return controller.definitions, controller.conditions, controller.upstreams
+        return controller.definitions, conditions, controller.upstreams
 
     gateway_api = GatewayApi(access, place, plans, controller.deployment, surroundings)
     metrics.add(GatewayApiMetrics(gateway_api.counts))
