@@ -44,7 +44,10 @@ class BackendTls:
         read = self._read(policies[0], policy)
         if accepted := _accepted(read[0], read[1]):
             return accepted
-        tls: JsonObject = {"serverName": text(inner(spec_of(policy), "validation"), "hostname")}
+        validation = inner(spec_of(policy), "validation")
+        tls: JsonObject = {"serverName": text(validation, "hostname")}
+        if names := [_subject_name(name) for name in items(validation, "subjectAltNames")]:
+            tls["subjectNames"] = names
         if read[0]:
             tls["authority"] = gateway.files.add_authority("".join(f"{pem.strip()}\n" for pem in read[0]))
         if gateway.client_certificate:
@@ -65,13 +68,14 @@ class BackendTls:
     def _read(self, key: Key, policy: JsonObject) -> tuple[list[str], list[Problem]]:
         """Authorities in PEM, none where the system's count, and what is wrong with the policy."""
         validation = inner(spec_of(policy), "validation")
-        if items(validation, "subjectAltNames"):
-            expected = "expected no validation.subjectAltNames: backends are verified by validation.hostname"
-            return [], [Problem("Invalid", expected)]
+        names = [_subject_name(name) for name in items(validation, "subjectAltNames")]
+        if wrong := [name for name in names if not name or name.startswith("*")]:
+            expected = "expected subjectAltNames with a whole hostname or a URI"
+            return [], [Problem("Invalid", f"{expected}, got {', '.join(wrong) or 'none'}")]
         known = text(validation, "wellKnownCACertificates")
         if known:
-            wrong = f"expected wellKnownCACertificates System, got {known}"
-            return [], [Problem("Invalid", wrong)] if known != "System" else []
+            message = f"expected wellKnownCACertificates System, got {known}"
+            return [], [Problem("Invalid", message)] if known != "System" else []
         reads = [authority_of(self._cluster, ref, key[1]) for ref in items(validation, "caCertificateRefs")]
         problems = [read for read in reads if isinstance(read, Problem)]
         return [read for read in reads if isinstance(read, str)], problems
@@ -101,6 +105,16 @@ class BackendTls:
         winners = {keys[0] for keys in self._by_target.values() if key in keys}
         names = ", ".join(f"{winner[1]}/{winner[2]}" for winner in sorted(winners))
         return Problem("Conflicted", f"{names} is older and targets the same Service; remove one of the two")
+
+
+def _subject_name(name: JsonObject) -> str:
+    """ "" of another type."""
+    match text(name, "type"):
+        case "Hostname":
+            return text(name, "hostname")
+        case "URI":
+            return text(name, "uri")
+    return ""
 
 
 def _accepted(pems: list[str], problems: list[Problem]) -> Problem | None:

@@ -2,6 +2,7 @@
 
 SUPPORTED_FEATURES = (
     "BackendTLSPolicy",
+    "BackendTLSPolicySANValidation",
     "GRPCRoute",
     "GRPCRouteNamedRouteRule",
     "Gateway",

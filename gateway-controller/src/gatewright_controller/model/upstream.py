@@ -46,6 +46,16 @@ Statuses = Annotated[
 TlsVersion = Annotated[Literal["1.2", "1.3"], Meta(extra_json_schema=expecting("a quoted '1.2' or '1.3'"))]
 
 
+SubjectName = Annotated[
+    str,
+    Meta(
+        max_length=253,
+        pattern=r"^([A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|[a-z][a-z0-9+.-]*://[!-~]+)$",
+        extra_json_schema=expecting("a host name or a URI, such as 'orders.internal' or 'spiffe://example/orders'"),
+    ),
+]
+
+
 class Target(Strict, frozen=True):
     """One address or name in a pool."""
 
@@ -205,6 +215,9 @@ class UpstreamTls(Strict, frozen=True):
     server_name: HostName | UnsetType = UNSET
     """What is asked for (SNI) and must stand in the certificate. Unset: each target's own name or address. Envoy:
     `UpstreamTlsContext.sni`, `match_typed_subject_alt_names`"""
+    subject_names: Annotated[list[SubjectName], Meta(min_length=1, max_length=16)] | UnsetType = UNSET
+    """Host names and URIs of which one must stand in the certificate, in place of the name that is asked for. Envoy:
+    `match_typed_subject_alt_names`"""
     authority: ResourceName | UnsetType = UNSET
     """The name of the Gateway's authority (`spec.authorities`) that must have signed it. Unset: the operator's
     file. Envoy: `CommonTlsContext.combined_validation_context`"""

@@ -87,11 +87,19 @@ def _tls(name: str, tls: PoolTls) -> EnvoyMessage:
     else:
         validation = common.validation_context
         validation.trusted_ca.filename = tls.trusted_ca
-    names = common_pb2.SubjectAltNameMatcher
-    validation.match_typed_subject_alt_names.add(
-        san_type=names.IP_ADDRESS if is_address else names.DNS, matcher=string_pb2.StringMatcher(exact=name)
-    )
+    for expected in tls.spec.subject_names or [name]:
+        validation.match_typed_subject_alt_names.add(
+            san_type=_kind_of(expected), matcher=string_pb2.StringMatcher(exact=expected)
+        )
     return cast("EnvoyMessage", context)
+
+
+def _kind_of(name: str) -> common_pb2.SubjectAltNameMatcher.SanType.ValueType:
+    """Of a subject alternative name."""
+    kinds = common_pb2.SubjectAltNameMatcher
+    if "://" in name:
+        return kinds.URI
+    return kinds.IP_ADDRESS if UpstreamUrl(True, name, 0, "").is_address else kinds.DNS
 
 
 def _secret(document: JsonObject) -> EnvoyMessage:
