@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from gatewright_controller.kubernetes.conditions import has_ours, merge_patch, merge_status, without_ours
+from gatewright_controller.kubernetes.conditions import has_ours, is_programmed, merge_patch, merge_status, without_ours
 from gatewright_documents.values import JsonObject
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,6 +82,13 @@ def test_an_object_that_is_no_longer_ours_loses_our_entries_alone() -> None:
 def test_what_a_draft_says_no_more_goes() -> None:
     live = {"addresses": [{"type": "IPAddress", "value": "10.0.0.1"}], "conditions": []}
     assert merge_patch(live, merged(live, {"conditions": []})) == {"addresses": None}
+
+
+@pytest.mark.parametrize("status", ["True", "False", "Unknown"])
+def test_what_nodes_serve_is_said_anywhere_in_a_status(status: str) -> None:
+    found = {"parents": [{"conditions": [condition("True"), condition(status, kind="Programmed")]}]}
+    assert is_programmed(found) is (status == "True")
+    assert not is_programmed(None)
 
 
 values = st.recursive(

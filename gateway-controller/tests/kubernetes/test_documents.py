@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable
 
 import pytest
+from gatewright_controller._gen import node_pb2
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.gateway.gateways import Gateways
 from gatewright_controller.gateway_api import Deployed
@@ -145,6 +146,34 @@ async def test_what_nodes_say_is_what_has_become_of_it(
     node.gateway_applied = node.gateway_sent
     outcome = documents.deployed([api("a"), node_gateway()])
     assert outcome == {"a": Deployed("deployed"), "web": Deployed("deployed")}
+
+
+async def test_a_node_that_starts_takes_nothing_back_that_others_serve(
+    documents: Documents,
+    controller: Controller,
+    api: Callable[..., JsonObject],
+    connect: Callable[[Controller], Node],
+) -> None:
+    """It is not ready. One that has served, and has not acknowledged a change, counts."""
+    both = [api("a"), node_gateway(("http", 8080))]
+    await apply(documents, *both)
+    assert documents.without_nodes(both) == {"a", "web"}
+    served = connect(controller)
+    served.labels = NODES
+    served.applied["a"] = controller.deployment.next_update(served).bundles[0].digest
+    served.gateway_applied = served.gateway_sent
+    assert documents.without_nodes(both) == set()
+    started = controller.deployment.connect(
+        node_pb2.Hello(node_id="n2", labels=NODES, policies=[
+            node_pb2.PolicyRef(name=found.name, version=found.version, definition_digest=found.digest)
+            for found in controller.definitions
+        ])
+    )  # fmt: skip
+    assert {outcome.state for outcome in documents.deployed(both).values()} == {"deployed"}
+    started.gateway_applied = controller.deployment.next_update(started).gateway.digest
+    assert documents.deployed(both)["a"].state == "pending"
+    started.applied["a"] = served.applied["a"]
+    assert documents.deployed(both)["a"].state == "deployed"
 
 
 async def test_nothing_is_written_by_one_that_does_not_lead(

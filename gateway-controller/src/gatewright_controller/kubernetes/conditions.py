@@ -45,6 +45,16 @@ def has_ours(live: JsonObject, controller_name: str) -> bool:
     )
 
 
+def is_programmed(status: Any) -> bool:
+    """Whether a condition of the status, wherever it stands, says that nodes serve the object."""
+    if isinstance(status, list):
+        return any(map(is_programmed, status))
+    if not isinstance(status, dict):
+        return False
+    is_own = status.get("type") == "Programmed" and status.get("status") == "True"
+    return is_own or any(map(is_programmed, status.values()))
+
+
 def merge_patch(before: JsonObject, after: JsonObject) -> JsonObject:
     """What a merge patch (RFC 7386) has to say; empty where both are the same."""
     patch: JsonObject = {name: None for name in before if name not in after}

@@ -16,8 +16,9 @@ from gatewright_documents.values import JsonObject
 from gatewright_controller.apis.api_source import ApiSource
 from gatewright_controller.gateway_api import Deployed
 from gatewright_controller.nodes.deployment import Deployment
+from gatewright_controller.nodes.node import ApiStatus, NodeStatus, together
 from gatewright_controller.plans import ForeignError, Intent, Plans
-from gatewright_controller.store import API, NODE_GATEWAY, Author
+from gatewright_controller.store import API, Author
 
 log = logging.getLogger(__name__)
 OWNER = "kubernetes"
@@ -94,17 +95,29 @@ class Documents:
         """What has become of each at the nodes, by name, as far as they are connected to this controller."""
         return {name[1]: self._deployed(name) for name in map(name_of, documents)}
 
+    def without_nodes(self, documents: Iterable[JsonObject]) -> set[str]:
+        """The names of those of which no connected node says anything."""
+        return {
+            name[1] for name in map(name_of, documents) if name not in self.refused and not self._status(name).nodes
+        }
+
     def _deployed(self, name: Name) -> Deployed:
         if reason := self.refused.get(name):
             return Deployed("rejected", reason)
-        kind, text = name
-        if kind == API:
-            status = self._deployment.status(text)
-        elif kind == NODE_GATEWAY:
-            status = self._deployment.node_gateway_status(text)
-        else:
-            return Deployed("deployed")  # nodes get it with what names it
+        status = self._status(name)
+        settled = tuple(found for found in status.nodes if not self._is_starting(found))
+        if any(found.state == "deployed" for found in settled):
+            status = together(settled)
         return Deployed(status.state, status.reason)
+
+    def _status(self, name: Name) -> ApiStatus:
+        kind, text = name
+        return self._deployment.status(text) if kind == API else self._deployment.node_gateway_status(text)
+
+    def _is_starting(self, found: NodeStatus) -> bool:
+        """Whether the node is a new one that has nothing yet: it is not ready, and no request reaches it."""
+        node = self._deployment.nodes[found.node]
+        return found.state == "pending" and not node.applied and self._deployment.gateway_on(node).state == "pending"
 
     def _log(self, refused: Mapping[Name, str]) -> None:
         for name, reason in refused.items():

@@ -15,6 +15,7 @@ from gatewright_documents.values import JsonObject
 from gatewright_controller.gateway_api import Deployed, Key, Objects, Translation, complete
 from gatewright_controller.kubernetes.backoff import Backoff
 from gatewright_controller.kubernetes.cache import Cache
+from gatewright_controller.kubernetes.conditions import is_programmed
 from gatewright_controller.kubernetes.documents import Documents, DocumentsError
 from gatewright_controller.kubernetes.infrastructure import Infrastructure
 from gatewright_controller.kubernetes.statuses import Statuses
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 COALESCE_SECONDS = 0.05
 """For which changes are gathered before they are looked at; for as long as a look took, if that is longer."""
 
+RECONNECT_SECONDS = 20.0
+"""For which a new leader waits for nodes before it says that none serves a Gateway."""
 
 Surroundings = tuple[Definitions, Conditions, PrivateUpstreams]
 """What the translation asks of this build and its operator, beside objects."""
@@ -65,7 +68,7 @@ class Reconciler:
         self._seen: Seen | None = None
         self._made, self._objects = Translation(), Objects({})
         self._completed: tuple[int, Mapping[str, Deployed], int] | None = None
-        self._trouble = ""
+        self._trouble, self._began = "", time.monotonic()
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -121,10 +124,20 @@ class Reconciler:
             return True
         addresses = self._infrastructure.addresses(self._made.gateways)
         drafts: Mapping[Key, JsonObject] = await asyncio.to_thread(complete, self._made, deployed, addresses)
-        if not await self._statuses.write(drafts):
+        postponed = self._list_postponed()
+        if not await self._statuses.write(drafts, postponed) or postponed:
             return False
         self._completed = now
         return True
+
+    def _list_postponed(self) -> set[Key]:
+        """What was served before this term, and of which no node has said anything yet: nodes still look for the new
+        leader."""
+        if time.monotonic() > self._began + RECONNECT_SECONDS:
+            return set()
+        names = self._documents.without_nodes(self._made.documents)
+        keys = {key for name in names for key in self._made.sources.get(name, ())}
+        return {key for key in keys if is_programmed((self._cache.get(key) or {}).get("status"))}
 
 
 class Changing(Protocol):

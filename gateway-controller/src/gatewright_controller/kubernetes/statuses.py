@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from gatewright_documents.values import JsonObject
 
@@ -39,11 +39,13 @@ class Statuses:
         """By key, the version of the object and the draft that were found to agree, or that the server made of it."""
         self._troubles: dict[Key, str] = {}
 
-    async def write(self, drafts: Mapping[Key, JsonObject]) -> bool:
-        """Whether all objects have what they are to have; one that could not be written is to be tried again."""
+    async def write(self, drafts: Mapping[Key, JsonObject], postponed: Collection[Key] = ()) -> bool:
+        """Whether all objects have what they are to have; one that could not be written is to be tried again.
+        postponed: objects whose statuses stay as they are for now."""
         self._settled = {key: known for key, known in self._settled.items() if self._cache.get(key)}
         self._troubles = {key: trouble for key, trouble in self._troubles.items() if trouble and self._cache.get(key)}
-        waiting = [(key, draft) for key, draft in self._list_wanted(drafts) if not self._is_settled(key, draft)]
+        wanted = ((key, draft) for key, draft in self._list_wanted(drafts) if key not in postponed)
+        waiting = [(key, draft) for key, draft in wanted if not self._is_settled(key, draft)]
         slots = asyncio.Semaphore(AT_ONCE)
 
         async def write_one(key: Key, draft: JsonObject | None) -> bool:
