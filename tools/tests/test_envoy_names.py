@@ -26,7 +26,7 @@ WITHOUT_CONSTANTS = (
     "gateway-controller/src/gatewright_controller/**/translate/envoy/upstream_paths.lua",
 )
 """Files that Envoy reads, in languages that cannot import a constant."""
-OUR_NAME = re.compile(r"\bgatewright(?:\.(?!dev/|node\.v1|executor\.v1)|_(?:xds|policy_engine|challenges)\b)[a-z_.]*")
+OUR_NAME = re.compile(r"\bgatewright(?:\.(?!dev\b|node\.v1|executor\.v1)|_(?:xds|policy_engine|challenges)\b)[a-z_.]*")
 ENGINE = "gateway-runtime/policy-engine/internal"
 CONTROLLER = "gateway-controller/src/gatewright_controller"
 OTHERS = {
