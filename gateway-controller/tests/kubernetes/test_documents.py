@@ -174,6 +174,9 @@ async def test_a_node_that_starts_takes_nothing_back_that_others_serve(
     assert documents.deployed(both)["a"].state == "pending"
     started.applied["a"] = served.applied["a"]
     assert documents.deployed(both)["a"].state == "deployed"
+    await apply(documents, api("a"), node_gateway(("http", 8081)))
+    started.gateway_applied = controller.deployment.next_update(started).gateway.digest
+    assert documents.deployed(both)["web"].state == "pending"
 
 
 async def test_nothing_is_written_by_one_that_does_not_lead(

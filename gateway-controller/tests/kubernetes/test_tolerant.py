@@ -40,6 +40,13 @@ def test_it_stays_what_it_was_while_others_change_come_and_go() -> None:
     assert tolerant.failing == ()
 
 
+def test_what_it_stays_is_what_was_translated_last() -> None:
+    tolerant = TolerantTranslation(translate)
+    tolerant.translate(objects(a="1", b="2"))
+    tolerant.translate(objects(a="10", b="bad"))
+    assert specs(tolerant.translate(objects(a="bad", b="bad"))) == {"a": "10", "b": "2"}
+
+
 def test_of_two_that_fail_together_one_goes_on() -> None:
     made = specs(TolerantTranslation(translate).translate(objects(a="left", b="right", c="3")))
     assert made in ({"a": "left", "c": "3"}, {"b": "right", "c": "3"})
