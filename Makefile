@@ -15,7 +15,7 @@ GO_MODULES := $(shell sed -n 's,^	\./,,p' go.work)
 # mypy runs once for each of these: the tests of all three have a conftest.py that Python's names do not tell apart.
 TYPED := "sdk/python documents gateway-builder cli tools bench e2e" gateway-runtime/python-executor gateway-controller
 POLICIES := $(filter-out %/misbehave/policy.py,$(wildcard policies/*/*.py conformance/*/*.py sample-policies/*/*.py e2e/kit/policies/*/*.py))
-.PHONY: help setup run build test check check-python check-others format docs changelog version release generate lock e2e faults outages fuzz api-fuzz planted-faults soak bench image-test helm-test openapi-test h2spec-test wheels wheel-test clean
+.PHONY: help setup run build test check check-python check-others format docs changelog version release generate lock e2e faults outages fuzz api-fuzz planted-faults soak bench image-test helm-test kubernetes-test openapi-test h2spec-test wheels wheel-test clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -107,6 +107,9 @@ image-test: setup ## build the container image and run it, without a container e
 
 helm-test: setup ## render the Helm chart with Helm, and hold it to Kubernetes' schemas and Pod Security Standards (ARGS=--update)
 	pytest -q --timeout 900 e2e/deploy/check_helm.py $(ARGS)
+
+kubernetes-test: setup ## Gateway API by its own conformance suite, in a cluster of Kubernetes on this machine (root, Go module proxy; ARGS="-k name")
+	pytest -q -p no:randomly --timeout 3600 e2e/kubernetes/check_*.py $(ARGS)
 
 openapi-test: setup ## import, serve and ask 33 published OpenAPI documents (Go module proxy)
 	pytest -q -s --timeout 900 e2e/docs/check_openapi.py $(ARGS)

@@ -34,6 +34,10 @@ def _service(name: str, **spec: object) -> Json:
     }  # fmt: skip
 
 
+def _log_of(pod: str) -> str:
+    return f"/api/v1/namespaces/default/pods/{pod}/log"
+
+
 def _endpoints(cluster: Cluster, name: str) -> set[str]:
     slices = cluster.client.list(
         "discovery.k8s.io/v1", "EndpointSlice", "default", labelSelector=f"kubernetes.io/service-name={name}"
@@ -53,6 +57,8 @@ def test_pods_answer_at_their_addresses_and_are_endpoints_of_their_service(clust
     answers = [httpx.get(f"http://{address}:3000/x").json() for address in addresses]
     assert {answer["namespace"] for answer in answers} == {"default"}
     assert len({answer["pod"] for answer in answers}) == 2
+    name = answers[0]["pod"]
+    eventually("the pod's log has the request", lambda: "made to /x" in cluster.client.text(_log_of(name)))
     eventually("both are endpoints", lambda: _endpoints(cluster, "echo") == set(addresses))
     cluster.client.apply(_deployment("echo", 1, {"env": names, "readinessProbe": probe}))
     eventually("one is an endpoint", lambda: len(_endpoints(cluster, "echo")) == 1)

@@ -78,6 +78,16 @@ class Client:
     def delete(self, api_version: str, kind: str, name: str, namespace: str = "") -> None:
         _check(self._http.delete(f"{collection(api_version, kind, namespace)}/{name}"))
 
+    def merge_status(self, document: Json, status: Json) -> None:
+        """Merges into the status of this object."""
+        content = json.dumps({"status": status})
+        _check(self._http.patch(f"{path_of(document)}/status", content=content, headers=MERGE))
+
+    def text(self, path: str) -> str:
+        response = self._http.get(path)
+        assert response.is_success, f"{path}: {response.status_code} {response.text}"
+        return response.text
+
     def exists(self, path: str) -> bool:
         return self._http.get(path).status_code == 200
 

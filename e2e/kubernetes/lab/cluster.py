@@ -15,6 +15,7 @@ from e2e.kit.gateway import eventually
 from e2e.kubernetes.lab.client import AsyncClient, Client
 from e2e.kubernetes.lab.control_plane import ControlPlane, control_plane
 from e2e.kubernetes.lab.images import Images
+from e2e.kubernetes.lab.logs import STATUS, log_server
 from e2e.kubernetes.lab.network import network
 from e2e.kubernetes.lab.pods import NODE_DOCUMENT, PodRunner
 from e2e.kubernetes.lab.programs import build_programs
@@ -66,11 +67,13 @@ def cluster(images: Images, logs: Path) -> Iterator[Cluster]:
         (folder / "logs").mkdir()
         with control_plane(folder) as plane:
             plane.client.apply(NODE_DOCUMENT)
+            plane.client.merge_status(NODE_DOCUMENT, STATUS)
             client = AsyncClient(plane.client)
             runner = PodRunner(client, pod_network, images, folder)
             services = Services(client)
             try:
-                with _beside(client.close, runner.run, services.run):
+                pair = folder / "apiserver.pem", folder / "apiserver.key"
+                with log_server(*pair, runner.output_since), _beside(client.close, runner.run, services.run):
                     yield Cluster(plane.client, folder, plane, runner, services)
             finally:
                 _keep_logs(folder, logs)

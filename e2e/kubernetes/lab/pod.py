@@ -72,6 +72,8 @@ class RunningPod:
     folder: Path
     document: Json
     containers: list[Running] = field(default_factory=list)
+    written: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
+    """Of each container: how long its output was, and when that was seen first."""
     is_stale: bool = False
     """Whether a Secret or ConfigMap of its volumes has changed since they were written."""
     _leaving: asyncio.Event = field(default_factory=asyncio.Event)
@@ -169,12 +171,28 @@ class RunningPod:
         """Of all its runs."""
         return self.folder / "logs" / f"{self.name}.{container}.log"
 
+    def output_since(self, container: str, since: float) -> bytes | None:
+        """What the container has written from this time on, in seconds since the epoch."""
+        log = self.log_of(container)
+        if not log.exists():
+            return None
+        sizes = [size for time_seen, size in self.written.get(container, []) if time_seen < since]
+        return log.read_bytes()[sizes[-1] if sizes else 0 :]
+
+    def _note_output(self) -> None:
+        for running in self.containers:
+            name, size = running.spec["name"], self.log_of(running.spec["name"]).stat().st_size
+            seen = self.written.setdefault(name, [])
+            if not seen or seen[-1][1] != size:
+                seen.append((time.time(), size))
+
     async def _look(self, client: httpx.AsyncClient, namespace: Namespace, home: Path) -> None:
         """Probes the containers, starts those again that have ended, and writes what has changed."""
         if self.is_stale:
             self.is_stale = False
             with contextlib.suppress(LookupError):  # a kubelet keeps the files of a Secret that is away
                 await self._write_volumes(home)
+        self._note_output()
         await asyncio.gather(*(running.probe(client) for running in self.containers))
         for index, running in enumerate(self.containers):
             if running.container.exit_code is None:

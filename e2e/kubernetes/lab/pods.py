@@ -53,6 +53,13 @@ class PodRunner:
                 if pod.namespace == metadata["namespace"] and (kind, metadata["name"]) in sources_of(pod.document):
                     pod.is_stale = True
 
+    def output_since(self, namespace: str, pod: str, container: str, since: float) -> bytes | None:
+        """What a container has written from this time on, in seconds since the epoch; None where there is none."""
+        for running in list(self.pods.values()):
+            if running.name == f"{namespace}.{pod}":
+                return running.output_since(container, since)
+        return None
+
     def _see(self, event: str, document: Json) -> None:
         uid, phase = document["metadata"]["uid"], document.get("status", {}).get("phase")
         running = self.pods.get(uid)

@@ -1,0 +1,90 @@
+"""The product in a cluster: the chart as Helm renders it, and a GatewayClass of its controller."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from e2e.kit.certificates import authority
+from e2e.kit.gateway import eventually
+from e2e.kit.places import ROOT
+from e2e.kubernetes.lab import Cluster
+from e2e.kubernetes.lab.client import Json
+from e2e.kubernetes.lab.programs import gateway_api_kinds, program
+
+RELEASE, NAMESPACE = "gateway", "edge"
+CONTROLLER = f"{RELEASE}-gatewright-controller"
+CONTROLLER_NAME = "gatewright.dev/gateway-controller"
+CHART = ROOT / "deploy" / "helm" / "gatewright"
+VALUES = Path(__file__).parent / "testdata" / "values.yaml"
+GATEWAY_API = "gateway.networking.k8s.io/v1"
+
+
+@dataclass(frozen=True)
+class Product:
+    cluster: Cluster
+
+    @property
+    def version(self) -> str:
+        return str(yaml.safe_load((CHART / "Chart.yaml").read_text())["version"])
+
+    def add_class(self, name: str) -> None:
+        """A GatewayClass, which the controller has accepted."""
+        spec = {"controllerName": CONTROLLER_NAME}
+        document = {"apiVersion": GATEWAY_API, "kind": "GatewayClass", "metadata": {"name": name}, "spec": spec}
+        self.cluster.client.apply(document)
+        eventually(f"GatewayClass {name} is accepted", lambda: self.has(document, "Accepted"), 60)
+
+    def has(self, document: Json, condition: str) -> bool:
+        """Whether this condition of the object is true."""
+        metadata = document["metadata"]
+        namespace = metadata.get("namespace", "")
+        found = self.cluster.client.get(document["apiVersion"], document["kind"], metadata["name"], namespace)
+        conditions = found.get("status", {}).get("conditions", [])
+        return any(entry["type"] == condition and entry["status"] == "True" for entry in conditions)
+
+    def address(self, name: str, namespace: str) -> str:
+        """Of a Gateway, once it is programmed."""
+        document = {"apiVersion": GATEWAY_API, "kind": "Gateway", "metadata": {"name": name, "namespace": namespace}}
+        eventually(f"Gateway {name} is programmed", lambda: self.has(document, "Programmed"), 120)
+        gateway = self.cluster.client.get(GATEWAY_API, "Gateway", name, namespace)
+        return str(gateway["status"]["addresses"][0]["value"])
+
+
+def install(cluster: Cluster) -> Product:
+    """The kinds of Gateway API and the chart, in a cluster that has neither."""
+    cluster.client.apply(gateway_api_kinds())
+    eventually(
+        "the kinds of Gateway API are served", lambda: cluster.client.exists(f"/apis/{GATEWAY_API}/gatewayclasses"), 30
+    )
+    cluster.client.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+    folder = cluster.folder / "product"
+    folder.mkdir()
+    signer = authority(folder)
+    certificate, key = signer.issue("controller", f"{CONTROLLER}.{NAMESPACE}.svc", "localhost")
+    pair = {"tls.crt": certificate.read_bytes(), "tls.key": key.read_bytes(), "ca.crt": signer.file.read_bytes()}
+    cluster.client.apply(_secret("gatewright-tls", pair))
+    tokens = {name: secrets.token_hex(16).encode() for name in ("token", "node-token")}
+    cluster.client.apply(_secret("gatewright-tokens", tokens))
+    cluster.client.apply(_render())
+    cluster.wait_deployed(NAMESPACE, CONTROLLER, 180)
+    return Product(cluster)
+
+
+def _render() -> str:
+    command = [program("helm"), "template", RELEASE, str(CHART), "--namespace", NAMESPACE, "--values", str(VALUES)]
+    result = subprocess.run([*command, "--include-crds"], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def _secret(name: str, data: Mapping[str, bytes]) -> Json:
+    encoded = {key: base64.b64encode(value).decode() for key, value in data.items()}
+    metadata = {"name": name, "namespace": NAMESPACE}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": encoded}
