@@ -92,3 +92,17 @@ def test_the_drafts_stay_as_they_are() -> None:
     translation = translated()
     complete(translation, all_deployed(translation), {GATEWAY: [ADDRESS]})
     assert translation == translated()
+
+
+def test_an_api_without_routes_says_nothing_of_its_gateway() -> None:
+    """That of a listener beside others, which no route has."""
+    translation = translate(case("isolation"), CONTROLLER_NAME)
+    (lonely,) = [
+        name
+        for name, sources in translation.sources.items()
+        if sources == [GATEWAY] and name != translation.documents[0]["metadata"]["name"]
+    ]
+    deployed = all_deployed(translation) | {lonely: Deployed("rejected", "why not")}
+    assert condition(complete(translation, deployed, {GATEWAY: [ADDRESS]})[GATEWAY], "Programmed")[0] == "True"
+    deployed = {lonely: Deployed("deployed")}
+    assert condition(complete(translation, deployed, {GATEWAY: [ADDRESS]})[GATEWAY], "Programmed")[0] == "False"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 
-from gatewright_documents.values import JsonObject, JsonValue
+from gatewright_documents.values import JsonObject
 
 from gatewright_controller.gateway_api.contract import Key, Objects
 
@@ -144,9 +144,3 @@ def _meets(expression: JsonObject, labels: Mapping[str, str]) -> bool:
         case "DoesNotExist":
             return name not in labels
     return False
-
-
-def sections(values: JsonValue) -> Iterator[JsonObject]:
-    """The objects of what may be a list."""
-    if isinstance(values, list):
-        yield from (value for value in values if isinstance(value, dict))

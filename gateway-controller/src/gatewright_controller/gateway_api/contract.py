@@ -96,7 +96,7 @@ class Translation:
     statuses: dict[Key, JsonObject] = field(default_factory=dict)
     """The `status` of each object that is ours, without `lastTransitionTime`."""
     sources: dict[str, list[Key]] = field(default_factory=dict)
-    """Names of documents, each with the objects that it was made of."""
+    """Names of documents, each with the objects that it was made of: the Gateway first."""
 
 
 @dataclass(frozen=True)

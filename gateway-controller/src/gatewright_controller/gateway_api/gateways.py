@@ -20,7 +20,7 @@ from gatewright_controller.gateway_api.contract import NODE_LABEL, GatewayNodes,
 from gatewright_controller.gateway_api.features import SUPPORTED_FEATURES
 from gatewright_controller.gateway_api.files import GatewayFiles, read_pair
 from gatewright_controller.gateway_api.listeners import GatewayListener, listeners_of
-from gatewright_controller.gateway_api.names import document_name, label_value
+from gatewright_controller.gateway_api.names import document_name, label_value, node_gateway_name
 from gatewright_controller.model.admin import DEFAULT_PORT
 
 PRIVILEGED = 1024
@@ -51,7 +51,7 @@ class OurGateway:
     @property
     def document_name(self) -> str:
         """Of its NodeGateway."""
-        return document_name("gateway", self.key[1], self.key[2])
+        return node_gateway_name(self.key)
 
     def listener_name(self, port: int) -> str:
         """Of the listener of its NodeGateway. No other Gateway's listener has this name: an Api claims its host on the

@@ -17,6 +17,11 @@ def document_name(*parts: str) -> str:
     return f"{readable[: LONGEST - DIGEST - 1].strip('-')}-{digest}".lstrip("-")
 
 
+def node_gateway_name(gateway: tuple[str, str, str]) -> str:
+    """Of the NodeGateway of a Gateway. gateway: its key."""
+    return document_name("gateway", gateway[1], gateway[2])
+
+
 def label_value(*parts: str) -> str:
     """`shop.web`, whole where it fits: namespaces have no dots, so that two objects never have the same."""
     whole = ".".join(parts)

@@ -9,6 +9,7 @@ from gatewright_documents.values import JsonObject
 
 from gatewright_controller.gateway_api.conditions import Problem, condition, good_or
 from gatewright_controller.gateway_api.contract import Deployed, Key, Translation
+from gatewright_controller.gateway_api.names import node_gateway_name
 
 PENDING = Deployed("pending")
 DEPLOYED = Deployed("deployed")
@@ -20,16 +21,14 @@ def complete(
     """The statuses once nodes have answered. deployed: by the names of documents. addresses: of Gateways, by key."""
     statuses = copy.deepcopy(translation.statuses)
     outcomes: dict[tuple[Key, Key], list[Deployed]] = {}
-    for name, sources in translation.sources.items():
-        gateway = sources[0]
-        for key in sources if len(sources) > 1 else ():
+    for name, (gateway, *others) in translation.sources.items():
+        for key in others:
             outcomes.setdefault((key, gateway), []).append(deployed.get(name, PENDING))
-    names = {sources[0]: name for name, sources in translation.sources.items() if len(sources) == 1}
     for nodes in translation.gateways:
-        own = deployed.get(names[nodes.key], PENDING) if nodes.key in names else PENDING
+        own = deployed.get(node_gateway_name(nodes.key), PENDING)
         _complete_gateway(statuses[nodes.key], own, addresses.get(nodes.key, []), nodes.addresses)
     for (key, gateway), found in outcomes.items():
-        if key[0] != "Gateway" and key in statuses:
+        if key in statuses:
             _complete_holder(statuses[key], key, gateway, _worst(found))
     return statuses
 
