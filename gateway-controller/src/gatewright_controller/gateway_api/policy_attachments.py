@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
-from gatewright_documents.mistake import Invalid
+from gatewright_documents.mistake import Invalid, format_path
+from gatewright_documents.secret_references import named_secrets
 from gatewright_documents.values import JsonObject
 
 from gatewright_controller.gateway_api.attaching import AttachedRoute
@@ -105,7 +106,8 @@ class PolicyAttachments:
 
     def _mistakes(self, key: Key) -> Problem | None:
         if key not in self._checked:
-            self._checked[key] = _mistakes(self._cluster, self._found[key])
+            found = self._found[key]
+            self._checked[key] = _foreign_secret(key[1], found) or _mistakes(self._cluster, found)
         return self._checked[key]
 
     @cached_property
@@ -177,6 +179,16 @@ def _targets(key: Key, attachment: JsonObject) -> list[Target]:
 
 def _target_ref(found: Key) -> JsonObject:
     return {"group": GATEWAY_GROUP, "kind": found[0], "namespace": found[1], "name": found[2]}
+
+
+def _foreign_secret(namespace: str, attachment: JsonObject) -> Problem | None:
+    """The first secret that is not of the namespace: of ours, each has the Secret of its name."""
+    for path, name in named_secrets(spec_of(attachment).get("policies")):
+        if not name.startswith(f"{namespace}/"):
+            expected = f"expected {{secretRef: {namespace}/KEY}}, a key of the Secret {namespace!r} of the controller"
+            where = format_path(path, "spec.policies")
+            return Problem("Invalid", f"{where}: {expected}, got {name!r}; {CLOSED}")
+    return None
 
 
 def _mistakes(cluster: Cluster, attachment: JsonObject) -> Problem | None:
