@@ -21,6 +21,8 @@ OUTPUT = ROOT / "build" / "kubernetes"
 """What a run leaves behind: the report, and the suite's output."""
 REPORT = OUTPUT / "report.yaml"
 PROFILES = ("GATEWAY-HTTP", "GATEWAY-GRPC")
+SETTINGS = ("-test.v", "-test.timeout=2h", "-disable-parallel-tests", "-cleanup-base-resources=false")
+"""Two tests at a time would share two cores with the nodes of ten Gateways; the cluster goes with all that is in it."""
 PROGRAM = "gateway-api-conformance"
 RESULT = re.compile(r"^ *--- (PASS|FAIL|SKIP): TestConformance/([^/ ]+) ")
 SWITCH = re.compile(r"^=== (?:RUN|CONT|NAME|PAUSE) +TestConformance/([^/ ]+)")
@@ -33,6 +35,11 @@ class Outcome:
 
     verdict: Verdict
     output: str
+
+    @property
+    def skip_reason(self) -> str:
+        """In the suite's words: a feature that the GatewayClass does not say, mostly."""
+        return next((line.partition("Skipping ")[2] for line in self.output.splitlines() if "Skipping " in line), "")
 
 
 def names_of_tests() -> list[str]:
@@ -49,7 +56,7 @@ def run_suite(cluster: Cluster, class_name: str, names: Collection[str], version
         "report-output": str(REPORT), "organization": "gatewright", "project": "gatewright",
         "url": "https://gatewright.dev", "version": version, "contact": "https://gatewright.dev",
     }  # fmt: skip
-    command = [program(PROGRAM), "-test.v", "-test.timeout=2h", *(f"-{name}={text}" for name, text in flags.items())]
+    command = [program(PROGRAM), *SETTINGS, *(f"-{name}={text}" for name, text in flags.items())]
     REPORT.unlink(missing_ok=True)
     log = OUTPUT / "suite.log"
     with log.open("w") as output:

@@ -42,16 +42,16 @@ class Probe:
     async def _try(self, client: httpx.AsyncClient) -> bool:
         seconds = self.spec.get("timeoutSeconds", 1)
         try:
-            async with asyncio.timeout(seconds):
-                match self.spec:
-                    case {"httpGet": request}:
-                        scheme = request.get("scheme", "HTTP").lower()
-                        url = f"{scheme}://{self.address}:{self._port(request)}{request.get('path', '/')}"
-                        return 200 <= (await client.get(url, timeout=seconds)).status_code < 400
-                    case {"tcpSocket": request}:
-                        _, writer = await asyncio.open_connection(self.address, self._port(request))
-                        writer.close()
-                        return True
+            match self.spec:
+                case {"httpGet": request}:
+                    scheme = request.get("scheme", "HTTP").lower()
+                    url = f"{scheme}://{self.address}:{self._port(request)}{request.get('path', '/')}"
+                    return 200 <= (await client.get(url, timeout=seconds)).status_code < 400
+                case {"tcpSocket": request}:
+                    opening = asyncio.open_connection(self.address, self._port(request))
+                    _, writer = await asyncio.wait_for(opening, seconds)
+                    writer.close()
+                    return True
         except (OSError, httpx.TransportError, TimeoutError):
             return False
         raise ValueError(f"expected a probe with httpGet or tcpSocket, got {sorted(self.spec)}")
