@@ -22,6 +22,9 @@ from e2e.kit.gateway import eventually
 from e2e.kubernetes.lab import Cluster
 from e2e.kubernetes.lab.client import Json, path_of
 from e2e.kubernetes.lab.programs import gateway_api_kinds
+from e2e.kubernetes.product import CONTROLLER_NAME as OF_THE_CHART
+from e2e.kubernetes.product import NAMESPACE as EDGE
+from e2e.kubernetes.product import Product
 
 CONTROLLER_NAME, OTHERS = "gatewright.dev/checked", "example.com/other"
 GATEWAY_API = "gateway.networking.k8s.io/v1"
@@ -125,8 +128,8 @@ class Seen:
         assert self._http.delete(self._path).is_success
 
 
-def holder(http: httpx.Client) -> str:
-    lease = http.get(LEASE)
+def holder(http: httpx.Client, lease_path: str = LEASE) -> str:
+    lease = http.get(lease_path)
     return str(lease.json()["spec"].get("holderIdentity") or "") if lease.is_success else ""
 
 
@@ -206,3 +209,35 @@ def test_one_leads_and_the_other_takes_over(cluster: Cluster, http: httpx.Client
     began = time.monotonic()
     eventually("the first one leads again", lambda: holder(http) not in ("", after), 30)
     assert time.monotonic() - began < 8  # of the 15 s of a Lease that is not given back
+
+
+def test_a_controller_that_starts_anew_takes_nothing_back(
+    product: Product, cluster: Cluster, http: httpx.Client
+) -> None:
+    """What nodes serve stays programmed while they look for the new leader, which then hears from them again."""
+    product.add_class("anew")
+    document = gateway("anew") | {"spec": {**gateway("anew")["spec"], "gatewayClassName": "anew"}}
+    cluster.client.apply([document, route("before", "anew")])
+    product.address("anew", NAMESPACE)
+    lease = f"/apis/coordination.k8s.io/v1/namespaces/{EDGE}/leases/{OF_THE_CHART.replace('/', '-')}"
+    leader = holder(http, lease)
+    for pod in cluster.client.list("v1", "Pod", EDGE, labelSelector="app.kubernetes.io/component=controller"):
+        cluster.client.delete("v1", "Pod", pod["metadata"]["name"], EDGE)
+    seen = [True]
+
+    def is_led() -> bool:
+        seen.append(product.has(document, "Programmed"))
+        return holder(http, lease) not in ("", leader)
+
+    eventually("another one leads", is_led, 120)
+    after = Seen(http, route("after", "anew"))
+    cluster.client.apply(route("after", "anew"))
+
+    def is_acknowledged() -> bool:
+        seen.append(product.has(document, "Programmed"))
+        parents = after.now().get("status", {}).get("parents", [])
+        conditions = [entry for parent in parents for entry in parent["conditions"]]
+        return any(entry["type"] == "Programmed" and entry["status"] == "True" for entry in conditions)
+
+    eventually("a node has acknowledged another route", is_acknowledged, 60)
+    assert all(seen)
