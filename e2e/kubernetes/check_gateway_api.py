@@ -1,9 +1,11 @@
-"""Gateway API as an operator meets it: a Gateway, a route and its backends, in a cluster with the product's chart."""
+"""Gateway API as operators meet it: a Gateway, routes and policies of their own, with the product's chart."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import httpx
-import yaml
+import pytest
 
 from e2e.kit.gateway import eventually
 from e2e.kubernetes.product import Product
@@ -55,26 +57,73 @@ spec:
 """
 
 
-def test_a_gateway_serves_a_route(product: Product) -> None:
+ATTACHMENT = """
+apiVersion: gatewright.dev/v1alpha1
+kind: PolicyAttachment
+metadata: {name: NAME, namespace: shop}
+spec:
+  targetRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: ROUTE}]
+  policies: [{name: add-python-header, version: v1, params: PARAMS}]
+"""
+STOCK = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: stock, namespace: shop}
+spec:
+  parentRefs: [{name: front}]
+  hostnames: [shop.example]
+  rules:
+    - matches: [{path: {type: PathPrefix, value: /stock}}]
+      backendRefs: [{name: orders, port: 80}]
+"""
+HEADER = "{headerName: x-checked, headerValue: by-python}"
+
+
+@pytest.fixture(scope="module", name="shop")
+def _shop(product: Product) -> Iterator[httpx.Client]:
+    """A client of a Gateway with a route to two pods."""
     product.add_class("gatewright")
-    documents = list(yaml.safe_load_all(SHOP))
-    product.cluster.client.apply(documents)
+    product.cluster.client.apply(SHOP)
     address = product.address("front", "shop")
+    with httpx.Client(base_url=f"http://{address}", headers={"host": "shop.example"}) as client:
+        yield client
 
-    def answer(path: str) -> httpx.Response | None:
-        try:
-            return httpx.get(f"http://{address}{path}", headers={"host": "shop.example"})
-        except httpx.TransportError:
-            return None
 
-    def is_served() -> bool:
-        response = answer("/orders/1")
-        return response is not None and response.status_code == 200
+def _status(client: httpx.Client, path: str) -> int:
+    """0: the connection was closed."""
+    try:
+        return client.get(path).status_code
+    except httpx.TransportError:
+        return 0
 
-    eventually("the route is served", is_served)
-    answers = [httpx.get(f"http://{address}/orders/1", headers={"host": "shop.example"}).json() for _ in range(20)]
-    pods = {found["pod"] for found in answers}
-    assert len(pods) == 2
-    other = answer("/stock")
-    assert other is not None
-    assert other.status_code == 404
+
+def test_a_gateway_serves_a_route(shop: httpx.Client) -> None:
+    eventually("the route is served", lambda: _status(shop, "/orders/1") == 200)
+    answers = [shop.get("/orders/1").json() for _ in range(20)]
+    assert len({found["pod"] for found in answers}) == 2
+    assert _status(shop, "/elsewhere") == 404
+
+
+def test_a_python_policy_is_attached_to_a_route(product: Product, shop: httpx.Client) -> None:
+    attachment = ATTACHMENT.replace("NAME", "checked").replace("ROUTE", "orders").replace("PARAMS", HEADER)
+    product.cluster.client.apply(attachment)
+    eventually("the policy runs", lambda: shop.get("/orders/1").headers.get("x-checked") == "by-python")
+    assert shop.get("/orders/1").json()["headers"]["X-Checked"] == ["by-python"]
+
+
+def test_a_wrong_attachment_closes_its_route_alone_and_says_why(product: Product, shop: httpx.Client) -> None:
+    wrong = ATTACHMENT.replace("NAME", "wrong").replace("ROUTE", "stock").replace("PARAMS", "{headerNam: x}")
+    product.cluster.client.apply(STOCK)
+    eventually("the second route is served", lambda: _status(shop, "/stock/1") == 200)
+    product.cluster.client.apply(wrong)
+    eventually("its route is closed", lambda: _status(shop, "/stock/1") == 500)
+    found = product.cluster.client.get("gatewright.dev/v1alpha1", "PolicyAttachment", "wrong", "shop")
+    (accepted,) = [
+        condition
+        for ancestor in found["status"]["ancestors"]
+        for condition in ancestor["conditions"]
+        if condition["type"] == "Accepted"
+    ]
+    assert (accepted["status"], accepted["reason"]) == ("False", "Invalid"), accepted
+    assert "headerNam" in accepted["message"]
+    assert _status(shop, "/orders/1") == 200

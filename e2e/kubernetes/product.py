@@ -22,6 +22,7 @@ RELEASE, NAMESPACE = "gateway", "edge"
 CONTROLLER = f"{RELEASE}-gatewright-controller"
 CONTROLLER_NAME = "gatewright.dev/gateway-controller"
 CHART = ROOT / "deploy" / "helm" / "gatewright"
+KINDS = ROOT / "deploy" / "crds" / "policyattachments.yaml"
 VALUES = Path(__file__).parent / "testdata" / "values.yaml"
 GATEWAY_API = "gateway.networking.k8s.io/v1"
 
@@ -58,8 +59,9 @@ class Product:
 
 
 def install(cluster: Cluster) -> Product:
-    """The kinds of Gateway API and the chart, in a cluster that has neither."""
+    """The kinds of Gateway API and of ours, and the chart, in a cluster that has neither."""
     cluster.client.apply(gateway_api_kinds())
+    cluster.client.apply(KINDS.read_text())
     eventually(
         "the kinds of Gateway API are served", lambda: cluster.client.exists(f"/apis/{GATEWAY_API}/gatewayclasses"), 30
     )

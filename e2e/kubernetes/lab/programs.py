@@ -13,7 +13,8 @@ from e2e.kit.places import ROOT
 
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "echo-basic", "gateway-api-conformance", "helm")
 GATEWAY_API = "sigs.k8s.io/gateway-api"
-CHANNEL = "standard"
+CHANNEL = "experimental"
+"""With fields of features that the product says, such as retries; the standard one has a part of it."""
 
 
 def build_programs() -> None:
