@@ -95,7 +95,9 @@ class OurGateway:
 
     def document(self) -> JsonObject:
         """Its NodeGateway."""
-        spec: JsonObject = {"nodes": self.labels, "listeners": [self._listener(port) for port in self.ports]}
+        admin = {"address": "0.0.0.0", "port": DEFAULT_PORT}  # noqa: S104 - of a pod, whose probes ask it
+        listeners = [self._listener(port) for port in self.ports]
+        spec: JsonObject = {"nodes": self.labels, "admin": admin, "listeners": listeners}
         if self.files.certificates:
             spec["certificates"] = dict(sorted(self.files.certificates.items()))
         if self.files.authorities:
