@@ -160,6 +160,7 @@ async def test_a_node_that_starts_takes_nothing_back_that_others_serve(
     assert documents.without_nodes(both) == {"a", "web"}
     served = connect(controller)
     served.labels = NODES
+    assert documents.without_nodes(both) == {"a", "web"}, "it is connected, and has acknowledged nothing"
     served.applied["a"] = controller.deployment.next_update(served).bundles[0].digest
     served.gateway_applied = served.gateway_sent
     assert documents.without_nodes(both) == set()

@@ -96,10 +96,14 @@ class Documents:
         return {name[1]: self._deployed(name) for name in map(name_of, documents)}
 
     def without_nodes(self, documents: Iterable[JsonObject]) -> set[str]:
-        """The names of those of which no connected node says anything, and one may yet."""
+        """The names of those of which no connected node has said whether it runs them, and one may yet."""
         valid = [name for name in map(name_of, documents) if name not in self.refused]
         statuses = {name[1]: self._status(name) for name in valid}
-        return {name for name, status in statuses.items() if status.state == "pending" and not status.nodes}
+        return {
+            name
+            for name, status in statuses.items()
+            if status.state == "pending" and all(found.state == "pending" for found in status.nodes)
+        }
 
     def _deployed(self, name: Name) -> Deployed:
         if reason := self.refused.get(name):
