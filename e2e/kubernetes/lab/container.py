@@ -12,24 +12,24 @@ from e2e.kubernetes.lab.network import Namespace
 
 OUTSIDE = """
 set -eu
-top=$1 inside=$2; shift 2
+top=$1 root=$1/root inside=$2; shift 2
 hostname "$HOSTNAME"
 mount --make-rprivate /
-mount -t overlay overlay -o "lowerdir=/,upperdir=$top/files,workdir=$top/work" "$top/root"
-mount -t proc proc "$top/root/proc"
-mount --rbind /dev "$top/root/dev"
-mount --rbind /sys "$top/root/sys"
-mkdir "$top/root/.volumes"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$top/files,workdir=$top/work" "$root"
+mount -t proc proc "$root/proc"
+mount --rbind /dev "$root/dev"
+mount --rbind /sys "$root/sys"
+mkdir "$root/.volumes"
 number=0
 for word in "$@"; do
     [ "$word" != -- ] || break
     number=$((number + 1))
     [ $((number % 2)) = 1 ] || continue
-    stage="$top/root/.volumes/$number"
+    stage="$root/.volumes/$number"
     if [ -d "$word" ]; then mkdir "$stage"; else touch "$stage"; fi
     mount --bind "$word" "$stage"
 done
-exec chroot "$top/root" sh -c "$inside" container "$@"
+exec chroot "$root" sh -c "$inside" container "$@"
 """
 """The root is this machine's, below what the container writes. Arguments: pairs of a source and its path in there,
 "--", the working directory and the command. Sources get a place in the root first: its links lead right only inside."""
