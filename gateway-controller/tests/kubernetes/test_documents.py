@@ -157,13 +157,13 @@ async def test_a_node_that_starts_takes_nothing_back_that_others_serve(
     """It is not ready. One that has served, and has not acknowledged a change, counts."""
     both = [api("a"), node_gateway(("http", 8080))]
     await apply(documents, *both)
-    assert documents.without_nodes(both) == {"a", "web"}
+    assert documents.unanswered(both) == {"a", "web"}
     served = connect(controller)
     served.labels = NODES
-    assert documents.without_nodes(both) == {"a", "web"}, "it is connected, and has acknowledged nothing"
+    assert documents.unanswered(both) == {"a", "web"}, "it is connected, and has acknowledged nothing"
     served.applied["a"] = controller.deployment.next_update(served).bundles[0].digest
     served.gateway_applied = served.gateway_sent
-    assert documents.without_nodes(both) == set()
+    assert documents.unanswered(both) == set()
     started = controller.deployment.connect(
         node_pb2.Hello(node_id="n2", labels=NODES, policies=[
             node_pb2.PolicyRef(name=found.name, version=found.version, definition_digest=found.digest)

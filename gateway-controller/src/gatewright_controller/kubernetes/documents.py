@@ -95,7 +95,7 @@ class Documents:
         """What has become of each at the nodes, by name, as far as they are connected to this controller."""
         return {name[1]: self._deployed(name) for name in map(name_of, documents)}
 
-    def without_nodes(self, documents: Iterable[JsonObject]) -> set[str]:
+    def unanswered(self, documents: Iterable[JsonObject]) -> set[str]:
         """The names of those of which no connected node has said whether it runs them, and one may yet."""
         valid = [name for name in map(name_of, documents) if name not in self.refused]
         statuses = {name[1]: self._status(name) for name in valid}

@@ -135,7 +135,7 @@ class Reconciler:
         leader."""
         if time.monotonic() > self._began + RECONNECT_SECONDS:
             return set()
-        names = self._documents.without_nodes(self._made.documents)
+        names = self._documents.unanswered(self._made.documents)
         keys = {key for name in names for key in self._made.sources.get(name, ())}
         return {key for key in keys if is_programmed((self._cache.get(key) or {}).get("status"))}
 
