@@ -13,7 +13,6 @@ from pathlib import Path
 
 from e2e.kit.certificates import Authority, authority
 from e2e.kit.gateway import eventually
-from e2e.kit.processes import resident_memory_of
 from e2e.kubernetes.lab.client import Client
 from e2e.kubernetes.lab.network import HOST
 from e2e.kubernetes.lab.programs import program
@@ -35,11 +34,6 @@ CONTROLLERS = (
 class ControlPlane:
     client: Client
     kubeconfig: Path
-    processes: dict[str, subprocess.Popen[bytes]]
-
-    def resident_memory(self) -> dict[str, int]:
-        """Bytes of each process."""
-        return {name: resident_memory_of(process.pid) for name, process in self.processes.items()}
 
 
 @contextlib.contextmanager
@@ -65,7 +59,7 @@ def control_plane(folder: Path) -> Iterator[ControlPlane]:
                 )
             if name == "kube-apiserver":
                 _wait_ready(client, processes[name], log_file)
-        yield ControlPlane(client, kubeconfig, processes)
+        yield ControlPlane(client, kubeconfig)
     finally:
         client.close()
         for process in reversed(processes.values()):
