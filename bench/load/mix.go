@@ -32,7 +32,11 @@ type flow struct {
 	Connections int         `json:"connections"` // the most requests under way; one that is due beyond that is not sent
 	Seconds     float64     `json:"seconds"`     // the timeout of each request
 	Count       int         `json:"count"`       // the number of requests; 0: as many as fit into the time
+	Retries     int         `json:"retries"`     // how often a request is sent again whose connection broke
 }
+
+// retryPause is the wait before the first retry of a request; each further one waits longer by as much.
+const retryPause = 50 * time.Millisecond
 
 // mixCommand sends the flows until the context or -duration ends, and writes the outcome of each request that was due.
 func mixCommand(ctx context.Context, arguments []string) error {
@@ -81,14 +85,17 @@ func (m mix) send(ctx context.Context, out io.Writer) error {
 	return outcomes.close()
 }
 
-// newClient returns a client that retries nothing, so that each failure is counted.
+// newClient returns a client that retries no more than the flow says, so that each failure is counted.
 func newClient(m mix, f flow) *fasthttp.HostClient {
 	limit := time.Duration(f.Seconds * float64(time.Second))
 	return &fasthttp.HostClient{
 		Addr: m.Address, MaxConns: f.Connections, ReadTimeout: limit, WriteTimeout: limit,
 		Dial:                      m.dial,
-		MaxIdemponentCallAttempts: 1,
-		RetryIfErr:                func(*fasthttp.Request, int, error) (bool, bool) { return false, false },
+		MaxIdemponentCallAttempts: 1 + f.Retries,
+		RetryIfErr: func(_ *fasthttp.Request, attempts int, _ error) (bool, bool) {
+			time.Sleep(time.Duration(attempts) * retryPause)
+			return false, true
+		},
 	}
 }
 

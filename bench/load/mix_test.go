@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -103,6 +104,23 @@ func TestRequestsBeyondTheConnectionsAreNotSent(t *testing.T) {
 			t.Errorf("expected two timeouts and eight unsent, got %v", count)
 		}
 	})
+}
+
+func TestARequestIsSentAgainAsOftenAsTheFlowSays(t *testing.T) {
+	for retries, want := range map[int]string{0: "0", 1: "0", 2: "200"} {
+		synctest.Test(t, func(t *testing.T) {
+			var seen atomic.Int32
+			dial := serve(t, func(exchange *fasthttp.RequestCtx) {
+				if seen.Add(1) <= 2 {
+					_ = exchange.Conn().Close()
+				}
+			})
+			got := sendFor(t, time.Second, dial, flow{Path: "/", Rate: 50, Connections: 1, Seconds: 1, Count: 1, Retries: retries})
+			if got[0][3] != want {
+				t.Errorf("expected the status %s with %d retries, got %q", want, retries, got[0])
+			}
+		})
+	}
 }
 
 func TestAnyByteCanBeSent(t *testing.T) {

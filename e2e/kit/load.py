@@ -24,7 +24,8 @@ STOP_SECONDS = 40.0
 @dataclass(frozen=True)
 class Flow:
     """An open loop. A header's characters below 256 are bytes; `seconds` is when an answer is given up; `count`
-    requests are sent in all, 0: until the load is stopped."""
+    requests are sent in all, 0: until the load is stopped. retries: how often a request is sent again whose connection
+    broke."""
 
     name: str
     path: str
@@ -34,6 +35,7 @@ class Flow:
     connections: int = 2000
     seconds: float = 20.0
     count: int = 0
+    retries: int = 0
 
 
 class Load:
