@@ -1,4 +1,4 @@
-"""Writes to controllers, and whether the store's history has what their answers say. Plain values in and out."""
+"""Writes to controllers, and whether the store's history has what their answers say."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+import httpx
 
 Outcome = Literal["acknowledged", "refused", "failed", "unknown"]
 """refused: another writer was faster (412). failed: the answer says that nothing was stored. unknown: the answer says
@@ -72,3 +74,13 @@ def _overwritten(writes: Sequence[Write], history: Mapping[str, Sequence[Entry]]
                     "an update is lost"
                 )
     return mistakes
+
+
+def history_of(client: httpx.Client, name: str) -> list[Entry]:
+    """All writes of an API in the store."""
+    path, entries = f"/v1/apis/{name}/revisions?limit=1000", list[Entry]()
+    while path:
+        answer = client.get(path).raise_for_status().json()
+        entries += [Entry(entry["revision"], entry["reason"]) for entry in answer["revisions"]]
+        path = answer.get("next", "")
+    return entries

@@ -21,10 +21,10 @@ from e2e.kit.listening import free_port
 from e2e.kit.load import run_checking_upstream
 from e2e.kit.namespaces import Namespace
 from e2e.kit.places import ROOT
+from e2e.kit.writes import find_mistakes, history_of
 from e2e.outages.timeline import Timeline
 from e2e.outages.traffic import STAMP, Request, Target, Traffic, running_traffic
-from e2e.outages.writers import Journal, Site, history_of, put, writing
-from e2e.outages.writes import find_mistakes
+from e2e.outages.writers import Journal, Site, put, writing
 
 NAMES = [f"api-{number}" for number in range(8)]
 RATE = 200.0

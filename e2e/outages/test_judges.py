@@ -6,10 +6,10 @@ import dataclasses
 
 import pytest
 
+from e2e.kit.writes import Entry, Write, find_mistakes
 from e2e.outages.timeline import Timeline
 from e2e.outages.traffic import STAMP, Request, Target
 from e2e.outages.updates import PYTHON_STAMP, wrong_chain
-from e2e.outages.writes import Entry, Write, find_mistakes
 
 HISTORY = {"orders": [Entry(1, "first"), Entry(4, "w1"), Entry(6, "w2")]}
 FIRST = Write(0.0, 0.1, "a", "orders", "w1", seen=1, outcome="acknowledged", revision=4)

@@ -15,8 +15,8 @@ from pathlib import Path
 import httpx
 
 from e2e.kit.gateway import Gateway, Json, api, attach, credentials
+from e2e.kit.writes import Write
 from e2e.outages.traffic import STAMP
-from e2e.outages.writes import Entry, Write
 
 PAUSE_SECONDS, AWAY_SECONDS = 0.03, 0.1
 """Between two writes of a writer, and after a write that was not acknowledged."""
@@ -161,13 +161,3 @@ def writing(sites: Sequence[Site], names: Sequence[str], per_site: int, journal:
             writer.end()
         for writer in writers:
             writer.join(2 * ANSWER_SECONDS)
-
-
-def history_of(client: httpx.Client, name: str) -> list[Entry]:
-    """All writes of an API in the store."""
-    path, entries = f"/v1/apis/{name}/revisions?limit=1000", list[Entry]()
-    while path:
-        answer = client.get(path).raise_for_status().json()
-        entries += [Entry(entry["revision"], entry["reason"]) for entry in answer["revisions"]]
-        path = answer.get("next", "")
-    return entries
