@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -108,10 +109,30 @@ async def test_pages_follow_each_other(client: httpx.AsyncClient, orders: JsonOb
 
 
 @pytest.mark.parametrize(
-    "query", ["since=", "since=yesterday", "since=2026-01-01T00:00:00", "outcome=maybe", "before=0", "x=1"]
+    "query",
+    [
+        "since=",
+        "since=yesterday",
+        "since=2026-01-01T00:00:00",
+        "since=0001-01-01T00:00:00%2B14:00",
+        "since=9999-12-31T23:59:59-14:00",
+        "outcome=maybe",
+        "before=0",
+        "x=1",
+    ],
 )
 async def test_a_wrong_filter_is_refused(client: httpx.AsyncClient, query: str) -> None:
     assert (await client.get(f"/v1/audit?{query}")).status_code == 400
+
+
+async def test_a_refused_name_that_no_database_keeps_is_entered(client: httpx.AsyncClient) -> None:
+    """PostgreSQL has NUL in no text."""
+    viewer = await create(client, "reader", "viewer")
+    assert (await client.delete("/v1/apis/a%00b", headers=viewer)).status_code == 403
+    assert (await client.delete("/v1/apis/a%00b")).status_code == 404
+    found = await entries(client, outcome="refused")
+    assert [(entry["status"], entry["name"]) for entry in found] == [(403, "a\ufffdb"), (404, "a\ufffdb")]
+    assert "\\u0000" not in json.dumps(found)
 
 
 async def test_strangers_do_not_fill_the_log(client: httpx.AsyncClient) -> None:

@@ -102,11 +102,11 @@ def _since(text: str) -> str:
     """In the form of the log's own times. Raises `Problem`."""
     try:
         when = datetime.fromisoformat(text)
-    except ValueError:
-        when = None
-    if when is None or when.tzinfo is None:
-        raise Problem(400, f"expected since to be a time such as 2026-11-29T08:00:00Z, got {text[:100]!r}")
-    return timestamp(when.astimezone(UTC))
+        if when.tzinfo is not None:
+            return timestamp(when.astimezone(UTC))
+    except (ValueError, OverflowError):  # OverflowError: of a time that is before year 1 or after year 9999 in UTC
+        pass
+    raise Problem(400, f"expected since to be a time such as 2026-11-29T08:00:00Z, got {text[:100]!r}")
 
 
 def _older(request: Request, last: AuditEntry) -> str:

@@ -97,14 +97,14 @@ def is_entered(scope: Scope, status: int) -> bool:
 def entry_of(scope: Scope, status: int, body: bytes) -> AuditEntry:
     """body: of the answer."""
     row: Row | None = scope.get(ROW)
-    path = scope["path"][:LONGEST_PATH]
+    path = _text(scope["path"], LONGEST_PATH)
     kind = next((kind for start, kind in KINDS.items() if path.startswith(start)), "")
     return AuditEntry(
         at=timestamp(utc_now()),
         author=_author(Request(scope)),
         action=row.id if row else f"{scope['method']} {path}"[:LONGEST_PATH],
         kind=kind,
-        name=str(scope.get("path_params", {}).get("id" if kind == NODE else "name", ""))[:LONGEST_PATH],
+        name=_text(str(scope.get("path_params", {}).get("id" if kind == NODE else "name", "")), LONGEST_PATH),
         status=status,
         detail=_detail(body) if status >= 400 else "",
     )
@@ -117,11 +117,16 @@ def _author(request: Request) -> Author:
         return Author(request.scope.get(CALLER, STRANGER).actor, request.client.host if request.client else "")
 
 
+def _text(text: str, longest: int) -> str:
+    """At most so many characters, without NUL, which PostgreSQL has in no text: an entry with it would be lost."""
+    return text[:longest].replace("\0", "\ufffd")
+
+
 def _detail(body: bytes) -> str:
     """What the problem says in words, with the mistakes that it lists."""
     try:
         problem = msgspec.json.decode(body)
         mistakes = [f"{mistake['field']}: {mistake['message']}" for mistake in problem.get("errors", [])]
-        return "; ".join([str(problem["detail"]), *mistakes])[:LONGEST_DETAIL]
+        return _text("; ".join([str(problem["detail"]), *mistakes]), LONGEST_DETAIL)
     except (msgspec.DecodeError, AttributeError, KeyError, TypeError):
         return ""
