@@ -117,6 +117,30 @@ async def test_a_deleted_api_keeps_its_history_from_others(client: httpx.AsyncCl
     assert back.status_code == 403
 
 
+@pytest.mark.parametrize("path", ["/diff", "/revisions/0", "/revisions/999"])
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_what_an_api_of_others_never_was_is_refused_as_the_rest(
+    client: httpx.AsyncClient, team: dict[str, str], path: str, is_there: bool
+) -> None:
+    """404 would say which revisions there are."""
+    if not is_there:
+        await client.delete("/v1/apis/theirs")
+    assert (await client.get(f"/v1/apis/theirs{path}", headers=team)).status_code == 403
+
+
+@pytest.mark.parametrize("path", ["/diff", "/revisions/0", "/revisions/999"])
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_what_a_consumer_of_others_never_was_is_refused_as_the_rest(
+    client: httpx.AsyncClient, team: dict[str, str], path: str, is_there: bool
+) -> None:
+    metadata = {"name": "theirs", "labels": {"team": "b"}}
+    consumer = {"apiVersion": "gatewright.dev/v1", "kind": "Consumer", "metadata": metadata, "spec": {}}
+    assert (await client.put("/v1/consumers/theirs", json=consumer)).status_code == 201
+    if not is_there:
+        await client.delete("/v1/consumers/theirs")
+    assert (await client.get(f"/v1/consumers/theirs{path}", headers=team)).status_code == 403
+
+
 async def test_exchanges_are_asked_for_by_api(client: httpx.AsyncClient, team: dict[str, str]) -> None:
     for api, status in (("", 403), ("theirs", 403), ("mine", 201)):
         body = {"filter": {"api": api} if api else {}, "seconds": 5}

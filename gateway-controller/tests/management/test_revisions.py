@@ -261,6 +261,13 @@ async def test_what_is_not_in_the_history_is_not_found(
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
 
 
+async def test_the_first_write_differs_from_nothing_that_is_kept(client: httpx.AsyncClient, orders: JsonObject) -> None:
+    await client.post("/v1/apis", json=orders)
+    missing = (await client.get(f"{URL}/diff")).json()["detail"]
+    expected = "the API orders-v1 has no write 1 before its newest, 1: the oldest that is kept is 1"
+    assert missing == f"{expected}; GET {URL}/revisions lists them"
+
+
 @pytest.mark.parametrize(
     "body", [{}, {"revision": "1"}, {"revision": True}, {"revision": 1, "more": 1}, {"revision": 10**30}]
 )

@@ -99,14 +99,14 @@ class ResourceEndpoints:
     async def revisions(self, request: Request) -> Response:
         """The newest first; also of one that was deleted. 404."""
         name = request.path_params["name"]
-        if permit_of(request).apis is not None:
-            newest = await self._resources.past(name, 0)
-            _refuse_other(request, newest if newest.document else await self._resources.past(name, -1))
+        await self._refuse_others(request, name)
         return await answer_list(request, partial(self._resources.history, name))
 
     async def revision(self, request: Request) -> Response:
         """As it was; as YAML without its entry. 404, also where it was gone then."""
-        past = await self._resources.past(request.path_params["name"], revision_of(request))
+        name = request.path_params["name"]
+        await self._refuse_others(request, name)
+        past = await self._resources.past(name, revision_of(request))
         _refuse_other(request, past)
         document = self._kind.show(past.document) if past.document else None
         return show(request, Shown(past.entry, document, yaml_text(document) if document else ""))
@@ -114,6 +114,7 @@ class ResourceEndpoints:
     async def diff(self, request: Request) -> Response:
         """Unified. Without `from` it is the revision before the newest, without `to` the newest."""
         name = request.path_params["name"]
+        await self._refuse_others(request, name)
         before, after = [await self._resources.past(name, revision) for revision in asked_revisions(request)]
         for past in (before, after):
             _refuse_other(request, past)
@@ -131,6 +132,14 @@ class ResourceEndpoints:
         stored = await self._resources.get(request.path_params["name"])
         permit_of(request).refuse_other_resources(self._kind.name, stored.document)
         return stored
+
+    async def _refuse_others(self, request: Request, name: str) -> None:
+        """By what the resource is now, or was before it was deleted. Raises `NotPermittedError`,
+        `NoSuchRevisionError`."""
+        if permit_of(request).apis is None:
+            return
+        newest = await self._resources.past(name, 0)
+        _refuse_other(request, newest if newest.document else await self._resources.past(name, -1))
 
     async def _written(self, stored: StoredResource, status: int) -> Response:
         location = {"location": f"/v1/{self._kind.plural}/{stored.name}"} if status == 201 else {}

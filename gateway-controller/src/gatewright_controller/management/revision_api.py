@@ -65,7 +65,9 @@ class RevisionEndpoints:
 
     async def api(self, request: Request) -> Response:
         """As it was, secrets masked; as YAML without its entry. 404, also where it was gone then."""
-        past = await self._controller.past(request.path_params["name"], revision_of(request))
+        name = request.path_params["name"]
+        await self._refuse_others(request, name)
+        past = await self._controller.past(name, revision_of(request))
         _refuse_other(request, past)
         definitions = self._controller.definitions
         document = masked(past.api, past.versions, definitions) if past.api else None
@@ -81,6 +83,7 @@ class RevisionEndpoints:
     async def diff_of_api(self, request: Request) -> Response:
         """Unified, secrets masked. Without `from` it is the revision before the newest, without `to` the newest."""
         name = request.path_params["name"]
+        await self._refuse_others(request, name)
         before, after = [await self._controller.past(name, revision) for revision in asked_revisions(request)]
         for past in (before, after):
             _refuse_other(request, past)
