@@ -73,8 +73,8 @@ func (e *Engine) obstacle() string {
 	if !e.xds.Stats().EnvoyConnected {
 		return "Envoy is not connected"
 	}
-	if e.options.Controller != "" && !e.node.HasState() {
-		return "it has no state yet, and waits for its controller"
+	if reason := e.node.Starting(); e.options.Controller != "" && reason != "" {
+		return reason
 	}
 	if !e.xds.EnvoyServes() {
 		return "Envoy has not acknowledged its listeners yet"

@@ -38,6 +38,7 @@ func (n *Node) apply(ctx context.Context, packed *controller.PackedUpdate, envoy
 	n.advance(ctx, candidates, step{p.removed, update.GetRevision(), envoyTimeout}, outcomes)
 	if ctx.Err() == nil {
 		n.updateSnapshot(func(s *snapshot) { s.revision, s.hasState = update.GetRevision(), true })
+		n.followStart(time.Now())
 	}
 }
 

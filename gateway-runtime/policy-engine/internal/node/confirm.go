@@ -57,6 +57,7 @@ func (n *Node) restoreState(ctx context.Context, state *nodev1.Update) {
 	n.rollout.converge(ctx, n.target(n.running, n.running), nil, n.timing.Acknowledge) // no Envoy yet: the next one that connects receives it
 	n.newest = state.GetRevision()
 	n.updateSnapshot(func(s *snapshot) { s.revision, s.hasState = state.GetRevision(), !empty })
+	n.start.over = !empty
 	n.publish()
 	if len(packed) > 0 {
 		n.log.Info("last good state restored", "apis", len(versions), "building", left, "revision", state.GetRevision())

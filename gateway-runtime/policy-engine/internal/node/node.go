@@ -118,6 +118,7 @@ type Timing struct {
 	Examine     time.Duration // between two checks whether the policies of running APIs are ready; 1 s
 	Replace     time.Duration // for the controller to replace an API of the last good state that did not come up; 10 s
 	Watch       time.Duration // between two checks of the files of certificates and secrets; 1 s
+	Start       time.Duration // how long a node without a state is not ready for APIs that it was sent and does not serve; 2 min
 }
 
 func (t Timing) withDefaults() Timing {
@@ -128,6 +129,7 @@ func (t Timing) withDefaults() Timing {
 		{&t.Acknowledge, 10 * time.Second}, {&t.Probe, 3 * time.Second}, {&t.PerBundle, 3 * time.Millisecond},
 		{&t.Search, time.Minute}, {&t.Grace, 30 * time.Second}, {&t.Held, time.Minute}, {&t.Gather, time.Second},
 		{&t.Retry, time.Second}, {&t.RetryMost, 30 * time.Second}, {&t.Examine, time.Second}, {&t.Resolve, 5 * time.Second}, {&t.LastGood, time.Minute}, {&t.Replace, 10 * time.Second}, {&t.Watch, certificates.DefaultPeriod},
+		{&t.Start, 2 * time.Minute},
 	} {
 		if *field.value <= 0 {
 			*field.value = field.standard
@@ -172,6 +174,7 @@ type Node struct {
 	seeds           chan *signedstate.State
 	notReady        statuses // of APIs that run and have a policy that is no longer ready
 	unrestored      unrestored
+	start           start
 }
 
 // New makes a node and its state directory. Nothing runs yet.
@@ -283,6 +286,7 @@ func (n *Node) Run(ctx context.Context) {
 		case <-readinessTicker.C:
 			n.tick(time.Now())
 		}
+		n.followStart(time.Now())
 	}
 }
 

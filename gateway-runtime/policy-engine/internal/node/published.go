@@ -23,6 +23,7 @@ type snapshot struct {
 	updates      uint64           // all that the node was sent
 	revision     uint64           // of the last update that was applied
 	hasState     bool             // a state was restored, or an update was applied
+	starting     string           // why the start is not over; "": it is, once there is a state
 	origin       *statedir.Origin // nil: a controller has sent the state, or there is none
 	noState      string           // why no place has a state to start from; "": one has, or a controller has answered
 	gateway      gateway.View
@@ -65,8 +66,15 @@ type Obstacle = queue.Obstacle
 // Obstacle returns why the newest version of an API does not run.
 func (p *published) Obstacle(api string) Obstacle { return p.snapshot.Load().obstacles[api] }
 
-// HasState reports whether the node has restored a state, or has applied one that a controller or another place has sent.
-func (p *published) HasState() bool { return p.snapshot.Load().hasState }
+// Starting is why the node does not serve all that it is to serve since it has started; "": it does, or it has waited for
+// long enough. A node that has restored a state does not wait.
+func (p *published) Starting() string {
+	now := p.snapshot.Load()
+	if !now.hasState {
+		return noStateYet
+	}
+	return now.starting
+}
 
 // Unresolved returns the upstream name of each API whose newest version does not run because that name does not resolve.
 func (p *published) Unresolved() map[string]string {

@@ -109,6 +109,13 @@ func (i *Inbox) Drain() *PackedUpdate {
 	return update
 }
 
+// HasUpdate reports whether there is something in it.
+func (i *Inbox) HasUpdate() bool {
+	i.mutex.Lock()
+	defer i.mutex.Unlock()
+	return i.update != nil
+}
+
 func notify(channel chan<- struct{}) {
 	select {
 	case channel <- struct{}{}:
