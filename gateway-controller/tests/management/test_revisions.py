@@ -265,7 +265,7 @@ async def test_the_first_write_differs_from_nothing_that_is_kept(client: httpx.A
     await client.post("/v1/apis", json=orders)
     missing = (await client.get(f"{URL}/diff")).json()["detail"]
     expected = "the API orders-v1 has no write 1 before its newest, 1: the oldest that is kept is 1"
-    assert missing == f"{expected}; GET {URL}/revisions lists them"
+    assert missing == f"{expected} (historyKeep says how many are); GET {URL}/revisions lists them"
 
 
 @pytest.mark.parametrize(

@@ -121,8 +121,8 @@ def _on_no_revision(_: Request, error: Exception) -> Response:
     if error.oldest is None or error.newest is None:
         return problem_response(404, f"{resource} was never written, or its history is pruned since it was deleted")
     if error.revision <= 0:
-        detail = f"{resource} has no write {-error.revision} before its newest, {error.newest}: the oldest that is kept "
-        detail = f"{detail}is {error.oldest}"
+        detail = f"{resource} has no write {-error.revision} before its newest, {error.newest}"
+        detail = f"{detail}: the oldest that is kept is {error.oldest} (historyKeep says how many are)"
     elif error.revision < error.oldest:
         detail = f"{resource} has no revision {error.revision}: the oldest that is kept is {error.oldest}"
         detail = f"{detail}, since the controller keeps the newest of each resource alone (historyKeep)"
