@@ -89,7 +89,7 @@ BAD = {
     "shadow=any": "shadow: expected different, same, failed or skipped, got 'any'",
     "sample=1.5": "sample: expected a share from 0 to 1, got 1.5",
     "sample=some": "sample: expected a share from 0 to 1, got 'some'",
-    "api=orders-v1&api=other": "api: expected one value, got several; leave one out",
+    "api=orders-v1&api=other": "expected one value of api, got several; leave all but one out",
     "seconds=3601": "expected seconds to be a whole number from 1 to 3600, got '3601'",
     "seconds=soon": "expected seconds to be a whole number from 1 to 3600, got 'soon'",
     "limit=0": "expected limit to be a whole number from 1 to 1000000, got '0'",

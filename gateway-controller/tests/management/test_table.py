@@ -97,6 +97,13 @@ async def test_a_path_has_its_own_methods_alone(path: str, client: httpx.AsyncCl
         assert (refused.status_code, set(refused.headers["allow"].split(", "))) == (405, allowed), method
 
 
+async def test_one_value_of_a_parameter_is_meant(client: httpx.AsyncClient) -> None:
+    refused = await client.delete("/v1/apis/orders-v1?reason=a&owner=b&reason=c")
+    assert refused.status_code == 400
+    assert refused.json()["detail"] == "expected one value of reason, got several; leave all but one out"
+    assert (await client.get("/v1/apis?label=team%3Da&label=zone")).status_code == 200
+
+
 async def test_an_unknown_parameter_is_refused_with_the_known_ones(client: httpx.AsyncClient) -> None:
     refused = await client.put("/v1/apis/orders-v1", params={"dryrun": "true"})
     assert refused.status_code == 400

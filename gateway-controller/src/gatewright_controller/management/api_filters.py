@@ -18,13 +18,16 @@ from gatewright_controller.store import StoredApi
 
 STATE = Parameter("state", {"enum": ["deployed", "pending", "rejected"]}, "Only those in this state.")
 OWNED_BY = Parameter("owner", OWNER_SCHEMA, "Only those of this owner.")
+_LABEL = re.compile(f"^{LABEL_KEY}(={LABEL_VALUE})?$")
 LABEL = Parameter(
     "label",
-    {"type": "string", "pattern": f"^{LABEL_KEY}(={LABEL_VALUE})?$", "examples": ["team=payments", "team"]},
+    {
+        "type": "array",
+        "items": {"type": "string", "pattern": _LABEL.pattern, "examples": ["team=payments", "team"]},
+    },
     "Only those with this label, or with one of this key; given several times: with all of them.",
 )
 API_FILTERS = (NAME, STATE, OWNED_BY, LABEL)
-_LABEL = re.compile(LABEL.schema["pattern"])
 
 
 @dataclass(frozen=True)

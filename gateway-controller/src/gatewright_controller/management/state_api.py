@@ -61,14 +61,17 @@ def _tags(request: Request) -> list[str]:
 def _labels(request: Request) -> dict[str, str] | None:
     """Those of the nodes that the state is asked for; None: nodes of any labels."""
     texts = request.query_params.getlist(NODE_LABEL.name)
-    if wrong := [text for text in texts if not re.fullmatch(NODE_LABEL.schema["pattern"], text)]:
+    if wrong := [text for text in texts if not re.fullmatch(NODE_LABEL.schema["items"]["pattern"], text)]:
         raise Problem(400, f"label: expected KEY=VALUE, got {wrong[0]!r}")
     return {key: value for key, _, value in (text.partition("=") for text in texts)} or None
 
 
 NODE_LABEL = Parameter(
     "label",
-    {"type": "string", "pattern": f"^{LABEL_KEY}={LABEL_VALUE}$", "examples": ["zone=eu"]},
+    {
+        "type": "array",
+        "items": {"type": "string", "pattern": f"^{LABEL_KEY}={LABEL_VALUE}$", "examples": ["zone=eu"]},
+    },
     "A label of the nodes that the state is for; given several times: all their labels. Without it the state is for "
     "all nodes, each of which takes from it what is for its labels.",
 )

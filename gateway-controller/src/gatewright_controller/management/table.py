@@ -5,6 +5,7 @@ A new part is a module NAME_api.py with its `PART`, one line here, and its endpo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 
@@ -86,7 +87,7 @@ def routes_of(endpoints: Iterable[object], checks: Sequence[Check] = ()) -> list
     for part in PARTS:
         for row in part.rows:
             endpoint = partial(row.endpoint, objects[part.endpoints])
-            paths.setdefault(row.path, {})[row.method] = _checked(row, endpoint, (*checks, refuse_unknown_parameters))
+            paths.setdefault(row.path, {})[row.method] = _checked(row, endpoint, (*checks, refuse_wrong_parameters))
     return [_route(path, methods) for path, methods in paths.items()]
 
 
@@ -116,9 +117,13 @@ class PathRoute(Route):
         return (Match.FULL if match is Match.PARTIAL else match), found
 
 
-async def refuse_unknown_parameters(row: Row, request: Request) -> None:
-    """A query parameter that is misspelt would seem to have worked."""
+async def refuse_wrong_parameters(row: Row, request: Request) -> None:
+    """A query parameter that is misspelt, or of several values the one that was not used, would seem to have worked."""
     names = [parameter.name for parameter in row.query]
     if unknown := sorted(set(request.query_params) - set(names)):
         known = ", ".join(names) or "none"
         raise Problem(400, f"expected no query parameter {', '.join(unknown)}; known here are {known}")
+    values = Counter(name for name, _ in request.query_params.multi_items())
+    singles = (parameter.name for parameter in row.query if parameter.schema.get("type") != "array")
+    if repeated := [name for name in singles if values[name] > 1]:
+        raise Problem(400, f"expected one value of {', '.join(repeated)}, got several; leave all but one out")
