@@ -50,6 +50,17 @@ async def test_without_a_token_other_names_are_refused(host: str) -> None:
     assert (await get("", Host=host)).status_code == 403
 
 
+@pytest.mark.parametrize("page", ["https://evil.example", "http://localhost:3000", "http://localhost", "null", ""])
+async def test_without_a_token_pages_of_other_origins_are_refused(page: str) -> None:
+    """A form or `fetch` of theirs may send POST with a body of `text/plain` without asking first."""
+    assert (await get("", Host="localhost:8090", Origin=page)).status_code == 403
+    assert (await get("s3cret", Host="localhost:8090", Origin=page, Authorization="Bearer s3cret")).text == "in"
+
+
+async def test_without_a_token_the_own_page_is_let_in() -> None:
+    assert (await get("", Host="localhost:8090", Origin="http://localhost:8090")).text == "in"
+
+
 @pytest.mark.parametrize(
     ("host", "loopback"),
     [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("a.b", False)],  # noqa: S104

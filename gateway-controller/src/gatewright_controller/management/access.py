@@ -6,6 +6,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -49,7 +50,8 @@ class Access:
     """With `Authorization: Bearer TOKEN` it is whose token that is, or 401. Without it, what is open needs none, such
     as the Inspector's files; else it is 401 where a token or OIDC is configured. Where neither is, requests must name
     this machine as their host, because another page's script can reach loopback under that page's own name (DNS
-    rebinding). has_people: OIDC is configured.
+    rebinding), and come from no page of another origin, which may send some POST requests without asking (CSRF).
+    has_people: OIDC is configured.
     """
 
     def __init__(
@@ -102,6 +104,10 @@ class Access:
             raise Problem(401, refusal, {"www-authenticate": challenge})
         if not is_loopback(_host_name(headers.get("host", ""))):
             raise Problem(403, "expected a Host header that names this machine")
+        page = headers.get("origin")
+        if page is not None and urlsplit(page).netloc != headers["host"]:
+            cure = "start the controller with a token, which that page's requests have to carry"
+            raise Problem(403, f"expected no request of another origin's web page, got one of {page[:200]}; {cure}")
         return LOCAL
 
 
