@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gzip
 import json
 from collections.abc import AsyncIterator, Callable
 
@@ -222,6 +223,14 @@ async def test_a_body_of_an_unknown_content_type_is_refused(client: httpx.AsyncC
     assert "application/yaml" in refused.json()["detail"]
 
 
+@pytest.mark.parametrize("path", ["/v1/apis", "/v1/apis/orders-v1/rollback"])
+async def test_a_compressed_body_is_refused_for_that(client: httpx.AsyncClient, orders: JsonObject, path: str) -> None:
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    refused = await client.post(path, content=gzip.compress(json.dumps(orders).encode()), headers=headers)
+    assert (refused.status_code, refused.headers["content-type"]) == (415, PROBLEM)
+    assert refused.json()["detail"] == "expected a body without Content-Encoding, got gzip; send it as it is"
+
+
 async def test_a_body_has_a_limit(client: httpx.AsyncClient) -> None:
     async def endless() -> AsyncIterator[bytes]:
         while True:
@@ -323,7 +332,15 @@ async def test_a_hundred_mistakes_are_listed_and_the_rest_is_counted(
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status"), [("GET", "/nowhere", 404), ("PATCH", "/v1/apis", 405), ("POST", "/v1/nodes", 405)]
+    ("method", "path", "status"),
+    [
+        ("GET", "/nowhere", 404),
+        ("GET", "/v1/apis/", 404),
+        ("PUT", "/v1/apis/orders-v1/", 404),
+        ("GET", "/v1/apis/orders-v1%2F", 404),
+        ("PATCH", "/v1/apis", 405),
+        ("POST", "/v1/nodes", 405),
+    ],
 )
 async def test_other_paths_and_methods_are_problems_too(
     client: httpx.AsyncClient, method: str, path: str, status: int

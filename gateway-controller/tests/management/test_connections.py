@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import json
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -166,6 +167,16 @@ async def test_an_answer_that_is_not_read_is_given_up(tls: Tls | None) -> None:
 async def test_a_request_that_is_too_large_is_refused(sent: bytes, status: bytes, tls: Tls | None) -> None:
     async with serving(Limits(head_bytes=4096, message_bytes=100_000), tls) as served:
         assert b"HTTP/1.1 " + status in await served.answer(sent)
+
+
+@pytest.mark.parametrize(
+    "sent", [b"get / HTTP/1.1\r\n\r\n", b"GET /\xff HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01"]
+)
+async def test_bytes_that_are_no_request_are_refused_as_a_problem(sent: bytes, tls: Tls | None) -> None:
+    async with serving(SHORT, tls) as served:
+        head, _, body = (await served.answer(sent)).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\n")
+        assert json.loads(body)["status"] == 400
 
 
 async def test_the_connection_that_has_waited_longest_makes_room(tls: Tls | None) -> None:

@@ -109,7 +109,7 @@ def create_app(
         LoginEndpoints(people, bodies.json_object),
         AuditEndpoints(controller.store, controller, gateways, kinds),
     )
-    return Starlette(
+    app = Starlette(
         routes=[*routes_of(endpoints, [permitted, folder_endpoints.refuse_writes]), *inspector_routes()],
         middleware=[
             Middleware(Measured, metrics=metrics),
@@ -124,6 +124,8 @@ def create_app(
         ],
         exception_handlers=HANDLERS,
     )
+    app.router.redirect_slashes = False  # the Host header of the request would say where to
+    return app
 
 
 def _finding(tokens: KnownTokens, people: People | None) -> FindCaller:

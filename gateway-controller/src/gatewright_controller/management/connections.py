@@ -89,6 +89,10 @@ class BoundedProtocol(HttpToolsProtocol):
         elif self._in_message and self._received > self._limits.message_bytes:
             self._refuse(413, f"expected a request of at most {self._limits.message_bytes} bytes")
 
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002
+        """Refuses bytes that are no request. msg: what uvicorn would answer as plain text."""
+        self._refuse(400, "expected an HTTP/1.1 request with a known method and a path in ASCII, got other bytes")
+
     def on_message_begin(self) -> None:
         self._in_head = self._in_message = True
         self._received = 0

@@ -20,7 +20,9 @@ async def json_body(request: Request, most: int) -> bytes:
 
 
 async def bounded_body(request: Request, most: int) -> bytes:
-    """The body, whatever its content type. Raises `Problem` where it has more bytes."""
+    """The body, whatever its content type. Raises `Problem` where it has more bytes, or is compressed."""
+    if (coding := request.headers.get("content-encoding", "identity").strip().lower()) != "identity":
+        raise Problem(415, f"expected a body without Content-Encoding, got {coding[:100]}; send it as it is")
     body = bytearray()
     async for piece in request.stream():
         body += piece

@@ -23,6 +23,7 @@ TOKEN = "token"  # noqa: S105 - the name of a security scheme
 RIGHT = "x-gatewright-right"
 OF_EVERY_ROW = (400,)
 OF_EVERY_RIGHT = (401, 403, 429, 503)
+OF_EVERY_BODY = (413, 415)
 WORDS = """What the controller keeps and brings to the nodes of a gateway.
 
 Every error is a problem (RFC 9457).
@@ -71,7 +72,7 @@ def path_of(row: Row) -> str:
 def statuses_of(row: Row) -> list[int]:
     """Of the problems that a request of this row may be answered with."""
     common = OF_EVERY_ROW if row.right is None else (*OF_EVERY_ROW, *OF_EVERY_RIGHT)
-    return sorted({*common, *row.refusals})
+    return sorted({*common, *(OF_EVERY_BODY if row.body else ()), *row.refusals})
 
 
 def _shapes_of(row: Row) -> Iterator[Any]:
