@@ -3,6 +3,7 @@
 package cors
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"slices"
@@ -38,20 +39,26 @@ type parameters struct {
 	AllowCredentials    bool     `json:"allowCredentials"`
 	MaxAgeSeconds       int      `json:"maxAgeSeconds"`
 	AllowPrivateNetwork bool     `json:"allowPrivateNetwork"`
+	EchoOrigin          bool     `json:"echoOrigin"`
+	PreflightLists      string   `json:"preflightLists"`
 }
 
 type policy struct {
 	origins    map[string]bool
 	wildcards  []wildcard
 	anyOrigin  bool
+	echo       bool // of the origin, if any is allowed
 	methods    []string
+	allMethods bool
 	headers    map[string]bool // in lower case
 	allHeaders bool
 	private    bool
-	common     []v1alpha.Header // of each response to an allowed origin, except for the origin
-	preflight  []v1alpha.Header // of each allowed preflight, except for the requested method and headers
-	forAny     *v1alpha.UpstreamResponseModifications
-	forNone    *v1alpha.UpstreamResponseModifications
+	// What the answer to a preflight request lists in place of what that asks for; "" for the latter.
+	listedMethods, listedHeaders string
+	common                       []v1alpha.Header // of each response to an allowed origin, except for the origin
+	preflight                    []v1alpha.Header // of each allowed preflight, except for the requested method and headers
+	forAny                       *v1alpha.UpstreamResponseModifications
+	forNone                      *v1alpha.UpstreamResponseModifications
 }
 
 // wildcard is an origin with "*." at the beginning of its host.
@@ -63,7 +70,10 @@ func GetPolicy(_ v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error
 	if err := params.Decode(&parsed); err != nil {
 		return nil, err
 	}
-	p := &policy{origins: map[string]bool{}, headers: map[string]bool{}, methods: parsed.AllowMethods, private: parsed.AllowPrivateNetwork}
+	p := &policy{
+		origins: map[string]bool{}, headers: map[string]bool{}, methods: parsed.AllowMethods,
+		allMethods: slices.Contains(parsed.AllowMethods, "*"), private: parsed.AllowPrivateNetwork, echo: parsed.EchoOrigin,
+	}
 	for _, origin := range parsed.AllowOrigins {
 		if before, after, found := strings.Cut(origin, "*"); !found {
 			p.origins[origin] = true
@@ -84,8 +94,24 @@ func GetPolicy(_ v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error
 	if len(parsed.ExposeHeaders) > 0 {
 		p.common = append(p.common, v1alpha.Header{Name: exposeHeaders, Value: strings.Join(parsed.ExposeHeaders, ", ")})
 	}
+	if parsed.PreflightLists == "all" {
+		p.listAll(parsed)
+	}
 	p.forAny, p.forNone = p.response("*"), p.response("")
 	return p, nil
+}
+
+// listAll makes answers to preflight requests list all that is allowed; what is allowed by "*" is listed as requested.
+func (p *policy) listAll(parsed parameters) {
+	if !p.allMethods {
+		p.listedMethods = strings.Join(parsed.AllowMethods, ", ")
+	}
+	if !p.allHeaders {
+		p.listedHeaders = strings.Join(parsed.AllowHeaders, ", ")
+	}
+	if len(parsed.ExposeHeaders) > 0 {
+		p.preflight = append(p.preflight, v1alpha.Header{Name: exposeHeaders, Value: strings.Join(parsed.ExposeHeaders, ", ")})
+	}
 }
 
 // OnRequest answers preflight requests, which do not go upstream. It refuses no other request: a browser shows a page only
@@ -102,7 +128,7 @@ func (p *policy) answer(headers v1alpha.Headers) *v1alpha.ImmediateResponse {
 	if !p.allows(origin) {
 		return refusal("pages of this origin may not call this API")
 	}
-	if !isSafelisted(method) && !slices.Contains(p.methods, method) {
+	if !isSafelisted(method) && !slices.Contains(p.methods, method) && (!p.allMethods || !isMethod(method)) {
 		return refusal("pages may not call this API with this method")
 	}
 	var names []string
@@ -119,9 +145,9 @@ func (p *policy) answer(headers v1alpha.Headers) *v1alpha.ImmediateResponse {
 		}
 	}
 	answer := append(slices.Clone(p.preflight), v1alpha.Header{Name: allowOrigin, Value: p.originValue(origin)},
-		v1alpha.Header{Name: allowMethods, Value: method})
-	if len(names) > 0 {
-		answer = append(answer, v1alpha.Header{Name: allowHeaders, Value: strings.Join(names, ", ")})
+		v1alpha.Header{Name: allowMethods, Value: cmp.Or(p.listedMethods, method)})
+	if listed := cmp.Or(p.listedHeaders, strings.Join(names, ", ")); listed != "" {
+		answer = append(answer, v1alpha.Header{Name: allowHeaders, Value: listed})
 	}
 	if p.private && headers.Get(requestPrivate) == "true" {
 		answer = append(answer, v1alpha.Header{Name: allowPrivateNetwork, Value: "true"})
@@ -136,7 +162,7 @@ func (p *policy) OnResponse(_ context.Context, res *v1alpha.ResponseContext) (v1
 		return varyOfPreflight(), nil // OnRequest has answered the preflight request
 	}
 	switch origin := headers.Get("origin"); {
-	case p.anyOrigin:
+	case p.anyOrigin && !p.echo:
 		return p.forAny, nil
 	case origin == "" || !p.allows(origin):
 		return p.forNone, nil
@@ -169,7 +195,7 @@ func varyOfPreflight() *v1alpha.UpstreamResponseModifications {
 }
 
 func (p *policy) allows(origin string) bool {
-	return p.anyOrigin || p.origins[origin] || slices.ContainsFunc(p.wildcards, func(w wildcard) bool { return w.matches(origin) })
+	return p.anyOrigin && (!p.echo || isOrigin(origin)) || p.origins[origin] || slices.ContainsFunc(p.wildcards, func(w wildcard) bool { return w.matches(origin) })
 }
 
 // matches reports whether the origin has one or more labels instead of the "*", and nothing else.
@@ -185,15 +211,25 @@ func (w wildcard) matches(origin string) bool {
 
 // originValue returns the value of access-control-allow-origin.
 func (p *policy) originValue(origin string) string {
-	if p.anyOrigin {
+	if p.anyOrigin && !p.echo {
 		return "*"
 	}
 	return origin
 }
 
+// isOrigin reports whether a text has the form of an origin: others must not be echoed.
+func isOrigin(text string) bool {
+	return text == "null" || strings.Contains(text, "://") && strings.Trim(text, "abcdefghijklmnopqrstuvwxyz0123456789+-_.:/[]") == ""
+}
+
 // isSafelisted reports whether a method needs no permission (https://fetch.spec.whatwg.org/#cors-safelisted-method).
 func isSafelisted(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodPost
+}
+
+// isMethod reports whether a text is a method in upper case; other texts must not get into a header of the answer.
+func isMethod(text string) bool {
+	return text != "" && strings.Trim(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ-") == ""
 }
 
 // isToken reports whether a name is a token (RFC 9110, 5.6.2); other names must not get into a header of the answer.

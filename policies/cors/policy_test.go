@@ -169,3 +169,61 @@ func TestTheAnswerToAPreflightVaries(t *testing.T) {
 		t.Errorf("got %+v", headers)
 	}
 }
+
+func TestAnEchoedOrigin(t *testing.T) {
+	params := `{"allowOrigins": ["*"], "allowMethods": ["*"], "allowHeaders": ["*"], "allowCredentials": true, "echoOrigin": true}`
+	for origin, want := range map[string]string{
+		"https://a.example:8443": "allow-origin: https://a.example:8443\nallow-credentials: true\nvary: Origin",
+		"null":                   "allow-origin: null\nallow-credentials: true\nvary: Origin",
+		"https://a.example, b":   "vary: Origin",
+		"a.example":              "vary: Origin",
+		"":                       "vary: Origin",
+	} {
+		if got := set(t, params, origin); got != want {
+			t.Errorf("%q: got %s", origin, got)
+		}
+	}
+	answer := preflight(t, params, "origin", "https://a.example", "access-control-request-method", "PURGE",
+		"access-control-request-headers", "x-a,x-b")
+	want := "allow-credentials: true\nmax-age: 0\nallow-origin: https://a.example\nallow-methods: PURGE\nallow-headers: x-a, x-b"
+	if got := lines(answer.Headers); answer.StatusCode != 204 || got != want {
+		t.Errorf("got %d %s", answer.StatusCode, got)
+	}
+	for _, headers := range [][]string{
+		{"origin", "https://a.example\"", "access-control-request-method", "GET"},
+		{"origin", "https://a.example", "access-control-request-method", "PUT, X"},
+	} {
+		if answer = preflight(t, params, headers...); answer.StatusCode != 403 {
+			t.Errorf("%v: got %d %s", headers, answer.StatusCode, lines(answer.Headers))
+		}
+	}
+}
+
+func TestAnyHostOfAScheme(t *testing.T) {
+	for origin, want := range map[string]string{
+		"https://a.example":      "allow-origin: https://a.example\nvary: Origin",
+		"https://localhost":      "allow-origin: https://localhost\nvary: Origin",
+		"https://a.example:8443": "vary: Origin",
+		"http://a.example":       "vary: Origin",
+		"https://":               "vary: Origin",
+	} {
+		if got := set(t, `{"allowOrigins": ["https://*"]}`, origin); got != want {
+			t.Errorf("%q: got %s", origin, got)
+		}
+	}
+}
+
+func TestAPreflightThatListsAll(t *testing.T) {
+	params := strings.Replace(app, "{", `{"preflightLists": "all", `, 1)
+	answer := preflight(t, params, "origin", "https://app.example", "access-control-request-method", "GET")
+	want := "allow-credentials: true\nmax-age: 60\nexpose-headers: X-Page\nallow-origin: https://app.example\n" +
+		"allow-methods: PUT, DELETE\nallow-headers: Content-Type, X-Tenant"
+	if got := lines(answer.Headers); answer.StatusCode != 204 || got != want {
+		t.Errorf("got %d %s", answer.StatusCode, got)
+	}
+	params = `{"preflightLists": "all", "allowOrigins": ["*"], "allowMethods": ["*"], "allowHeaders": ["*"]}`
+	answer = preflight(t, params, "origin", "https://a.example", "access-control-request-method", "PUT", "access-control-request-headers", "x-a")
+	if got := lines(answer.Headers); got != "max-age: 0\nallow-origin: *\nallow-methods: PUT\nallow-headers: x-a" {
+		t.Errorf("got %s", got)
+	}
+}
