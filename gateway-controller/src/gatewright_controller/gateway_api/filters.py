@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from gatewright_documents.values import JsonObject
@@ -11,10 +11,17 @@ from gatewright_controller.gateway_api.backends import Backend
 from gatewright_controller.gateway_api.cluster import inner, items, number, text, texts
 from gatewright_controller.gateway_api.conditions import Problem
 from gatewright_controller.gateway_api.matches import RouteMatch, kept_path
+from gatewright_controller.resource.definitions import Definitions
 
 FindBackend = Callable[[JsonObject], Backend]
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 WELL_KNOWN = {"http": 80, "https": 443}
+SET_HEADERS, CORS = "set-headers", "cors"
+POLICY_VERSION = "v1"
+POLICIES = {"RequestHeaderModifier": SET_HEADERS, "ResponseHeaderModifier": SET_HEADERS, "CORS": CORS}
+"""What filters become."""
+LONGEST_CORS_SECONDS = 86400
+"""No browser keeps the answer to a preflight request for longer."""
 KEPT_HOST: JsonObject = {"keepHost": True}
 """`rewrite` of an Api."""
 
@@ -33,11 +40,10 @@ class Filters:
 
     def policies(self) -> tuple[list[JsonObject], list[JsonObject]]:
         """Those before all others, and those behind them."""
-        first = [] if self.cors is None else [{"name": "cors", "version": "v1", "params": self.cors}]
+        first = [] if self.cors is None else [_policy(CORS, self.cors)]
         both = {"request": self.request, "response": self.response}
         params = {name: changes for name, changes in both.items() if changes}
-        last = [{"name": "set-headers", "version": "v1", "params": params}] if params else []
-        return first, last
+        return first, [_policy(SET_HEADERS, params)] if params else []
 
     def rewrite_of(self, match: RouteMatch) -> JsonObject:
         """The operation's `rewrite`, in place of the Api's, with which upstreams are sent the client's Host header; an
@@ -74,15 +80,31 @@ def replaced_path(modifier: JsonObject, match: RouteMatch) -> str:
     return ""
 
 
-def read_filters(filters: Sequence[JsonObject], backend: FindBackend) -> Filters:
-    """All filters of a rule. backend: what a mirror's reference means."""
+def read_filters(filters: Sequence[JsonObject], backend: FindBackend, policies: Definitions) -> Filters:
+    """All filters of a rule. backend: what a mirror's reference means. policies: of this build."""
     made = Filters()
     for entry in filters:
         _read_filter(made, entry, backend)
+    made.problems += _missing_policies({text(entry, "type"): None for entry in filters}, policies)
     if made.redirect is not None and (made.rewrite or made.mirrors):
         message = "expected no URLRewrite and no RequestMirror beside RequestRedirect, got both; remove one"
         made.problems.append(Problem("IncompatibleFilters", message))
     return made
+
+
+def _missing_policies(filters: Iterable[str], policies: Definitions) -> Iterator[Problem]:
+    for kind in filters:
+        name = POLICIES.get(kind)
+        if name and not policies.matching(name, POLICY_VERSION):
+            message = (
+                f"expected the policy {name} {POLICY_VERSION} in this build, which the filter {kind} becomes, "
+                f"got none; add `- name: {name}` to the policies of the image's build.yaml, and build it again"
+            )
+            yield Problem("UnsupportedValue", message)
+
+
+def _policy(name: str, params: JsonObject) -> JsonObject:
+    return {"name": name, "version": POLICY_VERSION, "params": params}
 
 
 def _read_filter(made: Filters, entry: JsonObject, backend: FindBackend) -> None:
@@ -132,14 +154,25 @@ def _mirror(made: Filters, mirror: JsonObject, backend: FindBackend) -> None:
 
 
 def _cors(cors: JsonObject) -> JsonObject:
-    methods = texts(cors, "allowMethods")
-    made: JsonObject = {"allowOrigins": texts(cors, "allowOrigins") or ["*"]}
-    if methods:
-        made["allowMethods"] = list(METHODS) if "*" in methods else methods
-    for name in ("allowHeaders", "exposeHeaders"):
+    """Parameters of cors. What the specification has as all origins includes pages that send credentials."""
+    origins = [_origin(origin) for origin in texts(cors, "allowOrigins")] or ["*"]
+    made: JsonObject = {"allowOrigins": list(dict.fromkeys(origins)), "preflightLists": "all"}
+    credentials = cors.get("allowCredentials") is True
+    if credentials:
+        made["allowCredentials"] = True
+    if credentials and "*" in origins:
+        made["echoOrigin"] = True
+    for name in ("allowMethods", "allowHeaders"):
         if listed := texts(cors, name):
             made[name] = listed
-    if cors.get("allowCredentials") is True:
-        made["allowCredentials"] = True
-    made["maxAgeSeconds"] = number(cors, "maxAge", 5)
+    if exposed := [name for name in texts(cors, "exposeHeaders") if name != "*" or not credentials]:
+        made["exposeHeaders"] = exposed
+    made["maxAgeSeconds"] = min(number(cors, "maxAge", 5), LONGEST_CORS_SECONDS)
     return made
+
+
+def _origin(origin: str) -> str:
+    """As browsers send it: in lower case, and without the port that goes without saying."""
+    folded = origin.lower()
+    scheme = folded.partition("://")[0]
+    return folded.removesuffix(f":{WELL_KNOWN[scheme]}") if scheme in WELL_KNOWN else folded

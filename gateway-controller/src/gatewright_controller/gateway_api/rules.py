@@ -24,6 +24,10 @@ NO_BACKEND = "No backend of this route is there."
 NOT_FOLLOWED = "This rule of the route is not in force: its status in Kubernetes says why."
 ALWAYS_RETRIED = ("connectFailure", "refusedStream", "reset")
 MOST_ATTEMPTS = 10
+MOST_MATCHES = 16
+"""Of headers, in an operation."""
+REQUESTED_METHOD = "access-control-request-method"
+PREFLIGHT_HEADERS: Sequence[JsonObject] = ({"name": "origin", "present": True},)
 MATCHING_FIELDS = ("method", "path", "headers", "query")
 
 
@@ -93,7 +97,7 @@ class Rules:
             return backend_of(self._cluster, self._tls, place.gateway, source.route, ref, grpc=grpc)
 
         made = _Rule(source, place, [backend(ref) for ref in items(source.rule, "backendRefs")])
-        made.filters = read_filters(_filters(source.rule, problems), backend)
+        made.filters = read_filters(_filters(source.rule, problems), backend, self._cluster.objects.policies)
         unresolved = [other.problem for other in (*made.backends, *made.mirrored) if other.problem]
         problems += made.filters.problems
         made.read_times(problems)
@@ -102,6 +106,11 @@ class Rules:
         first, last = made.filters.policies()
         policies = [*first, *([] if isinstance(guards, Problem) else guards), *last]
         operations = [made.operation(match, index, policies, refused) for index, match in enumerate(matches)]
+        if made.filters.cors is not None and refused is None:
+            preflights = [
+                replace(operation, document=_preflight(operation.document, first)) for operation in operations
+            ]
+            operations += [preflight for preflight in preflights if preflight.document]
         return TranslatedRule(operations, {} if refused else made.pools, problems, unresolved, dropped=bool(problems))
 
 
@@ -207,6 +216,20 @@ class _Rule:
             methods = list(METHODS) if match.method == ANY_METHOD else [match.method]
             made["retries"] = {**self.retries, "methods": methods}
         return made
+
+
+def _preflight(document: JsonObject, policies: Sequence[JsonObject]) -> JsonObject:
+    """The operation for preflight requests of one with a method of its own, which these are not sent by; an empty one
+    where there is none. The policies answer."""
+    headers = [
+        *document.get("headers", []),
+        *PREFLIGHT_HEADERS,
+        {"name": REQUESTED_METHOD, "exact": document["method"]},
+    ]
+    if document["method"] in (ANY_METHOD, "OPTIONS") or len(headers) > MOST_MATCHES:
+        return {}
+    made = {name: value for name, value in document.items() if name in MATCHING_FIELDS}
+    return {**made, "method": "OPTIONS", "headers": headers, "policies": list(policies), "answer": {"status": 404}}
 
 
 def _mirror_name(mirror: Backend) -> str:
