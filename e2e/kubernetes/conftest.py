@@ -17,9 +17,9 @@ from e2e.kubernetes.suite import OUTPUT
 
 @pytest.fixture(scope="session")
 def build() -> Path:
-    """That of e2e/kubernetes/build.yaml: the product's image has it."""
+    """The stock build: the product's image has it."""
     output = ROOT / "build" / "gateway-api"
-    command = ["gatewright", "build", "--manifest", str(Path(__file__).parent / "build.yaml"), "--output", str(output)]
+    command = ["gatewright", "build", "--manifest", str(ROOT / "build.yaml"), "--output", str(output)]
     subprocess.run(command, check=True, timeout=BUILD_SECONDS)
     return output
 
