@@ -26,6 +26,7 @@ type connection struct {
 	leaving  bool   // the peer was asked to open no more streams
 	draining bool   // and has acknowledged that
 	agreed   bool   // the peer has acknowledged the settings
+	workers  workers
 	out      outbox
 }
 
@@ -49,6 +50,7 @@ func (c *connection) run() {
 	for id := range c.streams {
 		c.failStream(id, errDisconnected)
 	}
+	c.workers.end()
 	c.closeWithCause(err)
 	c.mu.Unlock()
 	<-written

@@ -191,7 +191,7 @@ func (c *connection) accept(id uint32, path, authority string, ended bool) {
 		return
 	}
 	c.streams[id] = s
-	c.server.run(s)
+	c.start(s)
 }
 
 // handleFrame handles the other kinds of frames. Those that it leaves out (PRIORITY, GOAWAY of a peer) need no

@@ -4,8 +4,8 @@
 // of its clients. The bytes that a stream holds for its handler are limited, and so are replies that the peer does not
 // read.
 //
-// A connection has two goroutines, a reader and a writer; a stream has one, which runs the handler. Messages that
-// streams send at the same time go out in one write.
+// A connection has two goroutines, a reader and a writer; a stream has one, which runs the handler, and then those of
+// other streams. Messages that streams send at the same time go out in one write.
 //
 // Sources: RFC 9113 (HTTP/2), and https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md.
 package grpcstream
@@ -26,7 +26,7 @@ type Handler func(*Stream) error
 type Server struct {
 	method   string
 	handler  Handler
-	handlers sync.WaitGroup // running handlers
+	handlers sync.WaitGroup // goroutines that run handlers
 
 	keepsAuthority bool // of streams
 
@@ -108,11 +108,6 @@ func (s *Server) addConnection(socket net.Conn) {
 		delete(s.connections, c)
 		s.ended.Broadcast()
 	}()
-}
-
-// run starts a stream's goroutine.
-func (s *Server) run(stream *Stream) {
-	s.handlers.Go(func() { stream.finish(s.handler(stream)) })
 }
 
 // Stop cuts off all streams, and returns when their handlers have returned.
