@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import secrets
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,17 +19,19 @@ from e2e.kubernetes.lab.client import Json
 from e2e.kubernetes.lab.programs import gateway_api_kinds, program
 
 RELEASE, NAMESPACE = "gateway", "edge"
-CONTROLLER = f"{RELEASE}-gatewright-controller"
 CONTROLLER_NAME = "gatewright.dev/gateway-controller"
 CHART = ROOT / "deploy" / "helm" / "gatewright"
-KINDS = ROOT / "deploy" / "crds" / "policyattachments.yaml"
 VALUES = Path(__file__).parent / "testdata" / "values.yaml"
 GATEWAY_API = "gateway.networking.k8s.io/v1"
 
 
 @dataclass(frozen=True)
 class Product:
+    """A release of the chart. namespace: where it is. controller_name: of its GatewayClasses."""
+
     cluster: Cluster
+    namespace: str = NAMESPACE
+    controller_name: str = CONTROLLER_NAME
 
     @property
     def version(self) -> str:
@@ -37,7 +39,7 @@ class Product:
 
     def add_class(self, name: str) -> None:
         """A GatewayClass, which the controller has accepted."""
-        spec = {"controllerName": CONTROLLER_NAME}
+        spec = {"controllerName": self.controller_name}
         document = {"apiVersion": GATEWAY_API, "kind": "GatewayClass", "metadata": {"name": name}, "spec": spec}
         self.cluster.client.apply(document)
         eventually(f"GatewayClass {name} is accepted", lambda: self.has(document, "Accepted"), 60)
@@ -59,34 +61,42 @@ class Product:
 
 
 def install(cluster: Cluster) -> Product:
-    """The kinds of Gateway API and of ours, and the chart, in a cluster that has neither."""
+    """The kinds of Gateway API, and the chart with that of ours, in a cluster that has neither."""
     cluster.client.apply(gateway_api_kinds())
-    cluster.client.apply(KINDS.read_text())
     eventually(
         "the kinds of Gateway API are served", lambda: cluster.client.exists(f"/apis/{GATEWAY_API}/gatewayclasses"), 30
     )
-    cluster.client.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
-    folder = cluster.folder / "product"
-    folder.mkdir()
-    signer = authority(folder)
-    certificate, key = signer.issue("controller", f"{CONTROLLER}.{NAMESPACE}.svc", "localhost")
-    pair = {"tls.crt": certificate.read_bytes(), "tls.key": key.read_bytes(), "ca.crt": signer.file.read_bytes()}
-    cluster.client.apply(_secret("gatewright-tls", pair))
-    tokens = {name: secrets.token_hex(16).encode() for name in ("token", "node-token")}
-    cluster.client.apply(_secret("gatewright-tokens", tokens))
-    cluster.client.apply(_render())
-    cluster.wait_deployed(NAMESPACE, CONTROLLER, 180)
+    install_release(cluster, RELEASE, NAMESPACE, VALUES)
     return Product(cluster)
 
 
-def _render() -> str:
-    command = [program("helm"), "template", RELEASE, str(CHART), "--namespace", NAMESPACE, "--values", str(VALUES)]
-    result = subprocess.run([*command, "--include-crds"], capture_output=True, text=True, check=False)
+def install_release(
+    cluster: Cluster, release: str, namespace: str, *values: Path, **files: Mapping[str, bytes]
+) -> None:
+    """The chart, in a namespace of its own. files: of further Secrets, by what follows `gatewright-` in their names."""
+    controller = f"{release}-gatewright-controller"
+    cluster.client.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    folder = cluster.folder / release
+    folder.mkdir()
+    signer = authority(folder)
+    certificate, key = signer.issue("controller", f"{controller}.{namespace}.svc", "localhost")
+    pair = {"tls.crt": certificate.read_bytes(), "tls.key": key.read_bytes(), "ca.crt": signer.file.read_bytes()}
+    tokens = {name: secrets.token_hex(16).encode() for name in ("token", "node-token")}
+    for name, data in {"tls": pair, "tokens": tokens, **files}.items():
+        cluster.client.apply(_secret(f"gatewright-{name}", namespace, data))
+    cluster.client.apply(_render(release, namespace, values))
+    cluster.wait_deployed(namespace, controller, 180)
+
+
+def _render(release: str, namespace: str, values: Sequence[Path]) -> str:
+    options = [word for file in values for word in ("--values", str(file))]
+    command = [program("helm"), "template", release, str(CHART), "--namespace", namespace, *options]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     return result.stdout
 
 
-def _secret(name: str, data: Mapping[str, bytes]) -> Json:
+def _secret(name: str, namespace: str, data: Mapping[str, bytes]) -> Json:
     encoded = {key: base64.b64encode(value).decode() for key, value in data.items()}
-    metadata = {"name": name, "namespace": NAMESPACE}
+    metadata = {"name": name, "namespace": namespace}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": encoded}

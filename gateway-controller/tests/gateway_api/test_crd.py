@@ -13,7 +13,8 @@ from gatewright_documents.values import JsonObject
 
 from .cases import case, translated
 
-CRD: JsonObject = yaml.safe_load((Path(__file__).parents[3] / "deploy" / "crds" / "policyattachments.yaml").read_text())
+FILE = Path(__file__).parents[3] / "deploy" / "helm" / "gatewright" / "crd" / "policyattachments.yaml"
+CRD: JsonObject = yaml.safe_load(FILE.read_text())
 (VERSION,) = CRD["spec"]["versions"]
 SCHEMA: JsonObject = VERSION["schema"]["openAPIV3Schema"]
 

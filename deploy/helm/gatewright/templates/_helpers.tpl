@@ -152,6 +152,11 @@ topologySpreadConstraints: {{- toYaml . | nindent 2 }}
 {{ dig "admin" "port" 9901 .Values.gateway }}
 {{- end -}}
 
+{{/* Of nodes of Gateways, whose NodeGateways the controller makes. */}}
+{{- define "gatewright.gatewayAdminPort" -}}
+9901
+{{- end -}}
+
 {{/* The Secret with the controller's certificate. */}}
 {{- define "gatewright.tlsSecret" -}}
 {{- if .Values.controller.tls.certManager.enabled -}}
@@ -213,7 +218,7 @@ containers:
       {{- end }}
       {{- end }}
       {{- end }}
-      - {name: admin, containerPort: {{ include "gatewright.adminPort" $root }}}
+      - {name: admin, containerPort: {{ include (ternary "gatewright.gatewayAdminPort" "gatewright.adminPort" .ofGateway) $root }}}
     startupProbe:
       httpGet: {path: /healthz, port: admin}
       periodSeconds: 1
