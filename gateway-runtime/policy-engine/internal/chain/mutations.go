@@ -12,8 +12,13 @@ import (
 type headerList struct {
 	original v1alpha.Headers
 	view     v1alpha.Headers
-	touched  []string // names of view that may differ from original, in the order of their first change
+	room     v1alpha.Headers // the memory that begins with view, once changes have allocated it; no other slice extends beyond view
+	touched  []string        // names of view that may differ from original, in the order of their first change
 }
+
+// moreRoom is the number of headers for which the first change allocates memory beside its own, since most chains add
+// few headers, in several changes.
+const moreRoom = 3
 
 func newHeaderList(original v1alpha.Headers) headerList {
 	return headerList{original: original, view: original}
@@ -25,12 +30,7 @@ func (l *headerList) apply(changes v1alpha.HeaderModifications) bool {
 	if len(changes.Remove)+len(changes.Set)+len(changes.Append) == 0 {
 		return false
 	}
-	view := make(v1alpha.Headers, 0, len(l.view)+len(changes.Set)+len(changes.Append))
-	for _, header := range l.view {
-		if !replaces(changes, header.Name) {
-			view = append(view, header)
-		}
-	}
+	view := l.withoutReplaced(changes)
 	for _, name := range changes.Remove {
 		l.touch(strings.ToLower(name))
 	}
@@ -41,8 +41,28 @@ func (l *headerList) apply(changes v1alpha.HeaderModifications) bool {
 			view = append(view, v1alpha.Header{Name: name, Value: header.Value})
 		}
 	}
-	l.view = view
+	l.room, l.view = view, slices.Clip(view)
 	return true
+}
+
+// withoutReplaced returns the headers that the changes neither remove nor set, with room for the new ones: in place, if
+// these are all headers, and memory that no reader can see follows them.
+func (l *headerList) withoutReplaced(changes v1alpha.HeaderModifications) v1alpha.Headers {
+	isReplaced := func(header v1alpha.Header) bool { return replaces(changes, header.Name) }
+	added, first := len(changes.Set)+len(changes.Append), slices.IndexFunc(l.view, isReplaced)
+	if first < 0 {
+		first = len(l.view)
+		if cap(l.room)-first >= added && len(l.room) == first {
+			return l.room
+		}
+	}
+	kept := append(make(v1alpha.Headers, 0, len(l.view)+added+moreRoom), l.view[:first]...)
+	for _, header := range l.view[first:] {
+		if !isReplaced(header) {
+			kept = append(kept, header)
+		}
+	}
+	return kept
 }
 
 // replaces reports whether the changes remove or set the header.
@@ -61,6 +81,9 @@ func replaces(changes v1alpha.HeaderModifications, name string) bool {
 }
 
 func (l *headerList) touch(name string) {
+	if l.touched == nil {
+		l.touched = make([]string, 0, 1+moreRoom)
+	}
 	if !l.isTouched(name) {
 		l.touched = append(l.touched, name)
 	}
@@ -100,6 +123,9 @@ func (l *headerList) minimalChanges() v1alpha.HeaderModifications {
 		case len(before) > 0 && len(before) < len(now) && slices.Equal(before, now[:len(before)]):
 			changes.Append = appendAll(changes.Append, name, now[len(before):])
 		default:
+			if changes.Set == nil {
+				changes.Set = make([]v1alpha.Header, 0, len(l.touched))
+			}
 			changes.Set = appendAll(changes.Set, name, now)
 		}
 	}
