@@ -25,7 +25,7 @@ const ClassCondition v1alpha.FailureClass = "condition"
 //go:noinline
 func (x *exchange) applies(ctx context.Context, at int) bool {
 	step := &x.chain.steps[at]
-	applies, err := step.settings.When.Applies(x.requestContext())
+	applies, err := step.settings.When.Applies(x.requestContext(&x.inputs.request))
 	switch {
 	case err != nil:
 		x.failCondition(ctx, step, err)

@@ -16,6 +16,7 @@ type exchange struct {
 	grpc     bool
 	metadata v1alpha.ExchangeMetadata
 	running  running
+	inputs   inputs
 	streams  *streams      // nil unless a policy streams a body
 	watched  *watchedFront // nil: the exchange is not watched
 	shadowed *shadowed     // nil unless shadow attachments run beside it
@@ -27,6 +28,13 @@ type exchange struct {
 	responded    bool     // the proxy answered before the request had come in
 	identity     Identity // the last one sent
 	planned      bool     // the plan of its consumer has been reported
+}
+
+// inputs have room for the input of a policy that never blocks: its hook returns before the exchange goes on, and an
+// input is valid no longer than that.
+type inputs struct {
+	request  v1alpha.RequestContext
+	response v1alpha.ResponseContext
 }
 
 // state is the part of an exchange that policies see and change.
@@ -112,7 +120,7 @@ func (x *exchange) readRequestBody(ctx context.Context, at int) error {
 }
 
 func (x *exchange) onRequest(ctx context.Context, i *Instance) (v1alpha.RequestAction, *v1alpha.Failure) {
-	request := x.requestContext()
+	request := x.requestContext(x.requestInput(i))
 	request.Headers = x.request.headersFor(i, i.settings.Mode.WantsRequestBody())
 	if i.settings.Mode.BuffersRequestBody() {
 		var failure *v1alpha.Failure
@@ -155,14 +163,24 @@ func (x *exchange) release() {
 	}
 }
 
-func (x *exchange) requestContext() *v1alpha.RequestContext {
-	return &v1alpha.RequestContext{
+// requestInput is the memory for the policy's next input.
+func (x *exchange) requestInput(i *Instance) *v1alpha.RequestContext {
+	if i.neverBlocks {
+		return &x.inputs.request
+	}
+	return &v1alpha.RequestContext{}
+}
+
+// requestContext writes the present request to `to`.
+func (x *exchange) requestContext(to *v1alpha.RequestContext) *v1alpha.RequestContext {
+	*to = v1alpha.RequestContext{
 		RequestID: x.head.RequestID, Method: x.method, Path: x.chain.spelling.normalize(x.path), RawPath: x.path, Query: x.query, Scheme: x.head.Scheme,
 		Authority: x.authority, ClientAddress: x.head.ClientAddress, Peer: x.head.Peer, Upstream: x.upstream, UpstreamPath: x.upstreamPath(),
 		APIName:    x.chain.spec.API,
 		APIContext: x.chain.spec.Context, APIVersion: x.chain.spec.APIVersion, Operation: x.chain.spec.Operation, PathParams: x.pathParams,
 		Headers: x.request.headers.view, HasBody: x.request.hasBody, Metadata: &x.metadata,
 	}
+	return to
 }
 
 // upstreamPath computes the path once for each combination of path and upstream.

@@ -85,7 +85,11 @@ func (x *exchange) readResponseBody(ctx context.Context, at int) error {
 
 func (x *exchange) onResponse(ctx context.Context, i *Instance) (v1alpha.ResponseAction, *v1alpha.Failure) {
 	headers := x.response.headersFor(i, i.settings.Mode.WantsResponseBody())
-	response := &v1alpha.ResponseContext{StatusCode: x.status, Headers: headers, Metadata: &x.metadata}
+	response := &x.inputs.response
+	if !i.neverBlocks {
+		response = &v1alpha.ResponseContext{}
+	}
+	*response = v1alpha.ResponseContext{StatusCode: x.status, Headers: headers, Metadata: &x.metadata}
 	var failure *v1alpha.Failure
 	if i.settings.Mode.BuffersResponseBody() {
 		if response.Body, failure = x.response.bodyFor("response", i); failure != nil {
@@ -105,7 +109,7 @@ func (x *exchange) onResponse(ctx context.Context, i *Instance) (v1alpha.Respons
 // answeredRequest returns the request as the response phase sees it, with its body for a policy that asks for it.
 func (x *exchange) answeredRequest(i *Instance) (*v1alpha.RequestContext, *v1alpha.Failure) {
 	if x.sent == nil {
-		x.sent = x.requestContext()
+		x.sent = x.requestContext(&v1alpha.RequestContext{})
 	}
 	if !i.settings.Mode.RequestBodyInResponse {
 		return x.sent, nil

@@ -46,7 +46,7 @@ func (x *exchange) beginShadows(ctx context.Context, step *step, phase string) {
 		}
 		s := x.sandboxOf(attachment)
 		if attachment.settings.When != nil && !s.asked {
-			s.evaluate(x.requestContext())
+			s.evaluate(x.requestContext(&v1alpha.RequestContext{}))
 		}
 		if s.passedBy {
 			continue
@@ -58,7 +58,7 @@ func (x *exchange) beginShadows(ctx context.Context, step *step, phase string) {
 			continue
 		}
 		if phase == PhaseResponse && x.sent == nil {
-			x.sent = x.requestContext()
+			x.sent = x.requestContext(&v1alpha.RequestContext{})
 		}
 		p.capture(&x.state, &x.metadata)
 		if attachment.buffers(phase) {

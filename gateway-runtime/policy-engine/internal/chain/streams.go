@@ -177,7 +177,7 @@ func (x *exchange) newStage(ctx context.Context, m *message, at int) (*stage, *v
 }
 
 func (x *exchange) prepareRequest(s *stage) {
-	seen := x.requestContext()
+	seen := x.requestContext(&v1alpha.RequestContext{})
 	seen.Headers, seen.Trailers = x.request.headersFor(s.step.Instance, true), s.trailers
 	policy := s.step.streamRequest
 	s.stream = func(ctx context.Context, chunks v1alpha.Chunks) v1alpha.Chunks {
