@@ -13,12 +13,16 @@ import (
 )
 
 // refusedNames are the headers that belong to one connection (RFC 9110, 7.6.1), and those that are set another way.
-var refusedNames = map[string]string{
-	"connection": "it belongs to one connection", "keep-alive": "it belongs to one connection",
-	"proxy-connection": "it belongs to one connection", "te": "it belongs to one connection",
-	"trailer": "it belongs to one connection", "transfer-encoding": "it belongs to one connection",
-	"upgrade": "it belongs to one connection", "content-length": "the gateway computes it from the body",
-	"host": "use authority",
+var refusedNames = [...]struct{ name, reason string }{
+	{"connection", "it belongs to one connection"},
+	{"keep-alive", "it belongs to one connection"},
+	{"proxy-connection", "it belongs to one connection"},
+	{"te", "it belongs to one connection"},
+	{"trailer", "it belongs to one connection"},
+	{"transfer-encoding", "it belongs to one connection"},
+	{"upgrade", "it belongs to one connection"},
+	{"content-length", "the gateway computes it from the body"},
+	{"host", "use authority"},
 }
 
 func checkRequest(m *v1alpha.UpstreamRequestModifications, apiContext string, upstreams []string) error {
@@ -42,9 +46,12 @@ func checkRequest(m *v1alpha.UpstreamRequestModifications, apiContext string, up
 	if m.Upstream != nil && !slices.Contains(upstreams, *m.Upstream) {
 		return fmt.Errorf("upstream: expected one of the API's (%s), got %q", strings.Join(upstreams, ", "), *m.Upstream)
 	}
-	for name, part := range map[string]*string{"path": m.Path, "query": m.Query, "authority": m.Authority} {
-		if part != nil && len(*part) > maxTargetBytes {
-			return fmt.Errorf("%s: expected at most %d bytes, got %d", name, maxTargetBytes, len(*part))
+	for _, part := range [...]struct {
+		name  string
+		value *string
+	}{{"path", m.Path}, {"query", m.Query}, {"authority", m.Authority}} {
+		if part.value != nil && len(*part.value) > maxTargetBytes {
+			return fmt.Errorf("%s: expected at most %d bytes, got %d", part.name, maxTargetBytes, len(*part.value))
 		}
 	}
 	return checkAnalytics(m.AnalyticsMetadata)
@@ -123,17 +130,23 @@ func checkName(name string, request bool) error {
 	if !isToken(name) {
 		return fmt.Errorf("header %q: expected a name that is a token (RFC 9110, 5.6.2)", name)
 	}
-	lower := strings.ToLower(name)
-	if why, refused := refusedNames[lower]; refused {
-		return fmt.Errorf("header %q: policies cannot change it: %s", name, why)
+	for _, refused := range refusedNames {
+		if strings.EqualFold(name, refused.name) {
+			return fmt.Errorf("header %q: policies cannot change it: %s", name, refused.reason)
+		}
 	}
-	if strings.HasPrefix(lower, "x-gatewright-") {
+	if hasPrefixFold(name, "x-gatewright-") {
 		return fmt.Errorf("header %q: policies cannot change it: x-gatewright-* is the gateway's own", name)
 	}
-	if request && strings.HasPrefix(lower, "x-envoy-") {
+	if request && hasPrefixFold(name, "x-envoy-") {
 		return fmt.Errorf("header %q: policies cannot change it: x-envoy-* steers the proxy", name)
 	}
 	return nil
+}
+
+// hasPrefixFold is strings.HasPrefix without regard to case, for a prefix in ASCII.
+func hasPrefixFold(text, prefix string) bool {
+	return len(text) >= len(prefix) && strings.EqualFold(text[:len(prefix)], prefix)
 }
 
 func isToken(name string) bool {
