@@ -5,8 +5,8 @@ operation by what the document lets a client send and by what it forbids, and se
 what another answered. A 5xx, a status, header or body that the document does not have, and data that should have been
 refused are failures; each comes with the curl command that repeats it. All of that as each role, at a controller of its
 own: what is answered without the right that the document gives the operation is a failure too, and so is what a token
-bound to one team gets of the other's (api_fuzz_hooks.py). docs/reference/rights.md, which a test writes, is held to the
-answers of all these requests (api_fuzz_rights.py).
+bound to one team gets of the other's (api_fuzz_hooks.py). docs/reference/rights.md is held to the answers to all these
+requests, or with --update written from them (api_fuzz_rights.py); a test writes it from one request for each cell.
 
 Operations for which a role has no right get few requests. --short: a few examples of each operation, with a fixed seed,
 and no sequences.
@@ -77,11 +77,12 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=50, help="of each operation (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="of a run that is repeated")  # noqa: S311
     parser.add_argument("--role", choices=ROLES, action="append", help="whose requests are sent (default: each one's)")
+    parser.add_argument("--update", action="store_true", help="write what the roles are answered to the page of rights")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds the `with` blocks, which leave nothing behind
     answered: dict[str, Answered] = {}
     failed = [role for role in options.role or ROLES if run_as(role, options, answered)]
-    wrong = contradictions(answered)
+    wrong = contradictions(answered, update=options.update)
     if failed or wrong:
         failures = f"api-fuzz: failures as {', '.join(failed)}; what repeats them stands above" if failed else ""
         raise SystemExit("\n".join(filter(None, [failures, *wrong])))
@@ -90,13 +91,24 @@ def main() -> None:
 def run_as(role: str, options: argparse.Namespace, answered: dict[str, Answered]) -> int:
     """The exit status of schemathesis, as this role at a new controller. answered: gets what the role was answered."""
     with tempfile.TemporaryDirectory(prefix="api-fuzz-") as folder, controller(Path(folder)) as url:
-        sys.stdout.write(f"api-fuzz: as {role}\n")
-        sys.stdout.flush()
+        print(f"api-fuzz: as {role}", flush=True)
         token = TOKEN if role == "admin" else new_token(url, role)
         status = run(Path(folder), url, token, ROLES[role], options)
         if (found := Path(folder) / "answered").exists():
             answered[role] = json.loads(found.read_text())
+            print(f"api-fuzz: as {role}: {reach(answered[role], ROLES[role])}", flush=True)
     return status
+
+
+def reach(answered: Answered, grant: Grant) -> str:
+    """How many requests were sent with the role's token, and which of the operations that it may call were never done:
+    of what is behind their checks such a run says nothing."""
+    allowed = [row.id for row in ROWS if row.right in grant.rights]
+    done = {key.split()[0] for key, statuses in answered.items() if any(int(status) < 400 for status in statuses)}
+    count = sum(sum(statuses.values()) for statuses in answered.values())
+    never = [name for name in allowed if name not in done]
+    words = f"never {', '.join(never)}" if never else "each was"
+    return f"{count} requests, {len(allowed) - len(never)} of {len(allowed)} operations done; {words}"
 
 
 def new_token(url: str, role: str) -> str:

@@ -57,8 +57,15 @@ def test_a_cell_that_the_answers_contradict_is_named(
     assert cell in found
 
 
+def test_the_page_is_written_from_the_answers(tmp_path: Path) -> None:
+    page = tmp_path / "rights.md"
+    page.write_text(f"# Rights\n\n{PAGE_LINES}\nEnd.\n")
+    assert contradictions({"node": {"listApis any": {"200": 1}}}, page, update=True) == []
+    assert page.read_text() == f"# Rights\n\n{PAGE_LINES}\nEnd.\n".replace("401 | 403", "401 | yes", 1)
+
+
 def test_the_page_has_cells() -> None:
-    cells = dict(read_cells(PAGE.read_text()))
+    cells = read_cells(PAGE.read_text())
     assert cells["DELETE /v1/apis/{name}", "viewer"] == "403"
     assert set(cells.values()) == {"yes", "403"}
 

@@ -31,6 +31,7 @@ Every operation of the [management API](management-api.md) needs one right, or n
 A role is a set of rights; how to give one to a person or a program: [who may do what](../how-to/access.md).
 
 A test writes this page from what a controller answers to each caller: `yes`, or the status of the refusal.
+`make api-fuzz` holds it to the answers to all requests that it sends as each role, and with `ARGS=--update` writes it from them.
 
 ## Roles
 
@@ -46,6 +47,8 @@ A list has its own alone.
 {operations}
 """
 MINE, THEIRS = "mine", "theirs"
+WITH_TEAMS = ("/v1/apis", "/v1/secrets", "/v1/consumers", "/v1/plans", "/v1/nodegateways")
+"""Where each team has a resource; a token that is bound to a team reaches no other kinds."""
 SHOWN: tuple[Role, ...] = ("node", "viewer", "publisher", "admin")
 BOUND_CALLER, OWN = "bound", "bound-own"
 
@@ -74,9 +77,15 @@ def plan_of(name: str) -> JsonObject:
     return {"apiVersion": "gatewright.dev/v1", "kind": "Plan", "metadata": metadata, "spec": {"limits": limits}}
 
 
+def node_gateway_of(name: str) -> JsonObject:
+    metadata = {"name": name, "labels": {"team": name}}
+    spec = {"nodes": {"zone": name}, "listeners": [{"name": "http", "port": 8080}]}
+    return {"apiVersion": "gatewright.dev/v1", "kind": "NodeGateway", "metadata": metadata, "spec": spec}
+
+
 def request_of(row: Row, orders: JsonObject, team: str) -> tuple[str, dict[str, str], JsonObject | None]:
     """Path, query and body of a request that concerns this team's API, if the row concerns one."""
-    name = team if row.path.startswith(("/v1/apis", "/v1/secrets", "/v1/consumers", "/v1/plans")) else "none"
+    name = team if row.path.startswith(WITH_TEAMS) else "none"
     path = re.sub(r"\{.*?\}", name, row.path.replace("{revision}", "0"))
     changed = api_of(orders, team)
     changed["spec"]["context"] = f"/{team}-too"
@@ -92,6 +101,8 @@ def request_of(row: Row, orders: JsonObject, team: str) -> tuple[str, dict[str, 
         "createConsumerKey": {"name": "another"},
         "putPlan": plan_of(team),
         "rollBackPlan": {"revision": 0},
+        "putNodeGateway": node_gateway_of(team),
+        "rollBackNodeGateway": {"revision": 0},
         "plan": sources,
         "apply": sources,
         "createRecording": {"filter": {"api": team}, "seconds": 1},
@@ -107,6 +118,7 @@ async def put_back(client: httpx.AsyncClient, orders: JsonObject) -> None:
         await client.delete(f"/v1/apis/new-{name}")
         await client.post("/v1/apis", json=api_of(orders, name))
         await client.put(f"/v1/secrets/{name}", json=secret_of(name))
+        await client.put(f"/v1/nodegateways/{name}", json=node_gateway_of(name))
         await client.put(f"/v1/plans/{name}", json=plan_of(name))
         await client.put(f"/v1/consumers/{name}", json=consumer_of(name))
 
