@@ -357,6 +357,33 @@ async def test_an_api_that_moves_stays_where_it_was_until_it_runs_where_it_is_to
     assert sent(deployment.next_update(east)) == ([], ["a"])
 
 
+async def test_the_stream_of_a_node_wakes_for_what_it_may_be_sent() -> None:
+    deployment = Deployment()
+    deployment.set_desired(bundle("a", "1", zone="eu"), 1)
+    east, west = deployment.connect(hello("n1", {"a": "1"}, zone="eu")), deployment.connect(hello("n2", zone="us"))
+
+    def woken() -> list[str]:
+        found = [node.id for node in (east, west) if node.news.is_set()]
+        for node in (east, west):
+            node.news.clear()
+            assert not deployment.next_update(node).removed_apis or node is east
+        return found
+
+    assert woken() == ["n1", "n2"]
+    applied(deployment, east, "a", "1")
+    assert woken() == ["n1"], "no other node is concerned"
+    deployment.order(west, node_pb2.Drain(drained=True))
+    assert woken() == ["n2"]
+    deployment.set_desired(bundle("a", "2", zone="us"), 2)
+    assert woken() == ["n1", "n2"]
+    applied(deployment, west, "a", "2")
+    assert woken() == ["n1", "n2"], "the one lets go of what the other runs now"
+    applied(deployment, west, "a", "2")
+    assert woken() == ["n2"]
+    deployment.stop()
+    assert woken() == ["n1", "n2"]
+
+
 async def test_an_api_that_moves_to_nodes_that_are_not_there_says_where_it_stays() -> None:
     deployment = Deployment()
     deployment.set_desired(bundle("a", "1", zone="eu"), 1)

@@ -1,5 +1,5 @@
-"""An update of a node looks only at the APIs that may have changed for it: after any sequence of events that is what a
-comparison of all APIs finds."""
+"""An update of a node looks only at the APIs that may have changed for it, and only the streams of nodes wake that may
+have something to send: after any sequence of events that is what a comparison of all APIs finds."""
 
 from __future__ import annotations
 
@@ -89,9 +89,14 @@ class Events(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(NODES), rounds=st.sampled_from([1, SETTLED]))
     def update(self, name: str, rounds: int) -> None:
-        for _ in range(rounds):
-            if node := self.deployment.nodes.get(name):
+        """All rounds are what the node's stream does until it waits for news."""
+        if node := self.deployment.nodes.get(name):
+            for _ in range(rounds):
                 self.deployment.next_update(node)
+            if rounds == SETTLED:
+                node.news.clear()
+            else:
+                node.news.set()
 
     @rule(name=st.sampled_from(NODES), api=st.sampled_from(APIS), is_rejected=st.booleans())
     def report(self, name: str, api: str, is_rejected: bool) -> None:
@@ -112,6 +117,11 @@ class Events(RuleBasedStateMachine):
             looking_at_all.to_look_at = self.deployment.apis | node.sent.keys()
             expected = self.deployment.next_update(looking_at_all)
             assert self.deployment.next_update(copied(node)) == expected
+            assert node.news.is_set() or is_empty(expected)
+
+
+def is_empty(update: node_pb2.Update) -> bool:
+    return not (update.bundles or update.removed_apis or update.secrets or update.HasField("gateway"))
 
 
 def copied(node: Node) -> Node:

@@ -24,6 +24,7 @@ from gatewright_controller.nodes.node import (
 )
 from gatewright_controller.nodes.refusals import Refusals
 from gatewright_controller.nodes.secret_values import SecretValues
+from gatewright_controller.nodes.updates import Step
 from gatewright_controller.resource.node_gateways import THE_GATEWAY, chosen_for
 from gatewright_controller.resource.node_labels import has_labels, labels_text
 from gatewright_controller.translate import Bundle
@@ -307,7 +308,7 @@ class Deployment:
     def stop(self) -> None:
         """Ends all waiting, and the nodes' streams."""
         self._stopping = True
-        self._notify()
+        self._notify(*self.nodes.values())
 
     # ------------------------------------------------------------ from the nodes
 
@@ -318,9 +319,10 @@ class Deployment:
             node.consumers = self.consumers.lacking(hello.consumers)
         if old := self.nodes.get(node.id):
             old.connected = False
+            old.news.set()
         self.nodes[node.id] = node
         self._look_at_all(node)
-        self._notify()
+        self._notify(node, *self._dependents())
         return node
 
     def learn_admin_address(self, hello: node_pb2.Hello) -> bool:
@@ -337,12 +339,12 @@ class Deployment:
         newest = Node.of(hello)
         node.policies, node.labels, node.drain = newest.policies, newest.labels, newest.drain
         self._look_at_all(node)
-        self._notify()
+        self._notify(node, *self._dependents())
 
     def order(self, node: Node, order: node_pb2.Drain) -> None:
         """The node is sent the order on its stream."""
         node.orders.append(order)
-        self._notify()
+        self._notify(node)
 
     def take_orders(self, node: Node) -> list[node_pb2.Drain]:
         """What the node is still to be sent; from then on it counts as sent."""
@@ -359,7 +361,7 @@ class Deployment:
         node.connected = False
         if self.nodes.get(node.id) is node:
             del self.nodes[node.id]
-        self._notify()
+        self._notify(node, *self._dependents())
 
     def is_current(self, node: Node) -> bool:
         """Whether the node is still served on this stream."""
@@ -370,6 +372,10 @@ class Deployment:
         return self.consumers.next_change(node.consumers) if node.consumers else None
 
     def next_update(self, node: Node) -> node_pb2.Update:
+        """`next_step` as a message of its own."""
+        return self.next_step(node).message
+
+    def next_step(self, node: Node) -> Step:
         """What the node lacks, as far as one message holds it; from then on it counts as sent. May be empty."""
         gone = (api for api in sorted(node.to_look_at & node.sent.keys()) if self._bundle_for(node, api) is None)
         removed = [api for api in gone if not self._is_needed(api, node)]
@@ -384,11 +390,8 @@ class Deployment:
             gateway = None
         if gateway:
             node.gateway_sent = gateway.digest
-        messages = [bundle.message for bundle in bundles]
         secrets = self.secrets.unsent(self._needed_secrets(node), node.secrets_sent)
-        return node_pb2.Update(
-            revision=self.revision, bundles=messages, removed_apis=removed, gateway=gateway, secrets=secrets
-        )
+        return Step(self.revision, tuple(bundles), tuple(removed), gateway, tuple(secrets))
 
     def _needed_secrets(self, node: Node) -> set[str]:
         return self.secrets.needed(lambda api: self._runs(node, api), node.applied, node.labels)
@@ -407,9 +410,7 @@ class Deployment:
         whatever its size, without consumers. It says which APIs are for some nodes alone. Nodes of any labels get the
         Gateway."""
         bundles, gateway = self._bundles_for(labels), self._gateway_for(labels or {})
-        update = node_pb2.Update(
-            revision=self.revision, bundles=[bundle.message for bundle in bundles], gateway=gateway
-        )
+        update = Step(self.revision, tuple(bundles), gateway=gateway).message
         for bundle in bundles:
             if bundle.nodes:
                 update.nodes[bundle.api].labels.update(bundle.nodes)
@@ -430,6 +431,7 @@ class Deployment:
 
     def report(self, node: Node, report: node_pb2.Report) -> None:
         """What the node says of the APIs it was sent."""
+        dependents = self._dependents()
         for status in report.apis:
             if status.state == node_pb2.ApiStatus.STATE_APPLIED:
                 node.applied[status.api] = status.digest
@@ -449,7 +451,11 @@ class Deployment:
         if self._leaving:
             known = self._desired | self._suspended
             self._leaving = {api: ids for api, ids in self._leaving.items() if not self._has_arrived(known[api])}
-        self._notify()
+        self._notify(node, *dependents)
+
+    def _dependents(self) -> Collection[Node]:
+        """The nodes that may be sent something else once another node has reported, come or gone."""
+        return self.nodes.values() if self._successors or self._leaving else ()
 
     def _note_leaving(self, bundle: Bundle) -> None:
         before = self._desired.get(bundle.api) or self._suspended.get(bundle.api)
@@ -556,9 +562,12 @@ class Deployment:
     def advance(self, revision: int) -> None:
         """The store's newest write is this one, or a newer one."""
         self.revision = max(self.revision, revision)
-        self._notify()
+        self._notify(*self.nodes.values())
 
-    def _notify(self) -> None:
+    def _notify(self, *nodes: Node) -> None:
+        """Wakes all that waits for a change, and the streams of these nodes."""
+        for node in nodes:
+            node.news.set()
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -99,6 +100,9 @@ class Node:
     """What it is still to be sent of consumers; None: it takes none."""
     secrets_sent: dict[str, str] = field(default_factory=dict)
     """Secret → version; at first what the node says it has."""
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while there may be something to send it: each node has its own, since with one for all of them each report of
+    a node would wake the streams of all."""
 
     @staticmethod
     def of(hello: node_pb2.Hello) -> Node:

@@ -16,7 +16,7 @@ from pathlib import Path
 import grpc
 from grpc import aio
 
-from gatewright_controller._gen import node_pb2, node_pb2_grpc
+from gatewright_controller._gen import node_pb2
 from gatewright_controller.local.peers import ENGINE, PeerCheck, Rule, in_file
 from gatewright_controller.local.relay import Relay, Unnamed
 from gatewright_controller.nodes.deployment import Deployment
@@ -24,6 +24,7 @@ from gatewright_controller.nodes.node import UNAPPLIED_STATES, Node
 from gatewright_controller.nodes.node_access import Context, NodeAccess, NodeTls, NotNowError, refuse
 from gatewright_controller.nodes.observations import Observations, ObservingNode
 from gatewright_controller.nodes.states import GATHER_SECONDS, NO_KEY, States
+from gatewright_controller.nodes.updates import SharedMessages, Step
 from gatewright_controller.resource.node_labels import label_mistakes
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class ListenError(Exception):
     """An address cannot be listened on; the message names it and says why."""
 
 
-class NodeService(node_pb2_grpc.NodeServiceServicer):
+class NodeService:
     """A stream's life: hello → one update, even if empty → updates as the desired state changes; reports meanwhile."""
 
     def __init__(
@@ -65,12 +66,13 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
     ) -> None:
         self._deployment, self._observations, self._admin_moved = deployment, observations, admin_moved
         self._access, self._states = access, states
+        self._shared = SharedMessages()
 
     async def Sync(  # noqa: N802 - gRPC's name
         self,
         request_iterator: AsyncIterator[node_pb2.NodeMessage],
-        context: aio.ServicerContext[node_pb2.NodeMessage, node_pb2.ControllerMessage],
-    ) -> AsyncIterator[node_pb2.ControllerMessage]:
+        context: aio.ServicerContext[node_pb2.NodeMessage, bytes],
+    ) -> AsyncIterator[bytes]:
         hello = await _hello(request_iterator, context)
         await self._admit(context, hello.node_id, hello.labels)
         try:
@@ -92,23 +94,29 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
             self._observations.nodes_changed()
             log.info("node disconnected", extra={"node": node.id})
 
-    async def _messages(self, node: Node) -> AsyncIterator[node_pb2.ControllerMessage]:
+    async def _messages(self, node: Node) -> AsyncIterator[bytes]:
+        """Each serialized."""
         while change := self._deployment.next_consumers(node):  # before the APIs whose policies look for them
             yield _consumers_of(node, change)
-        yield _message_of(node, self._deployment.next_update(node))
+        yield self._message_of(node, self._deployment.next_step(node))
         while self._deployment.is_current(node):
+            node.news.clear()  # before looking: what comes from here on is looked at in the next round
             orders = self._deployment.take_orders(node)
             for order in orders:
                 log.info("node is to drain" if order.drained else "node is to serve again", extra={"node": node.id})
-                yield node_pb2.ControllerMessage(drain=order)
+                yield node_pb2.ControllerMessage(drain=order).SerializeToString()
             change = self._deployment.next_consumers(node)
             if change:
                 yield _consumers_of(node, change)
-            update = self._deployment.next_update(node)
-            if update.bundles or update.removed_apis or update.secrets or update.HasField("gateway"):
-                yield _message_of(node, update)
+            step = self._deployment.next_step(node)
+            if not step.is_empty:
+                yield self._message_of(node, step)
             elif not orders and not change:
-                await self._deployment.wait_for_change()
+                await node.news.wait()
+
+    def _message_of(self, node: Node, step: Step) -> bytes:
+        log.info("update sent", extra=_step_fields(node, step))
+        return self._shared.of(step)
 
     async def _read_messages(self, context: Context, node: Node, messages: AsyncIterator[node_pb2.NodeMessage]) -> None:
         try:
@@ -204,7 +212,7 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
 
 async def _hello(
     messages: AsyncIterator[node_pb2.NodeMessage],
-    context: aio.ServicerContext[node_pb2.NodeMessage, node_pb2.ControllerMessage],
+    context: aio.ServicerContext[node_pb2.NodeMessage, bytes],
 ) -> node_pb2.Hello:
     first = await anext(messages, node_pb2.NodeMessage())
     if not first.hello.node_id:
@@ -212,25 +220,20 @@ async def _hello(
     return first.hello
 
 
-def _message_of(node: Node, update: node_pb2.Update) -> node_pb2.ControllerMessage:
-    log.info("update sent", extra=_update_fields(node, update))
-    return node_pb2.ControllerMessage(update=update)
-
-
-def _consumers_of(node: Node, change: node_pb2.ConsumerChange) -> node_pb2.ControllerMessage:
+def _consumers_of(node: Node, change: node_pb2.ConsumerChange) -> bytes:
     counts = {"shards": len(change.shards), "consumers": len(change.consumers), "removed": len(change.removed)}
     log.info("consumers sent", extra={"node": node.id, **counts, "bytes": change.ByteSize()})
-    return node_pb2.ControllerMessage(consumers=change)
+    return node_pb2.ControllerMessage(consumers=change).SerializeToString()
 
 
-def _update_fields(node: Node, update: node_pb2.Update) -> dict[str, object]:
+def _step_fields(node: Node, step: Step) -> dict[str, object]:
     return {
         "node": node.id,
-        "revision": update.revision,
-        "apis": [bundle.api for bundle in update.bundles][:20],
-        "removed": list(update.removed_apis)[:20],
-        "gateway": update.gateway.digest[:12],
-        "secrets": [secret.name for secret in update.secrets][:20],
+        "revision": step.revision,
+        "apis": [bundle.api for bundle in step.bundles[:20]],
+        "removed": list(step.removed[:20]),
+        "gateway": step.gateway.digest[:12] if step.gateway else "",
+        "secrets": [secret.name for secret in step.secrets[:20]],
     }
 
 
@@ -272,7 +275,7 @@ async def start_node_server(
     server = aio.server(options=OPTIONS)
     tls, access = network or (None, None)
     service = NodeService(deployment, observations, admin_moved, access, states)
-    node_pb2_grpc.add_NodeServiceServicer_to_server(service, server)
+    _add_service(service, server)
     if tls is not None:
         _add_secure_port(server, tls)
     path = Path(address.removeprefix("unix:")) if address.startswith("unix:") else None
@@ -301,15 +304,28 @@ async def serving_network(
 ) -> AsyncIterator[None]:
     """Serves nodes over the network meanwhile; then their connections are cut off. Raises `ListenError`."""
     server, (tls, access) = aio.server(options=OPTIONS), network
-    node_pb2_grpc.add_NodeServiceServicer_to_server(
-        NodeService(deployment, observations, admin_moved, access, states), server
-    )
+    _add_service(NodeService(deployment, observations, admin_moved, access, states), server)
     _add_secure_port(server, tls)
     await server.start()
     try:
         yield
     finally:
         await server.stop(0)
+
+
+def _add_service(service: NodeService, server: aio.Server) -> None:
+    """As gRPC's generated code does, but that messages of Sync are serialized already."""
+    rows = {
+        "Sync": grpc.stream_stream_rpc_method_handler(service.Sync, node_pb2.NodeMessage.FromString),
+        "Observe": grpc.stream_stream_rpc_method_handler(
+            service.Observe, node_pb2.Observed.FromString, node_pb2.Observation.SerializeToString
+        ),
+        "States": grpc.unary_stream_rpc_method_handler(
+            service.States, node_pb2.StatesRequest.FromString, node_pb2.StatePart.SerializeToString
+        ),
+    }
+    name = node_pb2.DESCRIPTOR.services_by_name["NodeService"].full_name
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, rows),))
 
 
 def _warn(at: str, pid: int, why: str) -> None:

@@ -58,9 +58,14 @@ class Bundle:
         return Bundle(message.api, message.digest, compressed, len(content), _shared(policies), nodes, secrets)
 
     @property
+    def serialized(self) -> bytes:
+        """The message's bytes, which are decompressed each time."""
+        return zlib.decompress(self.content)
+
+    @property
     def message(self) -> node_pb2.ApiBundle:
         """It is made anew each time."""
-        return node_pb2.ApiBundle.FromString(zlib.decompress(self.content))
+        return node_pb2.ApiBundle.FromString(self.serialized)
 
     def unserved(self, reason: str) -> Bundle:
         """What a node is sent of the API that cannot run it as it is."""
