@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -61,10 +61,10 @@ class ApiFilter:
         """Raises `Problem`."""
         return cls(ResourceFilter.of(request), choice(request, STATE))
 
-    def fits(self, stored: StoredApi, state: str) -> bool:
-        """state: what has become of the API."""
+    def fits(self, stored: StoredApi, state: Callable[[], str]) -> bool:
+        """state: what has become of the API, of all nodes; it is asked only where it counts."""
         fits = self.resources.fits(stored.name, stored.owner, stored.api.metadata.labels)
-        return self.state in ("", state) and fits
+        return fits and (not self.state or self.state == state())
 
 
 def has_labels(labels: Mapping[str, str], asked: tuple[tuple[str, str], ...]) -> bool:

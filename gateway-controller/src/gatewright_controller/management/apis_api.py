@@ -51,7 +51,7 @@ class ApiEndpoints:
         await self._deployment.wait_until_all_converged(wait_seconds(request))
 
         def fits(stored: StoredApi) -> bool:
-            return permit.covers(stored.api) and asked.fits(stored, self._deployment.status(stored.name).state)
+            return permit.covers(stored.api) and asked.fits(stored, lambda: self._deployment.status(stored.name).state)
 
         page = await read_page(request, self._controller.list, fits, lambda stored: stored.name)
         return JsonAnswer(page.answer("apis", self._resource))

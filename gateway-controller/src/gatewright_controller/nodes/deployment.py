@@ -229,9 +229,10 @@ class Deployment:
         for api, bundle in sorted((self._desired | self._suspended).items()):
             if not node.is_to_run(bundle):
                 continue
-            suspended = api in self._suspended
-            reason = bundle.message.unserved
-            yield api, NodeStatus(node.id, "rejected", reason) if suspended else status_on(node, bundle)
+            if api in self._suspended:
+                yield api, NodeStatus(node.id, "rejected", bundle.message.unserved)
+            else:
+                yield api, status_on(node, bundle)
 
     def lacking_on(self, node: Node) -> list[LackingPolicy]:
         """What the node's build lacks of what it is to run, by name and version."""

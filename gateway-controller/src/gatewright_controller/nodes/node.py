@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Literal
 
 from gatewright_controller._gen import node_pb2
@@ -104,6 +105,10 @@ class Node:
     """Set while there may be something to send it: each node has its own, since with one for all of them each report of
     a node would wake the streams of all."""
 
+    _judged_by: Mapping[tuple[str, str], str] | None = None
+    """The `policies` by which `_unfit` says why the node cannot run what needs some policies."""
+    _unfit: dict[frozenset[tuple[str, str, str]], str] = field(default_factory=dict)
+
     @staticmethod
     def of(hello: node_pb2.Hello) -> Node:
         """A node as its first message describes it: what it can run and what it runs already."""
@@ -119,7 +124,7 @@ class Node:
 
     def is_to_run(self, bundle: Bundle) -> bool:
         """Whether the API is for nodes with these labels."""
-        return has_labels(self.labels, bundle.nodes)
+        return not bundle.nodes or has_labels(self.labels, bundle.nodes)
 
     def has_reported(self, bundle: Bundle) -> bool:
         """Whether the node has said what it makes of the bundle."""
@@ -132,8 +137,18 @@ class Node:
         return bundle.unserved(unfit) if unfit else bundle
 
     def unfit_for(self, bundle: Bundle) -> str:
-        """Why the node cannot run the bundle; empty if it can."""
-        return "; ".join(sorted(reason for _, _, reason in self.missing_policies(bundle)))
+        """Why the node cannot run the bundle; empty if it can. What needs the same policies has the same answer."""
+        if self._judged_by is not self.policies:
+            self._judged_by, self._unfit = self.policies, {}
+        if (unfit := self._unfit.get(bundle.policies)) is None:
+            unfit = "; ".join(sorted(reason for _, _, reason in self.missing_policies(bundle)))
+            self._unfit[bundle.policies] = unfit
+        return unfit
+
+    @cached_property
+    def deployed(self) -> NodeStatus:
+        """Of an API that the node runs."""
+        return NodeStatus(self.id, "deployed")
 
     def missing_policies(self, bundle: Bundle) -> Iterator[tuple[str, str, str]]:
         """Name, version and reason of each policy of the bundle that the node's build lacks."""
@@ -174,5 +189,5 @@ def status_on(node: Node, bundle: Bundle) -> NodeStatus:
     if (unapplied := node.unapplied.get(bundle.api)) and unapplied.digest == bundle.digest:
         return NodeStatus(node.id, unapplied.state, unapplied.reason)
     if node.applied.get(bundle.api) == bundle.digest:
-        return NodeStatus(node.id, "deployed")
+        return node.deployed
     return NodeStatus(node.id, "pending", "has not acknowledged it yet")
