@@ -19,6 +19,7 @@ from gatewright_controller.nodes.node_server import ListenError, start_node_serv
 from gatewright_controller.nodes.observations import Observations
 from gatewright_controller.nodes.states import States
 from gatewright_controller.signed_state import authority, make_key, signing_key, verify
+from gatewright_controller.store import StoredApi
 from gatewright_controller.translate import Bundle
 from gatewright_documents.mistake import Invalid
 from gatewright_documents.values import JsonObject
@@ -300,6 +301,32 @@ async def test_where_a_node_listened_last_stays_private_while_it_is_away(
     orders["spec"]["upstream"]["main"]["url"] = "http://127.0.0.1:9901"
     with pytest.raises(Invalid, match="a private port of the gateway itself"):
         await controller.create(orders)
+
+
+async def test_nodes_that_come_at_once_have_the_apis_read_twice(
+    controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All but the first wait for one that begins after they came."""
+    reads = []
+    stored = controller.store.list
+
+    def listed() -> list[StoredApi]:
+        reads.append(len(controller.deployment.admin_addresses))
+        return stored()
+
+    monkeypatch.setattr(controller.store, "list", listed)
+
+    async def come(number: int) -> None:
+        controller.deployment.learn_admin_address(
+            node_pb2.Hello(node_id=f"n{number}", admin_address=f"127.0.0.{number}:9901")
+        )
+        await controller.recheck_upstreams()
+        assert reads[-1] > number, "it was read after this node's address was known"
+
+    await asyncio.gather(*map(come, range(50)))
+    assert len(reads) <= 2
+    await come(50)
+    assert len(reads) <= 3
 
 
 def _at(admin: str) -> node_pb2.NodeMessage:

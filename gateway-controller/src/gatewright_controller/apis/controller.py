@@ -98,6 +98,8 @@ class Controller:
         self.gateways = GatewaysInUse()
         """What APIs may name that are written from now on."""
         self._writing = asyncio.Lock()
+        self._next_recheck: asyncio.Task[None] | None = None
+        """That has not begun."""
 
     @property
     def upstreams(self) -> PrivateUpstreams:
@@ -398,11 +400,14 @@ class Controller:
 
     async def recheck_upstreams(self) -> None:
         """Suspends the APIs that name an admin listener which has moved there, and hands out those that name none any
-        more."""
-        await finished(self._recheck_upstreams())
+        more. It reads all APIs: calls share one that has not begun, since after a start all nodes come at once."""
+        if self._next_recheck is None:
+            self._next_recheck = asyncio.create_task(self._recheck_upstreams())
+        await asyncio.shield(self._next_recheck)
 
     async def _recheck_upstreams(self) -> None:
         async with self._writing:
+            self._next_recheck = None
             for offer in await asyncio.to_thread(self._rechecked):
                 offer()
 
