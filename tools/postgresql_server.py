@@ -18,6 +18,7 @@ from postgresql import programs
 USER, PASSWORD, DATABASE = "gateway", "s3cret-of-the-database", "postgres"
 STANDBY = "standby"
 """The name of a standby, for its primary's `synchronous_standby_names`."""
+LOOPBACK = "127.0.0.1"
 NOBODY = 65534
 """The user of the server, which refuses to run as root."""
 SECONDS = 120
@@ -27,12 +28,14 @@ SECONDS = 120
 class Server:
     """A server that can be stopped and started again, and keeps its data.
 
-    port: where it listens on 127.0.0.1, too; None: at its Unix socket alone. primary: whose standby it is.
+    port: where it listens at the address, too; None: at its Unix socket alone. primary: whose standby it is.
     """
 
-    def __init__(self, programs: Path, folder: Path, port: int | None, primary: Server | None = None) -> None:
+    def __init__(
+        self, programs: Path, folder: Path, port: int | None, primary: Server | None = None, address: str = LOOPBACK
+    ) -> None:
         self.folder, self.runs = folder, False
-        self._port, self._programs = port, programs
+        self._port, self._programs, self._address = port, programs, address
         self._identity = {"user": NOBODY, "group": NOBODY} if os.geteuid() == 0 else {}
         if self._identity:
             os.chown(folder, NOBODY, NOBODY)
@@ -45,11 +48,14 @@ class Server:
             secret = folder / "password"
             secret.write_text(PASSWORD)
             self._run("initdb", "-D", data, "-U", USER, "--pwfile", str(secret), "-A", "scram-sha-256", "-N")
+            if address != LOOPBACK:
+                with (folder / "data" / "pg_hba.conf").open("a") as access:
+                    access.write("host all all samenet scram-sha-256\n")
         self.start()
 
     @property
     def port(self) -> int:
-        """Of the listener on 127.0.0.1."""
+        """Of the listener."""
         assert self._port is not None, "a server with a port was asked for"
         return self._port
 
@@ -60,7 +66,9 @@ class Server:
 
     def start(self) -> None:
         """Starts the server and returns when it answers."""
-        options = f"-p {self._port or 5432} -c listen_addresses={'127.0.0.1' if self._port else ''} -k {self.folder} -F"
+        options = (
+            f"-p {self._port or 5432} -c listen_addresses={self._address if self._port else ''} -k {self.folder} -F"
+        )
         options += " -c wal_retrieve_retry_interval=100ms"  # a standby looks for its primary after 5 s otherwise
         self._control("start", "-l", str(self.folder / "log"), "-o", options)
         self.runs = True
@@ -123,10 +131,11 @@ class Server:
 
 
 @contextmanager
-def server(port: int | None = None, primary: Server | None = None) -> Iterator[Server]:
-    """Runs a server in a folder that its user can reach, unlike a test's own. primary: whose standby it is."""
+def server(port: int | None = None, primary: Server | None = None, address: str = LOOPBACK) -> Iterator[Server]:
+    """Runs a server in a folder that its user can reach, unlike a test's own. primary: whose standby it is. address:
+    where it listens; at another one than the loopback it serves the networks that this machine is in."""
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
-    started = Server(programs(), folder, port, primary)
+    started = Server(programs(), folder, port, primary, address)
     try:
         yield started
     finally:

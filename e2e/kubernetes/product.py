@@ -74,29 +74,44 @@ def install_release(
     cluster: Cluster, release: str, namespace: str, *values: Path, **files: Mapping[str, bytes]
 ) -> None:
     """The chart, in a namespace of its own. files: of further Secrets, by what follows `gatewright-` in their names."""
-    controller = f"{release}-gatewright-controller"
+    make_secrets(cluster, namespace, release)
+    cluster.client.apply([secret(namespace, f"gatewright-{name}", data) for name, data in files.items()])
+    cluster.client.apply(render(namespace, *values, release=release))
+    cluster.wait_deployed(namespace, controller_of(release), 180)
+
+
+def controller_of(release: str) -> str:
+    """The name of the controller's Deployment and Service."""
+    return f"{release}-gatewright-controller"
+
+
+def make_secrets(cluster: Cluster, namespace: str, release: str = RELEASE) -> dict[str, bytes]:
+    """The namespace, and what the chart's values name: the controller's certificate and the tokens, which it returns,
+    with the authority as ca.crt."""
     cluster.client.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
-    folder = cluster.folder / release
+    folder = cluster.folder / namespace
     folder.mkdir()
     signer = authority(folder)
-    certificate, key = signer.issue("controller", f"{controller}.{namespace}.svc", "localhost")
+    certificate, key = signer.issue("controller", f"{controller_of(release)}.{namespace}.svc", "localhost")
     pair = {"tls.crt": certificate.read_bytes(), "tls.key": key.read_bytes(), "ca.crt": signer.file.read_bytes()}
     tokens = {name: secrets.token_hex(16).encode() for name in ("token", "node-token")}
-    for name, data in {"tls": pair, "tokens": tokens, **files}.items():
-        cluster.client.apply(_secret(f"gatewright-{name}", namespace, data))
-    cluster.client.apply(_render(release, namespace, values))
-    cluster.wait_deployed(namespace, controller, 180)
+    cluster.client.apply([secret(namespace, "gatewright-tls", pair), secret(namespace, "gatewright-tokens", tokens)])
+    return {**tokens, "ca.crt": pair["ca.crt"]}
 
 
-def _render(release: str, namespace: str, values: Sequence[Path]) -> str:
-    options = [word for file in values for word in ("--values", str(file))]
-    command = [program("helm"), "template", release, str(CHART), "--namespace", namespace, *options]
+def render(
+    namespace: str, *values: Path, release: str = RELEASE, chart: Path = CHART, settings: Sequence[str] = ()
+) -> str:
+    """The manifests of the release in this namespace. settings: VALUE=TEXT, which count over the files of values."""
+    options = [*(("--values", str(file)) for file in values), *(("--set", setting) for setting in settings)]
+    command = [program("helm"), "template", release, str(chart), "--namespace", namespace]
+    command += [word for option in options for word in option]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     return result.stdout
 
 
-def _secret(name: str, namespace: str, data: Mapping[str, bytes]) -> Json:
+def secret(namespace: str, name: str, data: Mapping[str, bytes]) -> Json:
     encoded = {key: base64.b64encode(value).decode() for key, value in data.items()}
     metadata = {"name": name, "namespace": namespace}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": encoded}

@@ -78,6 +78,15 @@ class Client:
     def delete(self, api_version: str, kind: str, name: str, namespace: str = "") -> None:
         _check(self._http.delete(f"{collection(api_version, kind, namespace)}/{name}"))
 
+    def evict(self, pod: str, namespace: str) -> bool:
+        """Deletes a pod as a drain of its machine does; whether its PodDisruptionBudget allows it now."""
+        metadata = {"name": pod, "namespace": namespace}
+        document = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata}
+        response = self._http.post(f"{collection('v1', 'Pod', namespace)}/{pod}/eviction", json=document)
+        if response.status_code != 429:
+            _check(response)
+        return response.status_code != 429
+
     def merge_status(self, document: Json, status: Json) -> None:
         """Merges into the status of this object."""
         content = json.dumps({"status": status})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,7 @@ class Image:
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 Images = Mapping[str, Image]
-"""By the image's name, without its tag and digest."""
+"""By the image's name, with a tag or for all tags."""
 
 IDLE = Image(("sleep", "infinity"))
 """For an image whose answers no test asks for: its pod is to be ready, that is all."""
@@ -34,15 +33,17 @@ def images_of_the_suite() -> Images:
     return {"registry.k8s.io/gateway-api/echo-basic": echo, "registry.k8s.io/coredns/coredns": IDLE}
 
 
-def image_of_the_product(build: Path) -> Image:
-    """What gateway-runtime/Dockerfile makes of this checkout and this build."""
-    programs = Path(sys.executable).parent
+def image_of_the_product(build: Path, checkout: Path = ROOT) -> Image:
+    """What gateway-runtime/Dockerfile makes of a checkout that is set up, and this build."""
+    programs = checkout / ".venv" / "bin"
     environment = {"GATEWRIGHT_RUN_DIR": "/run/gatewright", "PATH": f"{programs}:{SEARCH_PATH}"}
-    entrypoint = ("sh", str(ROOT / "gateway-runtime" / "docker-entrypoint.sh"))
-    return Image(entrypoint, environment, {"/app/build": build, str(ROOT): ROOT})
+    entrypoint = ("sh", str(checkout / "gateway-runtime" / "docker-entrypoint.sh"))
+    return Image(entrypoint, environment, {"/app/build": build, str(checkout): checkout})
 
 
 def image_named(reference: str, images: Images) -> Image | None:
     name = reference.split("@")[0]
+    if name in images:
+        return images[name]
     repository, colon, tag = name.rpartition(":")
     return images.get(repository if colon and "/" not in tag else name)

@@ -1,0 +1,7 @@
+from typing import Any
+
+from sdk.policy import ResponseAction, ResponseContext, UpstreamResponseModifications
+
+
+def on_response(ctx: ResponseContext, params: dict[str, Any]) -> ResponseAction:
+    return UpstreamResponseModifications(set_headers={params["header"]: "v1.1.0"})
