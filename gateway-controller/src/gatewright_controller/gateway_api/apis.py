@@ -20,7 +20,15 @@ from gatewright_controller.gateway_api.hostnames import covers, patterns_of, spe
 from gatewright_controller.gateway_api.listeners import GatewayListener
 from gatewright_controller.gateway_api.names import document_name
 from gatewright_controller.gateway_api.policy_attachments import PolicyAttachments
-from gatewright_controller.gateway_api.rules import Place, RankedOperation, Rules, TranslatedRule, closed, rules_of
+from gatewright_controller.gateway_api.rules import (
+    LEFT_OUT,
+    Place,
+    RankedOperation,
+    Rules,
+    TranslatedRule,
+    closed,
+    rules_of,
+)
 from gatewright_controller.model import HeaderMatch, QueryMatch
 from gatewright_controller.resource.matches import Matches, all_matches
 from gatewright_controller.validation import GatewayNames, validate
@@ -202,7 +210,9 @@ class Apis:
         findings = self.findings[operation.route, gateway.key]
         index = operation.rank[2]
         field = OPERATION.sub("", mistake.field).lstrip(".")
-        shown = str(replace(mistake, field=field))
+        shown = f"rules[{index}]: {replace(mistake, field=field)}"
+        if MATCH.search(mistake.field):
+            shown = f"rules[{index}].matches[{operation.rank[3]}].{replace(mistake, field=field)}; {LEFT_OUT}"
         findings.problems.setdefault(index, []).append(Problem("UnsupportedValue", shown))
         findings.dropped.add(index)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -56,8 +56,9 @@ def _http_match(match: JsonObject) -> RouteMatch | Problem:
     path = inner(match, "path")
     kind, value = text(path, "type", "PathPrefix"), text(path, "value", "/")
     if kind not in ("Exact", "PathPrefix"):
-        return Problem("UnsupportedValue", f"expected a path of type Exact or PathPrefix, got {kind} {value!r}")
-    headers, query = _values(items(match, "headers"), fold=True), _values(items(match, "queryParams"), fold=False)
+        cure = "name each path by a match of its own"
+        return Problem("UnsupportedValue", f"path: expected type Exact or PathPrefix, got {kind} {value!r}; {cure}")
+    headers, query = _values(match, "headers", fold=True), _values(match, "queryParams", fold=False)
     for found in (headers, query):
         if isinstance(found, Problem):
             return found
@@ -81,13 +82,14 @@ def _decoded(encoded: str) -> str:
     return character if UNRESERVED.fullmatch(character) else encoded
 
 
-def _values(found: Sequence[JsonObject], *, fold: bool) -> tuple[JsonObject, ...] | Problem:
+def _values(match: JsonObject, field: str, *, fold: bool) -> tuple[JsonObject, ...] | Problem:
     """Of headers or query parameters. Of entries with the same name the first counts."""
     made: dict[str, JsonObject] = {}
-    for entry in found:
+    for index, entry in enumerate(items(match, field)):
         name, kind = text(entry, "name"), text(entry, "type", "Exact")
         if kind not in ("Exact", "RegularExpression"):
-            return Problem("UnsupportedValue", f"expected type Exact or RegularExpression of {name!r}, got {kind}")
+            message = f"{field}[{index}]: expected type Exact or RegularExpression of {name!r}, got {kind}"
+            return Problem("UnsupportedValue", message)
         key = name.lower() if fold else name
         made.setdefault(key, {"name": name, "exact" if kind == "Exact" else "regex": text(entry, "value")})
     return tuple(made.values())
@@ -103,8 +105,10 @@ def _grpc_match(match: JsonObject) -> RouteMatch | Problem:
     called = inner(match, "method")
     service, method, kind = text(called, "service"), text(called, "method"), text(called, "type", "Exact")
     if (service or method) and kind != "Exact":
-        return Problem("UnsupportedValue", f"expected a method of type Exact, got {kind} {service}/{method}")
-    headers = _values(items(match, "headers"), fold=True)
+        cure = "name each method by a match of its own, or the service alone"
+        message = f"method: expected type Exact, got {kind} {service}/{method}; {cure}"
+        return Problem("UnsupportedValue", message)
+    headers = _values(match, "headers", fold=True)
     if isinstance(headers, Problem):
         return headers
     if service and method:

@@ -22,6 +22,7 @@ from gatewright_controller.gateway_api.names import document_name
 
 NO_BACKEND = "No backend of this route is there."
 NOT_FOLLOWED = "This rule of the route is not in force: its status in Kubernetes says why."
+LEFT_OUT = "the match is left out, and its requests meet other rules"
 ALWAYS_RETRIED = ("connectFailure", "refusedStream", "reset")
 MOST_ATTEMPTS = 10
 MOST_MATCHES = 16
@@ -90,8 +91,11 @@ class Rules:
         """guards: policies that are attached to the rule, or why they cannot be."""
         grpc = source.route[0] == "GRPCRoute"
         found = list(grpc_matches(source.rule) if grpc else http_matches(source.rule))
-        matches = [match for match in found if isinstance(match, RouteMatch)]
-        problems = [match for match in found if isinstance(match, Problem)]
+        problems = [
+            replace(match, message=f"rules[{source.index}].matches[{index}].{match.message}; {LEFT_OUT}")
+            for index, match in enumerate(found)
+            if isinstance(match, Problem)
+        ]
 
         def backend(ref: JsonObject) -> Backend:
             return backend_of(self._cluster, self._tls, place.gateway, source.route, ref, grpc=grpc)
@@ -105,7 +109,11 @@ class Rules:
         refused = problems[0] if problems else (guards if isinstance(guards, Problem) else None)
         first, last = made.filters.policies()
         policies = [*first, *([] if isinstance(guards, Problem) else guards), *last]
-        operations = [made.operation(match, index, policies, refused) for index, match in enumerate(matches)]
+        operations = [
+            made.operation(match, index, policies, refused)
+            for index, match in enumerate(found)
+            if isinstance(match, RouteMatch)
+        ]
         if made.filters.cors is not None and refused is None:
             preflights = [
                 replace(operation, document=_preflight(operation.document, first)) for operation in operations
