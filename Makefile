@@ -109,7 +109,7 @@ helm-test: setup ## render the Helm chart with Helm, and hold it to Kubernetes' 
 	pytest -q --timeout 900 e2e/deploy/check_helm.py $(ARGS)
 
 kubernetes-test: setup ## Gateway API's conformance suite, and an upgrade under load, in a cluster of Kubernetes on this machine (root, Go module proxy; ARGS="-k name")
-	pytest -q -p no:randomly --timeout 3600 e2e/kubernetes/check_{rolling,lab,controller,gateway_api,conformance}.py $(ARGS)
+	pytest -q -p no:randomly --timeout 3600 e2e/kubernetes/check_{rolling,lab,controller,gateway_api,two_controllers,conformance}.py $(ARGS)
 
 openapi-test: setup ## import, serve and ask 33 published OpenAPI documents (Go module proxy)
 	pytest -q -s --timeout 900 e2e/docs/check_openapi.py $(ARGS)

@@ -28,14 +28,14 @@ SECONDS = 120
 class Server:
     """A server that can be stopped and started again, and keeps its data.
 
-    port: where it listens at the address, too; None: at its Unix socket alone. primary: whose standby it is.
+    port: where it listens at `address`, too; None: at its Unix socket alone. primary: whose standby it is.
     """
 
     def __init__(
         self, programs: Path, folder: Path, port: int | None, primary: Server | None = None, address: str = LOOPBACK
     ) -> None:
-        self.folder, self.runs = folder, False
-        self._port, self._programs, self._address = port, programs, address
+        self.folder, self.runs, self.address = folder, False, address
+        self._port, self._programs = port, programs
         self._identity = {"user": NOBODY, "group": NOBODY} if os.geteuid() == 0 else {}
         if self._identity:
             os.chown(folder, NOBODY, NOBODY)
@@ -49,8 +49,8 @@ class Server:
             secret.write_text(PASSWORD)
             self._run("initdb", "-D", data, "-U", USER, "--pwfile", str(secret), "-A", "scram-sha-256", "-N")
             if address != LOOPBACK:
-                with (folder / "data" / "pg_hba.conf").open("a") as access:
-                    access.write("host all all samenet scram-sha-256\n")
+                with (folder / "data" / "pg_hba.conf").open("a") as rules:
+                    rules.write("host all all samenet scram-sha-256\n")
         self.start()
 
     @property
@@ -66,9 +66,8 @@ class Server:
 
     def start(self) -> None:
         """Starts the server and returns when it answers."""
-        options = (
-            f"-p {self._port or 5432} -c listen_addresses={self._address if self._port else ''} -k {self.folder} -F"
-        )
+        address = self.address if self._port else ""
+        options = f"-p {self._port or 5432} -c listen_addresses={address} -k {self.folder} -F"
         options += " -c wal_retrieve_retry_interval=100ms"  # a standby looks for its primary after 5 s otherwise
         self._control("start", "-l", str(self.folder / "log"), "-o", options)
         self.runs = True
@@ -132,8 +131,8 @@ class Server:
 
 @contextmanager
 def server(port: int | None = None, primary: Server | None = None, address: str = LOOPBACK) -> Iterator[Server]:
-    """Runs a server in a folder that its user can reach, unlike a test's own. primary: whose standby it is. address:
-    where it listens; at another one than the loopback it serves the networks that this machine is in."""
+    """Runs a server in a folder that its user can reach, unlike a test's own. primary: whose standby it is. address: of
+    its listener; at another one than loopback it takes clients of that network."""
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
     started = Server(programs(), folder, port, primary, address)
     try:

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 
 
 class CutNetwork:
-    """Passes connections on to `target`, a port. Connections of before a cut stay as they are for good, as behind a
-    firewall that has forgotten them: only their two ends can find that out. `start` it, `close` it."""
+    """Passes connections on to `target`, a port of `host`. Connections of before a cut stay as they are for good, as
+    behind a firewall that has forgotten them: only their two ends can find that out. `start` it, `close` it."""
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, host: str = "127.0.0.1") -> None:
         self.port = 0
-        self._target, self._loop = target, asyncio.new_event_loop()
+        self._target, self._host, self._loop = target, host, asyncio.new_event_loop()
         self._whole = True
         self._cut: set[asyncio.StreamWriter] = set()
         self._open: set[asyncio.StreamWriter] = set()
@@ -41,6 +41,16 @@ class CutNetwork:
         """New connections are passed on."""
         self._loop.call_soon_threadsafe(setattr, self, "_whole", True)
 
+    def redirect(self, target: int) -> None:
+        """Closes all connections; new ones are passed on to this port."""
+        self._loop.call_soon_threadsafe(self._redirect, target)
+
+    def _redirect(self, target: int) -> None:
+        self._target = target
+        for writer in self._writers:
+            writer.close()
+        self._writers.clear()
+
     async def _listen(self) -> None:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
@@ -63,7 +73,7 @@ class CutNetwork:
             await self._pass(reader, writer, writer)
             return
         try:
-            there, back = await asyncio.open_connection("127.0.0.1", self._target)
+            there, back = await asyncio.open_connection(self._host, self._target)
         except OSError:  # no process listens there now
             writer.close()
             return
@@ -85,9 +95,9 @@ class CutNetwork:
 
 
 @contextlib.contextmanager
-def running_network(target: int) -> Iterator[CutNetwork]:
+def running_network(target: int, host: str = "127.0.0.1") -> Iterator[CutNetwork]:
     """Passes connections on meanwhile."""
-    network = CutNetwork(target)
+    network = CutNetwork(target, host)
     network.start()
     try:
         yield network

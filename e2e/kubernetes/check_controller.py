@@ -14,13 +14,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlencode
 
 import httpx
 import pytest
 
+from e2e.kit.cut_network import running_network
 from e2e.kit.gateway import eventually
 from e2e.kubernetes.lab import Cluster
 from e2e.kubernetes.lab.client import Json, path_of
+from e2e.kubernetes.lab.control_plane import OTHER_PORT, PORT, ApiServer
+from e2e.kubernetes.lab.network import HOST
 from e2e.kubernetes.lab.programs import gateway_api_kinds
 from e2e.kubernetes.product import CONTROLLER_NAME as OF_THE_CHART
 from e2e.kubernetes.product import NAMESPACE as EDGE
@@ -49,7 +53,10 @@ apiVersion: v1
 spec: {type: ClusterIP}
 """
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/gatewright.dev-checked"
-Start = Callable[[str], subprocess.Popen[bytes]]
+GATEWAYS = f"/apis/{GATEWAY_API}/namespaces/{NAMESPACE}/gateways"
+CLOSED = 1
+"""A port at which nothing listens."""
+Start = Callable[..., subprocess.Popen[bytes]]
 
 
 @pytest.fixture(scope="module", name="http")
@@ -63,17 +70,17 @@ def _http(cluster: Cluster) -> Iterator[httpx.Client]:
 
 @pytest.fixture(name="start")
 def _start(cluster: Cluster, build: Path, tmp_path: Path) -> Iterator[Start]:
-    """Starts a controller of this name."""
+    """Starts a controller of this name, of the cluster's API server or of that of another kubeconfig."""
     template = tmp_path / "nodes.yaml"
     template.write_text(TEMPLATE)
     with contextlib.ExitStack() as running:
 
-        def start(name: str) -> subprocess.Popen[bytes]:
+        def start(name: str, kubeconfig: Path = cluster.kubeconfig) -> subprocess.Popen[bytes]:
             options = {
                 "listen": "127.0.0.1:0", "node-listen": f"unix:{tmp_path / name}.sock",
                 "definitions": build / "policy-definitions", "database": f"sqlite:{tmp_path / name}.db",
                 "gateway-api-controller": CONTROLLER_NAME, "gateway-api-namespace": NAMESPACE,
-                "gateway-api-nodes": template, "kubeconfig": cluster.kubeconfig,
+                "gateway-api-nodes": template, "kubeconfig": kubeconfig,
             }  # fmt: skip
             words = [f"--{option}={value}" for option, value in options.items()]
             log = running.enter_context((tmp_path / f"{name}.log").open("wb"))
@@ -209,6 +216,49 @@ def test_one_leads_and_the_other_takes_over(cluster: Cluster, http: httpx.Client
     began = time.monotonic()
     eventually("the first one leads again", lambda: holder(http) not in ("", after), 30)
     assert time.monotonic() - began < 8  # of the 15 s of a Lease that is not given back
+
+
+@pytest.fixture(scope="module", name="other")
+def _other(cluster: Cluster) -> Iterator[ApiServer]:
+    """Another API server of the cluster, which the cluster itself does not use."""
+    with cluster.plane.another_api_server() as server:
+        yield server
+
+
+def test_what_an_api_server_has_forgotten_is_listed_again(
+    cluster: Cluster, http: httpx.Client, start: Start, other: ApiServer
+) -> None:
+    """A leader whose API server another one takes the place of, which does not know the versions of its watches."""
+    late, goes = Seen(http, route("behind", "stays")), Seen(http, gateway("goes"))
+    with running_network(PORT, HOST) as network:
+        start("a", cluster.plane.write_kubeconfig("switched", f"https://127.0.0.1:{network.port}"))
+        cluster.client.apply([gateway("stays"), gateway("goes")])
+        eventually("there is a Deployment", lambda: len(made(http, "Deployment", "goes")) == 1, 60)
+        leader, version = holder(http), http.get(GATEWAYS).json()["metadata"]["resourceVersion"]
+        network.redirect(CLOSED)
+        goes.delete()
+        cluster.client.apply(route("behind", "stays"))
+        network.redirect(OTHER_PORT)
+        eventually("the route has a status", lambda: late.parents() == [CONTROLLER_NAME], 60)
+        eventually("no Deployment is left", lambda: not made(http, "Deployment", "goes"), 60)
+        assert holder(http) == leader
+    query = {"watch": "true", "resourceVersion": version, "timeoutSeconds": "5"}
+    assert '"code":410' in other.client.text(f"{GATEWAYS}?{urlencode(query)}")
+
+
+def test_what_changes_while_the_api_server_is_away_is_found(
+    cluster: Cluster, http: httpx.Client, start: Start, other: ApiServer
+) -> None:
+    late, goes = Seen(http, route("late", "away")), Seen(http, gateway("goes"))
+    start("a", other.kubeconfig)
+    cluster.client.apply([gateway("away"), gateway("goes")])
+    eventually("there is a Deployment", lambda: len(made(http, "Deployment", "goes")) == 1, 60)
+    other.kill()
+    goes.delete()
+    cluster.client.apply(route("late", "away"))
+    other.start()
+    eventually("the route has a status", lambda: late.parents() == [CONTROLLER_NAME], 90)
+    eventually("no Deployment is left", lambda: not made(http, "Deployment", "goes"), 60)
 
 
 def test_a_controller_that_starts_anew_takes_nothing_back(

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from e2e.kit.gateway import eventually
+from e2e.kubernetes.lab.client import Json
 from e2e.kubernetes.product import Product
 
 SHOP = """
@@ -117,13 +118,13 @@ def test_a_wrong_attachment_closes_its_route_alone_and_says_why(product: Product
     eventually("the second route is served", lambda: _status(shop, "/stock/1") == 200)
     product.cluster.client.apply(wrong)
     eventually("its route is closed", lambda: _status(shop, "/stock/1") == 500)
-    found = product.cluster.client.get("gatewright.dev/v1alpha1", "PolicyAttachment", "wrong", "shop")
-    (accepted,) = [
-        condition
-        for ancestor in found["status"]["ancestors"]
-        for condition in ancestor["conditions"]
-        if condition["type"] == "Accepted"
-    ]
+
+    def conditions() -> list[Json]:
+        found = product.cluster.client.get("gatewright.dev/v1alpha1", "PolicyAttachment", "wrong", "shop")
+        return [entry for ancestor in found.get("status", {}).get("ancestors", []) for entry in ancestor["conditions"]]
+
+    eventually("its status says so", conditions)
+    (accepted,) = [condition for condition in conditions() if condition["type"] == "Accepted"]
     assert (accepted["status"], accepted["reason"]) == ("False", "Invalid"), accepted
     assert "headerNam" in accepted["message"]
     assert _status(shop, "/orders/1") == 200

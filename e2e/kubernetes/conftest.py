@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import postgresql
 import pytest
 
 from e2e.kit.gateway import BUILD_SECONDS
@@ -26,9 +27,10 @@ def build() -> Path:
 
 @pytest.fixture(scope="session", name="cluster")
 def _cluster(build: Path) -> Iterator[Cluster]:
-    """The build is made first: the cluster's network reaches nothing that a build may want."""
+    """The build is made first, and PostgreSQL is there: the cluster's network reaches no registry."""
     reason = refusal()
     assert reason is None, f"no cluster: {reason}"
+    postgresql.programs()
     images = {**images_of_the_suite(), "gatewright": image_of_the_product(build)}
     with cluster(images, OUTPUT / "logs") as made:
         yield made

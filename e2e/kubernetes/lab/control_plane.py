@@ -18,6 +18,7 @@ from e2e.kubernetes.lab.network import HOST
 from e2e.kubernetes.lab.programs import program
 
 PORT = 6443
+OTHER_PORT = 6444
 URL = f"https://{HOST}:{PORT}"
 ETCD = "http://127.0.0.1:2379"
 WITH_THIS_PROCESS = ("setpriv", "--pdeathsig", "KILL")
@@ -30,10 +31,57 @@ CONTROLLERS = (
 """None that watches over nodes: the lab's sends no heartbeat."""
 
 
+class ApiServer:
+    """One more API server of the same etcd, which a test may take away: the cluster has its own."""
+
+    def __init__(self, words: list[str], kubeconfig: Path, client: Client, log: Path) -> None:
+        self.kubeconfig, self.client = kubeconfig, client
+        self._words, self._log = words, log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Returns once it answers."""
+        with self._log.open("ab") as log:
+            command = [*WITH_THIS_PROCESS, program("kube-apiserver"), *self._words]
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        _wait_ready(self.client, self._process, self._log)
+
+    def kill(self) -> None:
+        """At once, with all of its connections."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+
+
 @dataclass
 class ControlPlane:
+    """token: of the administrator. api_server: the arguments of the API server."""
+
     client: Client
     kubeconfig: Path
+    folder: Path
+    signer: Authority
+    token: str
+    api_server: list[str]
+
+    def write_kubeconfig(self, name: str, url: str) -> Path:
+        """The administrator's, by another way to an API server."""
+        return _kubeconfig(self.folder / f"{name}.kubeconfig", url, self.signer, self.token)
+
+    @contextlib.contextmanager
+    def another_api_server(self) -> Iterator[ApiServer]:
+        """It runs when the block begins."""
+        url = f"https://{HOST}:{OTHER_PORT}"
+        words = [*self.api_server, f"--secure-port={OTHER_PORT}", "--endpoint-reconciler-type=none"]
+        kubeconfig = self.write_kubeconfig("other", url)
+        client = Client(url, self.token, ssl.create_default_context(cafile=str(self.signer.file)))
+        server = ApiServer(words, kubeconfig, client, self.folder / "other-kube-apiserver.log")
+        try:
+            server.start()
+            yield server
+        finally:
+            server.kill()
+            client.close()
 
 
 @contextlib.contextmanager
@@ -41,12 +89,13 @@ def control_plane(folder: Path) -> Iterator[ControlPlane]:
     """Ready to serve; logs and data lie in the folder."""
     signer = authority(folder)
     token = secrets.token_hex(16)
-    kubeconfig = _kubeconfig(folder, signer, token)
+    kubeconfig = _kubeconfig(folder / "kubeconfig", URL, signer, token)
+    api_server = _api_server(folder, signer, token)
     trust = ssl.create_default_context(cafile=str(signer.file))
     client = Client(URL, token, trust)
     commands = {
         "etcd": _etcd(folder),
-        "kube-apiserver": _api_server(folder, signer, token),
+        "kube-apiserver": api_server,
         "kube-controller-manager": _controller_manager(folder, signer, kubeconfig),
     }
     processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -59,7 +108,7 @@ def control_plane(folder: Path) -> Iterator[ControlPlane]:
                 )
             if name == "kube-apiserver":
                 _wait_ready(client, processes[name], log_file)
-        yield ControlPlane(client, kubeconfig)
+        yield ControlPlane(client, kubeconfig, folder, signer, token, api_server)
     finally:
         client.close()
         for process in reversed(processes.values()):
@@ -106,13 +155,12 @@ def _controller_manager(folder: Path, signer: Authority, kubeconfig: Path) -> li
     ]  # fmt: skip
 
 
-def _kubeconfig(folder: Path, signer: Authority, token: str) -> Path:
+def _kubeconfig(file: Path, server: str, signer: Authority, token: str) -> Path:
     """JSON is YAML too."""
-    file = folder / "kubeconfig"
     document = {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": "lab", "cluster": {"server": URL, "certificate-authority": str(signer.file)}}],
+        "clusters": [{"name": "lab", "cluster": {"server": server, "certificate-authority": str(signer.file)}}],
         "users": [{"name": "admin", "user": {"token": token}}],
         "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "admin"}}],
         "current-context": "lab",

@@ -53,6 +53,12 @@ class PodRunner:
                 if pod.namespace == metadata["namespace"] and (kind, metadata["name"]) in sources_of(pod.document):
                     pod.is_stale = True
 
+    def kill(self, namespace: str, pod: str) -> None:
+        """Kills all processes of the pod at once; its containers start again."""
+        (found,) = [running for running in self.pods.values() if running.name == f"{namespace}.{pod}"]
+        for container in found.containers:
+            container.container.kill()
+
     def output_since(self, namespace: str, pod: str, container: str, since: float) -> bytes | None:
         """What a container has written from this time on, in seconds since the epoch; None where there is none."""
         for running in list(self.pods.values()):
