@@ -29,6 +29,7 @@ from bench import (
 )
 from bench.error import BenchError
 from bench.executor import command as executors
+from bench.nodes import command as nodes
 from bench.sample import Sample
 from bench.scale import command as scale
 from bench.settings import README, Settings
@@ -68,6 +69,7 @@ COMMANDS = {
     "executor": executors.main,
     "costs": costs.main,
     "edit": edit.main,
+    "nodes": nodes.main,
     "recording": recording.main,
     "scale": scale.main,
     "shipped": shipped.main,
@@ -77,8 +79,8 @@ COMMANDS = {
     "traces": traces.main,
 }
 """Other measurements: executors without a gateway, the cost of an idle gateway and of its log lines, the time until an
-edit is live, a node with many APIs, and the cost of recordings, shipped policies, streams and large bodies, TLS,
-metrics, and traces."""
+edit is live, many nodes of one controller, a node with many APIs, and the cost of recordings, shipped policies, streams
+and large bodies, TLS, metrics, and traces."""
 
 
 def run_command(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> None:

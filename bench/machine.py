@@ -38,6 +38,16 @@ def describe(settings: Settings, arguments: Sequence[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
+def describe_command(arguments: Sequence[str]) -> str:
+    """Like `describe`, for a measurement with settings of its own."""
+    lines = (
+        f"`{' '.join(['python -m bench', *arguments])}`, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {commit()}",
+        f"{envoy_version()}, {go_version()}, {_output(sys.executable, '--version')}",
+        f"{os.cpu_count()} cores, {cpu_model(Path('/proc/cpuinfo').read_text())}, Linux {platform.release()}",
+    )
+    return "\n".join(f"- {line}" for line in lines)
+
+
 def describe_executors(words: str, rounds: int, duration: float) -> str:
     """Like `describe`, for executors without a gateway."""
     lines = (

@@ -11,14 +11,13 @@ import contextlib
 import json
 import socket
 import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from bench import load_tool, machine, rows
+from bench.certificate import Certificate, certificate_in
 from bench.error import BenchError
 from bench.gateway import gateway
 from bench.load_tool import Load
@@ -42,14 +41,6 @@ CIPHERS = [
 START_SECONDS = 20.0
 
 
-@dataclass(frozen=True)
-class Certificate:
-    """A self-signed certificate for 127.0.0.1 with a key of P-256."""
-
-    chain: Path
-    key: Path
-
-
 def main(arguments: Sequence[str]) -> None:
     """Prints a table in Markdown. BenchError on wrong answers."""
     parser = argparse.ArgumentParser(prog="bench tls", description=__doc__)
@@ -70,7 +61,7 @@ def _describe(kind: str) -> str:
 
 def _samples(settings: Settings, kind: str, stack: contextlib.ExitStack, folder: Path) -> Iterator[Sample]:
     folder.mkdir()
-    certificate = _certificate(folder)
+    certificate = certificate_in(folder)
     binary, expectations = load_tool.build(folder), folder / "expectations.json"
     rows.write_expectations(MEASURED, expectations)
     pid, upstream = stack.enter_context(load_tool.upstream(binary, expectations, folder))
@@ -100,16 +91,6 @@ def _measure(
         anew=kind == ANEW,
     )  # fmt: skip
     return lambda: bench.measure(row.key, number, target, load)
-
-
-def _certificate(folder: Path) -> Certificate:
-    certificate = Certificate(folder / "own.pem", folder / "own.key")
-    arguments = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=bench"
-    names = ["-addext", f"subjectAltName=IP:{HOST}", "-keyout", str(certificate.key), "-out", str(certificate.chain)]
-    result = subprocess.run(["openssl", *arguments.split(), *names], capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise BenchError(f"expected openssl to make a certificate, got: {result.stderr}")
-    return certificate
 
 
 def _document(certificate: Certificate, file: Path) -> Path:

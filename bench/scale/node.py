@@ -153,7 +153,7 @@ class Node:
 
     def memory(self) -> dict[str, Memory]:
         """By process; that of several executors together."""
-        return {name: _sum([_memory(pid) for pid in pids]) for name, pids in self.pids().items()}
+        return {name: _sum([resident(pid) for pid in pids]) for name, pids in self.pids().items()}
 
     def pids(self) -> dict[str, list[int]]:
         """By process. Raises BenchError where one of them does not run."""
@@ -181,7 +181,8 @@ def _children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _memory(pid: int) -> Memory:
+def resident(pid: int) -> Memory:
+    """Of a process."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     values = dict(line.split(":", 1) for line in lines)
     rss, peak = (int(values[key].split()[0]) * 1024 / 1e6 for key in ("VmRSS", "VmHWM"))
