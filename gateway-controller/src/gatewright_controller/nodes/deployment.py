@@ -447,7 +447,7 @@ class Deployment:
         self.secrets.forget_sent(self._needed_secrets(node), node.secrets_sent)  # before an API needs one again
         if report.HasField("gateway"):
             report_gateway(node, report.gateway)
-        if not any(self._successors.keys() & known.sent.keys() for known in self.nodes.values()):
+        if self._successors and not any(self._successors.keys() & known.sent.keys() for known in self.nodes.values()):
             self._successors.clear()
         if self._leaving:
             known = self._desired | self._suspended

@@ -62,18 +62,18 @@ func statusesOf(report *nodev1.Report) (texts []string) {
 }
 
 func TestNodesWithTheSameAPIsHaveTheSameState(t *testing.T) {
-	one, other := newNode("1", "", nil, nil), newNode("2", "", nil, nil)
+	node, other := newNode("1", "", nil, nil), newNode("2", "", nil, nil)
 	for _, api := range []string{"a", "b", "c"} {
-		one.set(api, "1")
+		node.set(api, "1")
 	}
 	for _, change := range [][2]string{{"c", "1"}, {"x", "1"}, {"a", "0"}, {"b", "1"}, {"a", "1"}, {"x", ""}, {"never", ""}} {
 		other.set(change[0], change[1])
 	}
-	if one.state != other.state || len(other.digests) != 3 {
-		t.Errorf("expected %016x of 3 APIs, got %016x of %d", one.state, other.state, len(other.digests))
+	if node.state != other.state || len(other.digests) != 3 {
+		t.Errorf("expected %016x of 3 APIs, got %016x of %d", node.state, other.state, len(other.digests))
 	}
 	other.set("b", "2")
-	if one.state == other.state {
+	if node.state == other.state {
 		t.Error("expected another state for another digest, got the same")
 	}
 }
