@@ -15,7 +15,7 @@ INTRODUCTION = """A controller serves this page's source as an OpenAPI 3.1 docum
 `/v1/schemas/KIND.json` has the JSON Schema of each kind of document, as [`gatewright schema`](command-line.md) prints it.
 
 How to use it: [APIs](../how-to/apis.md#the-management-api), [Gateway](../how-to/gateway.md#by-the-management-api), [sets of resources](../how-to/plan-and-apply.md#by-http), [nodes](nodes-api.md), [exchanges](exchanges-api.md), [requests](requests-api.md)."""  # noqa: E501 - one sentence a line
-COMMON = """Every operation that needs a right is answered 401 without a token that is known, 403 without [the right](rights.md), 429 after too many requests and 503 while the database or [the OpenID provider](../how-to/openid-connect.md) cannot be asked, and any is answered 400 for a query parameter that it does not have; the tables list other errors.
+COMMON = """Every operation that needs a right is answered 401 without a token that is known, 403 without [the right](rights.md), 429 after too many requests and 503 while the database or [the OpenID provider](../how-to/openid-connect.md) cannot be asked, and any is answered 400 for a query parameter that it does not have or that has several values and is no list; the tables list other errors.
 All errors are [problems](#problem)."""  # noqa: E501
 OF_EVERY_OPERATION = ("400", "401", "403", "429", "503")
 OF_OTHER_PAGES = {

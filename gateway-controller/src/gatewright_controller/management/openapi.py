@@ -27,7 +27,7 @@ OF_EVERY_BODY = (413, 415)
 WORDS = """What the controller keeps and brings to the nodes of a gateway.
 
 Every error is a problem (RFC 9457).
-A request with a query parameter that is unknown here is refused with 400.
+A request is refused with 400 for a query parameter that is unknown here, and for two values of one that is no array.
 Before a request is read whole, the controller may refuse it with 408, 413 or 431 and close the connection."""
 
 
