@@ -41,6 +41,8 @@ FLOWS = [
 ]
 """300 requests a second: on connections that are kept, on a new one each, and sent again where the connection broke."""
 DATABASE_PORT = 5432
+BEFORE_IMAGE = "gatewright:before"
+"""Its new nodes are ready before they serve all that they are sent: during the upgrade none of them is made anew."""
 BEFORE_SECONDS, BETWEEN_SECONDS, AWAY_SECONDS = 5.0, 4.0, 2.0
 """Of load before the upgrade, between two disturbances, and without the database."""
 WRITE_SECONDS = 0.5
@@ -65,7 +67,7 @@ def _ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     tool, before = load_tool.build(tmp_path_factory.mktemp("load")), checkout()
     images = {
         **images_of_the_suite(),
-        "gatewright:before": image_of_the_product(build(before, "before"), before),
+        BEFORE_IMAGE: image_of_the_product(build(before, "before"), before),
         "gatewright:now": image_of_the_product(build(ROOT, "now")),
     }
     postgresql.programs()
@@ -140,7 +142,7 @@ def evict(fleet: Fleet, phases: Phases, chance: random.Random) -> None:
     """Some pods, one after another, as their PodDisruptionBudgets allow it."""
     for _ in range(EVICTIONS):
         pause(BETWEEN_SECONDS)
-        if name := fleet.evict_any(chance):
+        if name := fleet.evict_any(chance, BEFORE_IMAGE):
             phases.note(f"{name} is evicted")
 
 
@@ -180,8 +182,8 @@ def test_an_upgrade_under_load_fails_no_request(fleet: Fleet, ground: Ground) ->
                 pause(BETWEEN_SECONDS)
         with phases.phase("nodes are killed"):
             kill_nodes(fleet, phases)
+            answers = load.stop()
         writer.end()
-        answers = load.stop()
     lines = [*phases.table(answers), *summary_of(writer.writes)]
     (OUTPUT / "rolling.txt").write_text("\n".join(lines) + "\n")
     print(*lines, sep="\n")

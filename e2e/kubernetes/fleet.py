@@ -77,9 +77,11 @@ class Fleet:
         selector = f"app.kubernetes.io/component={component}"
         return self.cluster.client.list("v1", "Pod", NAMESPACE, labelSelector=selector)
 
-    def evict_any(self, chance: random.Random) -> str:
-        """Evicts one of all pods, where its PodDisruptionBudget allows it; its name, "" for none."""
-        pods = [pod for component in COMPONENTS for pod in self.pods(component)]
+    def evict_any(self, chance: random.Random, spared: str) -> str:
+        """Evicts one of all pods, where its PodDisruptionBudget allows it; its name, "" for none. spared: nodes of this
+        image stay."""
+        nodes = [pod for pod in self.pods("nodes") if pod["spec"]["containers"][0]["image"] != spared]
+        pods = [*self.pods("controller"), *nodes]
         candidates = [pod["metadata"]["name"] for pod in pods if "deletionTimestamp" not in pod["metadata"]]
         name = chance.choice(candidates)
         return name if self.cluster.client.evict(name, NAMESPACE) else ""

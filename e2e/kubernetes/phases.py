@@ -20,8 +20,8 @@ class Phase:
     ended: float = 0.0
 
     def of(self, answers: Sequence[Answer]) -> list[Answer]:
-        """Those to requests that were due in it."""
-        return [answer for answer in answers if self.began <= answer.due < self.ended]
+        """Those that came in it, or did not."""
+        return [answer for answer in answers if self.began <= answer.ended < self.ended]
 
 
 @dataclass
