@@ -8,8 +8,10 @@ import queue
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,14 +126,28 @@ def time_is_over(gateway: Gateway) -> None:
     assert answer_of(gateway, SLOW_HEADERS, b"x")[0].startswith(b"HTTP/1.1 408 ")
 
 
-@pytest.mark.parametrize(
-    "policies", [[], [attach("mark", {"name": "slow"})], [attach("pass-on")]], ids=["no policy", "headers", "a stream"]
-)
-def test_an_upload_that_is_not_buffered_has_no_limit(gateway: Gateway, policies: list[Json]) -> None:
+NOT_BUFFERED: dict[str, list[Json]] = {
+    "no-policy": [],
+    "headers": [attach("mark", {"name": "slow"})],
+    "a-stream": [attach("pass-on")],
+}
+"""By the name of an API, policies that want no body whole. The tests take all of them side by side: each waits for
+several times the limit.
+"""
+
+
+def test_an_upload_that_is_not_buffered_has_no_limit(gateway: Gateway) -> None:
+    with ThreadPoolExecutor(len(NOT_BUFFERED)) as threads:
+        answers = dict(zip(NOT_BUFFERED, threads.map(partial(upload_slowly, gateway), NOT_BUFFERED), strict=True))
+    assert {name: answer[:13] for name, answer in answers.items()} == dict.fromkeys(NOT_BUFFERED, b"HTTP/1.1 200 ")
+
+
+def upload_slowly(gateway: Gateway, name: str) -> bytes:
+    """The answer to an upload that takes twice the limit."""
     with run_upstream(at_once=False) as (url, received):
-        gateway.deploy(api("uploads", url, policies))
+        gateway.deploy(api(name, url, NOT_BUFFERED[name]))
         with socket.create_connection(("127.0.0.1", gateway.port), timeout=SOON_SECONDS) as connection:
-            connection.sendall(b"POST /uploads/x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n")
+            connection.sendall(f"POST /{name}/x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n".encode())
             for number in range(3):
                 connection.sendall(b"1\r\n%d\r\n" % number)
                 while b"1\r\n%d\r\n" % number not in received.get(timeout=SOON_SECONDS):
@@ -139,7 +155,7 @@ def test_an_upload_that_is_not_buffered_has_no_limit(gateway: Gateway, policies:
                 if number < 2:
                     time_is_over(gateway)
             connection.sendall(b"0\r\n\r\n")
-            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+            return connection.recv(65536)
 
 
 def test_a_stream_whose_answer_has_begun_lives_on(gateway: Gateway) -> None:
@@ -184,16 +200,17 @@ def test_a_websocket_outlives_the_limit(gateway: Gateway) -> None:
     asyncio.run(talk())
 
 
-@pytest.mark.parametrize(
-    "policies", [[], [attach("mark", {"name": "call"})], [attach("pass-on")]], ids=["no policy", "headers", "a stream"]
-)
-def test_a_call_in_which_the_client_alone_streams_outlives_the_limit(gateway: Gateway, policies: list[Json]) -> None:
+def test_a_call_in_which_the_client_alone_streams_outlives_the_limit(gateway: Gateway) -> None:
     async def messages() -> AsyncIterator[bytes]:
         for message in (b"one", b"two", b"three"):
             yield message
             await asyncio.to_thread(time_is_over, gateway)
 
-    assert asyncio.run(upload(gateway, policies, messages())) == b"one|two|three"
+    async def upload_all() -> list[bytes]:
+        uploads = (upload(gateway, f"calls-{name}", some, messages()) for name, some in NOT_BUFFERED.items())
+        return await asyncio.gather(*uploads)
+
+    assert asyncio.run(upload_all()) == [b"one|two|three"] * len(NOT_BUFFERED)
 
 
 def test_a_call_that_a_policy_wants_whole_ends_at_the_limit(gateway: Gateway) -> None:
@@ -203,19 +220,19 @@ def test_a_call_that_a_policy_wants_whole_ends_at_the_limit(gateway: Gateway) ->
             await asyncio.sleep(0.1)  # the pace of the stream
 
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        asyncio.run(upload(gateway, [attach("body-length")], messages()))
+        asyncio.run(upload(gateway, "calls-whole", [attach("body-length")], messages()))
     assert caught.value.code() is grpc.StatusCode.UNKNOWN, "what 408 is to gRPC"
     assert caught.value.details() == "The request did not arrive completely within the time limit."
 
 
-async def upload(gateway: Gateway, policies: list[Json], messages: AsyncIterator[bytes]) -> bytes:
-    """The answer of a gRPC upstream to the messages."""
+async def upload(gateway: Gateway, name: str, policies: list[Json], messages: AsyncIterator[bytes]) -> bytes:
+    """The answer of a gRPC upstream to the messages, through an API of this name."""
     there = GrpcUpstream()
     await there.start()
-    await asyncio.to_thread(gateway.deploy, api("calls", f"grpc://127.0.0.1:{there.port}", policies))
+    await asyncio.to_thread(gateway.deploy, api(name, f"grpc://127.0.0.1:{there.port}", policies))
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel:
-            call: Any = channel.stream_unary("/calls/passing.Calls/Upload")
+            call: Any = channel.stream_unary(f"/{name}/passing.Calls/Upload")
             answer: bytes = await call(messages)
             return answer
     finally:
