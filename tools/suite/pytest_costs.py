@@ -4,15 +4,18 @@
 
 The CPU seconds of a test are those of the process that runs it and of the children that ended meanwhile. The files that
 took longest in the recorded run come first: begun last, one of them would run alone at the end. Those of a folder in
-TOGETHER come one after the other, where the longest of them would.
+TOGETHER come one after the other, where the longest of them would, and in one process if its share of the time is long
+enough.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import resource
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -24,7 +27,9 @@ if TYPE_CHECKING:
 
 CPU, READS, SLOW = "cpu seconds", "reads", "slow"
 TOGETHER = ("e2e/inspector",)
-"""Folders with fixtures of the package, which end when a file of another folder comes: a gateway and a browser."""
+"""Folders with fixtures of the package, which end when a file of another folder comes: a gateway and a browser. In one
+process, each of these starts once.
+"""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -52,6 +57,38 @@ def order(files: Collection[str], seconds: Mapping[str, float] | None = None) ->
         return -longest[group], "" if group == file else group, -known.get(file, unknown)
 
     return sorted(dict.fromkeys(files), key=place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """xdist's scheduler of whole files, which takes a folder that one process runs for one file."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]  # here: a process alone has no xdist
+
+    class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # it has no types
+        @functools.cached_property
+        def _whole(self) -> set[str]:
+            return folders_in_one_process([_file_of(nodeid) for nodeid in self.collection], self.numnodes)
+
+        def _split_scope(self, nodeid: str) -> str:
+            file = _file_of(nodeid)
+            return group if (group := _group_of(file)) in self._whole else file
+
+    return Scheduling(config, log)
+
+
+def folders_in_one_process(
+    files: Collection[str], processes: int, seconds: Mapping[str, float] | None = None
+) -> set[str]:
+    """The folders of TOGETHER that take at most as long as each of so many processes has to run. seconds: as `order`
+    has them.
+    """
+    known = read_file_seconds() if seconds is None else seconds
+    costs: dict[str, float] = defaultdict(float)
+    for file in set(files):
+        costs[_group_of(file)] += known.get(file, 0.0)
+    return {folder for folder in TOGETHER if costs[folder] * processes <= sum(costs.values())}
 
 
 def _group_of(file: str) -> str:

@@ -306,6 +306,34 @@ def test_the_longest_files_come_first_and_those_that_share_a_fixture_together() 
     assert pytest_costs.order([*seconds, "new.py"], seconds)[:2] == ["a.py", "new.py"]
 
 
+NOTES_ITS_PROCESS = """
+import os
+from pathlib import Path
+
+def test_process():
+    Path(f"build/processes/{os.getpid()}").touch()
+"""
+
+
+@pytest.mark.parametrize(("folder", "processes"), [(pytest_costs.TOGETHER[0], 1), ("e2e/pages", 2)])
+def test_files_that_share_a_fixture_run_in_one_process(project: Project, folder: str, processes: int) -> None:
+    project.write("tools/suite/components.toml", UNITS + THROUGH_ENVOY.replace("e2e/pages", folder))
+    project.write("build/processes/.keep", "")
+    for name in "abcd":
+        project.write(f"{folder}/test_{name}.py", NOTES_ITS_PROCESS)
+    result = project.run("--part", folder, "--workers", "2")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert len([*(project.folder / "build" / "processes").glob("[0-9]*")]) == processes
+
+
+def test_a_folder_that_takes_longer_than_a_processs_share_is_divided() -> None:
+    (folder,) = pytest_costs.TOGETHER
+    seconds = {f"{folder}/a.py": 10.0, f"{folder}/b.py": 10.0, "c.py": 60.0}
+    assert pytest_costs.folders_in_one_process([*seconds], 4, seconds) == {folder}
+    assert pytest_costs.folders_in_one_process([*seconds], 5, seconds) == set()
+    assert pytest_costs.folders_in_one_process([f"{folder}/a.py"], 2, seconds) == set()
+
+
 def test_every_file_of_tests_belongs_to_a_component() -> None:
     known = components.read_components()
     places = [path for component in known for path in component.tests]
