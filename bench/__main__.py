@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 
 from bench import (
     campaign,
@@ -13,6 +14,7 @@ from bench import (
     edit,
     goal,
     goals,
+    history,
     machine,
     plot,
     ratios,
@@ -63,6 +65,8 @@ def write_down(samples: Sequence[Sample], chosen: Settings, section: str) -> Non
         report.write(chosen.output, section)
     if chosen.output == README:
         ratios.write(samples)
+    if history.is_kept(chosen, commit := machine.commit()):
+        history.append(history.line(samples, commit, datetime.now(UTC).date()))
 
 
 COMMANDS = {

@@ -1,4 +1,4 @@
-"""Two commits in one run, in Markdown: each figure of this tree, divided by that of the other commit."""
+"""Several commits in one run, in Markdown: each figure of this tree, divided by that of another commit."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator, Sequence
 
 from bench import summary
-from bench.rows import Row, key_at_commit
+from bench.rows import key_at_commit
 from bench.sample import Sample
 from bench.settings import Settings
-from bench.summary import Spread
+from bench.summary import Figure, Spread
 from bench.target import ENVOY, GO, PYTHON
 
 FIGURES = {
@@ -22,21 +22,27 @@ FIGURES = {
 
 
 def markdown(samples: Sequence[Sample], settings: Settings) -> str:
-    """Medians of the ratios within a round, and their ranges; a dash where there is nothing to compare."""
-    lines = [f"### This tree / {settings.compare}", "", f"| connections | row | {' | '.join(FIGURES)} |"]
-    lines.append(f"| ---: | --- |{' ---: |' * len(FIGURES)}")
+    """A table for each commit: medians of the ratios within a round, and their ranges; a dash where there is nothing to
+    compare."""
+    return "\n\n".join("\n".join(_table(samples, settings, revision)) for revision in settings.compare)
+
+
+def ratio(samples: Sequence[Sample], key: str, revision: str, connections: int, figure: Figure) -> Spread:
+    """The ratio of a row's figure to that of its twin at the commit."""
+    now, before = (summary.of(samples, row, connections) for row in (key, key_at_commit(key, revision)))
+    return summary.ratios(now, before, figure)
+
+
+def _table(samples: Sequence[Sample], settings: Settings, revision: str) -> Iterator[str]:
+    yield from (f"### This tree / {revision}", "", f"| connections | row | {' | '.join(FIGURES)} |")
+    yield f"| ---: | --- |{' ---: |' * len(FIGURES)}"
     for connections in settings.connections:
-        compared = [row for row in settings.measured_at(connections) if row.policies is not None and not row.revision]
-        lines += [
-            f"| {connections} | {row.title} | {' | '.join(_cells(samples, row, connections))} |" for row in compared
-        ]
-    return "\n".join(lines)
+        for row in settings.measured_at(connections):
+            if row.policies is not None and not row.revision:
+                spreads = (ratio(samples, row.key, revision, connections, figure) for figure in FIGURES.values())
+                yield f"| {connections} | {row.title} | {' | '.join(map(with_range, spreads))} |"
 
 
-def _cells(samples: Sequence[Sample], row: Row, connections: int) -> Iterator[str]:
-    now, before = (summary.of(samples, key, connections) for key in (row.key, key_at_commit(row.key)))
-    return (_with_range(summary.ratios(now, before, figure)) for figure in FIGURES.values())
-
-
-def _with_range(spread: Spread) -> str:
+def with_range(spread: Spread) -> str:
+    """ "0.75 (0.50–1.00)"."""
     return "–" if math.isnan(spread.median) else f"{spread.median:.2f} ({spread.low:.2f}–{spread.high:.2f})"

@@ -143,17 +143,18 @@ ROWS = (
 policy appends a header's value to its parameter."""
 
 
-def key_at_commit(key: str) -> str:
+def key_at_commit(key: str, revision: str) -> str:
     """The key of the same row at another commit."""
-    return f"then-{key}"
+    return f"{revision[:7]}-{key}"
 
 
-def pair_with_commit(rows: Sequence[Row], revision: str) -> Iterator[Row]:
-    """Each row with an API is followed by the same one at the commit, so that they are measured close together."""
+def pair_with_commits(rows: Sequence[Row], revisions: Sequence[str]) -> Iterator[Row]:
+    """Each row with an API is followed by the same one at each commit, so that they are measured close together."""
     for row in rows:
         yield row
-        if row.policies is not None:
-            yield replace(row, key=key_at_commit(row.key), title=f"{row.title}, {revision}", revision=revision)
+        for revision in revisions if row.policies is not None else ():
+            key, title = key_at_commit(row.key, revision), f"{row.title}, {revision}"
+            yield replace(row, key=key, title=title, revision=revision)
 
 
 def api(row: Row, upstream: str) -> dict[str, object]:

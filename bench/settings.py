@@ -9,12 +9,14 @@ from pathlib import Path
 
 from bench import revision
 from bench.error import BenchError
-from bench.rows import COUNTS, GO, NONE, PLAIN, PYTHON, ROWS, Row, pair_with_commit
+from bench.rows import COUNTS, GO, NONE, PLAIN, PYTHON, ROWS, Row, pair_with_commits
 
 README = Path("bench/README.md")
 STDOUT = "-"
 SHORT_ROWS = tuple(row for row in ROWS if row.key in (PLAIN, NONE, GO, PYTHON))
 COMPARED_ROWS = SHORT_ROWS[1:]
+BASE = "3e298c3"
+"""The commit with which every comparison compares, so that small losses that follow each other do not add up unseen."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Settings:
     repeats: how often a sample that other processes disturb is taken again.
     concurrency: worker threads of each Envoy. executors: processes of Python policies; workers: threads of each.
     output: the file that gets the table between its markers, or None. short: check ratios instead of recording them.
-    compare: the commit with which this tree is compared, or "".
+    compare: the commits with which this tree is compared.
     """
 
     rounds: int = 5
@@ -41,7 +43,7 @@ class Settings:
     workers: int = 32
     output: Path | None = README
     short: bool = False
-    compare: str = ""
+    compare: tuple[str, ...] = ()
 
     def measured_at(self, connections: int) -> tuple[Row, ...]:
         """The rows that are measured at this number of connections: all of them if it is none of COUNTS."""
@@ -59,28 +61,29 @@ def parse(arguments: Sequence[str]) -> Settings:
     short = bool(options.short)
     few = short or bool(options.compare)
     output = options.output or (STDOUT if few else str(README))
+    compare = tuple(dict.fromkeys([*options.compare, revision.resolve(BASE)])) if options.compare else ()
     return Settings(
         rounds=options.rounds or (3 if short else 5),
         duration=options.duration or (1.0 if short else 2.0),
         warmup=0.5 if short else 1.0,
         repeats=0 if short else 3,
         connections=options.connections or ((64,) if few else COUNTS),
-        rows=_choose_rows(options.rows, short, options.compare),
+        rows=_choose_rows(options.rows, short, compare),
         rate=options.rate,
         concurrency=options.concurrency,
         executors=options.executors,
         workers=options.workers,
         output=None if output == STDOUT else Path(output),
         short=short,
-        compare=options.compare or "",
+        compare=compare,
     )
 
 
-def _choose_rows(named_rows: Sequence[Row] | None, short: bool, compare: str | None) -> tuple[Row, ...]:
+def _choose_rows(named_rows: Sequence[Row] | None, short: bool, compare: tuple[str, ...]) -> tuple[Row, ...]:
     rows = (
         with_all_connections(named_rows) if named_rows else SHORT_ROWS if short else COMPARED_ROWS if compare else ROWS
     )
-    return tuple(pair_with_commit(rows, compare)) if compare else rows
+    return tuple(pair_with_commits(rows, compare))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -95,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--executors", type=_at_least_one, default=1, help="processes for the Python policies (1)")
     add("--workers", type=_at_least_one, default=32, help="worker threads of each of them (32)")
     add("--output", metavar="FILE", help=f"gets the table between its markers, {STDOUT} for none ({README})")
-    add("--compare", type=_revision, metavar="REV", help="rows of the gateway, beside those of this commit")
+    add("--compare", type=_revisions, metavar="REV,…", help=f"the gateway's rows, beside those of commits, and {BASE}")
     add("--short", action="store_true", help="3 rounds of 1 s, no file: fails on wrong answers and regressions")
     return parser
 
@@ -107,9 +110,9 @@ def _rows(text: str) -> tuple[Row, ...]:
     return tuple(row for row in ROWS if row.key in text.split(","))
 
 
-def _revision(text: str) -> str:
+def _revisions(text: str) -> tuple[str, ...]:
     try:
-        return revision.resolve(text)
+        return tuple(revision.resolve(part) for part in text.split(","))
     except BenchError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 
