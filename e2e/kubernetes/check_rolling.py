@@ -51,7 +51,7 @@ SEED = 7
 """Of the choice of pods."""
 
 
-class Ground(NamedTuple):
+class Prepared(NamedTuple):
     """tool: the load generator. chart: of the release before."""
 
     cluster: Cluster
@@ -59,8 +59,8 @@ class Ground(NamedTuple):
     chart: Path
 
 
-@pytest.fixture(scope="module", name="ground")
-def _ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+@pytest.fixture(scope="module", name="prepared")
+def _prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
     """A cluster of this test's own, for it has other images. All is built before: its network reaches no registry."""
     reason = refusal()
     assert reason is None, f"no cluster: {reason}"
@@ -72,16 +72,16 @@ def _ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     }
     postgresql.programs()
     with cluster(images, OUTPUT / "rolling-logs") as made:
-        yield Ground(made, tool, before / "deploy" / "helm" / "gatewright")
+        yield Prepared(made, tool, before / "deploy" / "helm" / "gatewright")
 
 
 @pytest.fixture(name="fleet")
-def _fleet(ground: Ground) -> Iterator[Fleet]:
+def _fleet(prepared: Prepared) -> Iterator[Fleet]:
     """The release before, with all APIs."""
     with postgresql_server.server(DATABASE_PORT, address=HOST) as database:
         identity = f"{postgresql_server.USER}:{postgresql_server.PASSWORD}"
         url = f"postgresql://{identity}@{HOST}:{DATABASE_PORT}/{postgresql_server.DATABASE}"
-        fleet = deploy(ground.cluster, database, url, "before", ground.chart)
+        fleet = deploy(prepared.cluster, database, url, "before", prepared.chart)
         with fleet.management() as client:
             for name in APIS:
                 client.post("/v1/apis", json=document(name, "first"), params={"reason": "first"}).raise_for_status()
@@ -164,9 +164,9 @@ def kill_nodes(fleet: Fleet, phases: Phases) -> None:
         fleet.wait_settled()
 
 
-def test_an_upgrade_under_load_fails_no_request(fleet: Fleet, ground: Ground) -> None:
+def test_an_upgrade_under_load_fails_no_request(fleet: Fleet, prepared: Prepared) -> None:
     chance, phases, writer = random.Random(SEED), Phases(), Writer(fleet)  # noqa: S311 - no secret
-    with run_load(ground.tool, f"{fleet.address(SERVICE)}:{TRAFFIC_PORT}", FLOWS) as load:
+    with run_load(prepared.tool, f"{fleet.address(SERVICE)}:{TRAFFIC_PORT}", FLOWS) as load:
         load.flowing()
         writer.start()
         with phases.phase("the release before"):
