@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import schemathesis
-from api_fuzz_resources import DOCUMENTS, FOREIGN, MARK, OWN
+from api_fuzz_resources import DOCUMENTS, FOREIGN, GATEWAY, MARK, OWN
 
 SETTING: dict[str, Any] = json.loads(os.environ["API_FUZZ"])
 """url, token: of the controller and of its administrator. rights, is_bound: of the token that requests are sent with.
@@ -64,7 +64,9 @@ def fill_body(case: Any, draw: int) -> None:
     team = (OWN, FOREIGN)[draw % 2]
     if not isinstance(body, dict) or draw & 2:
         return
-    if isinstance(body.get("metadata"), dict):
+    if plural_of(case) == "gateway" and "spec" in body:
+        case.body = GATEWAY
+    elif isinstance(body.get("metadata"), dict):
         name = str(case.path_parameters.get("name", f"new-{draw % 5}"))
         case.body = document_of(body, DOCUMENTS[OWN][plural_of(case)], name, draw)
     elif "sources" in body:
@@ -85,6 +87,8 @@ def document_of(body: dict[str, Any], example: dict[str, Any], name: str, draw: 
         document["metadata"]["labels"] = {"team": OWN}
     if draw & 24:
         document["spec"] = json.loads(json.dumps(example["spec"]).replace(OWN, name))
+        if "plan" in document["spec"]:
+            document["spec"]["plan"] = OWN
     return document
 
 
@@ -93,8 +97,11 @@ def after_call(_: Any, case: Any, response: Any) -> None:
     """Notes the answer, and makes what a request has changed of the resources of both teams what it was."""
     if case.method.lower() == case.operation.method.lower() and has_token(response):
         answered[f"{case.operation.definition.raw['operationId']} {whose(case)}"][response.status_code] += 1
-    if case.method != "GET" and response.status_code < 300 and whose(case) != "any":
-        put_back(plural_of(case), case.path_parameters["name"])
+    if case.method != "GET" and response.status_code < 300:
+        if whose(case) != "any":
+            put_back(plural_of(case), case.path_parameters["name"])
+        elif plural_of(case) in ("apply", "gateway"):  # a set may delete what others have
+            put_all_back()
 
 
 def has_token(response: Any) -> bool:
@@ -112,17 +119,30 @@ def plural_of(case: Any) -> str:
     return str(case.path.split("/")[2])
 
 
-def put_back(plural: str, name: str) -> int:
-    """The status of the last answer to the administrator."""
-    if plural not in DOCUMENTS[name] or plural == "gateway":
-        return 200
-    document, path = DOCUMENTS[name][plural], f"/v1/{plural}/{name}"
+def put_all_back() -> None:
+    """As the administrator; a plan before the consumer that has it."""
+    ask("PUT", "/v1/gateway?take_over=true", GATEWAY)
+    for team, documents in DOCUMENTS.items():
+        for plural in documents:
+            put_back(plural, team)
+
+
+def put_back(plural: str, name: str, **labels: str) -> None:
+    """As the administrator. labels: more of them than the resource has."""
+    if plural not in DOCUMENTS[name]:
+        return
+    document = DOCUMENTS[name][plural]
+    metadata = document["metadata"]
+    changed = {**document, "metadata": {**metadata, "labels": {**metadata["labels"], **labels}} if labels else metadata}
+    path = f"/v1/{plural}/{name}"
     if plural == "apis" and ask("GET", path) == 404:
-        return ask("POST", "/v1/apis", document)
-    status = ask("PUT", f"{path}?take_over=true", document)
+        status = ask("POST", "/v1/apis", changed)
+    else:
+        status = ask("PUT", f"{path}?take_over=true", changed)
+    if status >= 300:
+        print(f"api-fuzz: expected the administrator to put {plural}/{name} back, got {status}")
     if plural == "consumers":
         ask("POST", f"{path}/keys", {"name": OWN})
-    return status
 
 
 def ask(method: str, path: str, document: Any = None) -> int:
@@ -153,6 +173,9 @@ def rights_are_those_of_the_role(_: Any, response: Any, case: Any) -> None:
         assert MARK not in response.text, f"answered with {MARK}, which resources of another team have"
 
 
-for team in (OWN, FOREIGN):
-    for plural in DOCUMENTS[team]:
-        assert put_back(plural, team) < 300, f"expected a controller that takes {plural}/{team}"
+put_all_back()
+ask("DELETE", "/v1/gateway")
+for team, documents in DOCUMENTS.items():
+    for plural in documents:
+        put_back(plural, team, changed="yes")  # so that there are two revisions to compare
+put_all_back()

@@ -1,4 +1,5 @@
-"""The resources of two teams that `make api-fuzz` starts with, of which a bound token is for the first one's."""
+"""The resources that `make api-fuzz` starts with: of two teams, of which a bound token is for the first one's, and the
+Gateway."""
 
 from __future__ import annotations
 
@@ -29,7 +30,6 @@ def documents_of(name: str) -> dict[str, dict[str, Any]]:
         "defaults": ("Defaults", {"for": {"labels": {"team": name}}, "requestTimeout": "10s"}),
         "namespaces": ("Namespace", {"labels": {"team": name}, "contexts": [f"/{name}"]}),
         "nodegateways": ("NodeGateway", {"nodes": {"zone": name}, "listeners": listeners}),
-        "gateway": ("Gateway", {"listeners": listeners}),
     }
     labels = {"team": name, **({"note": MARK} if name == FOREIGN else {})}
     metadata = {"name": name, "labels": labels}
@@ -40,3 +40,9 @@ def documents_of(name: str) -> dict[str, dict[str, Any]]:
 
 
 DOCUMENTS = {team: documents_of(team) for team in (OWN, FOREIGN)}
+GATEWAY: dict[str, Any] = {
+    "apiVersion": "gatewright.dev/v1",
+    "kind": "Gateway",
+    "metadata": {"name": "gateway"},
+    "spec": {"listeners": [{"name": "http", "port": 8080}]},
+}
