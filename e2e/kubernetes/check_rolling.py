@@ -7,6 +7,7 @@ balancer hides that a killed node's connections die, which the last kind of clie
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
@@ -128,6 +129,17 @@ class Writer(threading.Thread):
         return Write(began, time.time(), "either", name, stamp, 0, "acknowledged", revision, text)
 
 
+@contextlib.contextmanager
+def writing(fleet: Fleet) -> Iterator[list[Write]]:
+    """Writes meanwhile; all that was written."""
+    writer = Writer(fleet)
+    writer.start()
+    try:
+        yield writer.writes
+    finally:
+        writer.end()
+
+
 def upgrade(fleet: Fleet, phases: Phases, chance: random.Random) -> None:
     """All is upgraded at once; meanwhile the database restarts, and pods of either release are evicted."""
     fleet.upgrade("now")
@@ -165,10 +177,9 @@ def kill_nodes(fleet: Fleet, phases: Phases) -> None:
 
 
 def test_an_upgrade_under_load_fails_no_request(fleet: Fleet, prepared: Prepared) -> None:
-    chance, phases, writer = random.Random(SEED), Phases(), Writer(fleet)  # noqa: S311 - no secret
-    with run_load(prepared.tool, f"{fleet.address(SERVICE)}:{TRAFFIC_PORT}", FLOWS) as load:
+    chance, phases = random.Random(SEED), Phases()  # noqa: S311 - no secret
+    with run_load(prepared.tool, f"{fleet.address(SERVICE)}:{TRAFFIC_PORT}", FLOWS) as load, writing(fleet) as writes:
         load.flowing()
-        writer.start()
         with phases.phase("the release before"):
             pause(BEFORE_SECONDS)
         with phases.phase("all is upgraded and disturbed"):
@@ -183,8 +194,7 @@ def test_an_upgrade_under_load_fails_no_request(fleet: Fleet, prepared: Prepared
         with phases.phase("nodes are killed"):
             kill_nodes(fleet, phases)
             answers = load.stop()
-        writer.end()
-    lines = [*phases.table(answers), *summary_of(writer.writes)]
+    lines = [*phases.table(answers), *summary_of(writes)]
     (OUTPUT / "rolling.txt").write_text("\n".join(lines) + "\n")
     print(*lines, sep="\n")
     eventually("all nodes have the new policy", lambda: fleet.releases(APIS) == {"200 v1.1.0"}, 30)
@@ -192,7 +202,7 @@ def test_an_upgrade_under_load_fails_no_request(fleet: Fleet, prepared: Prepared
     assert not unexpected, "\n".join(map(phases.describe, unexpected[:40]))
     with fleet.management() as client:
         history = {name: history_of(client, name) for name in APIS}
-    assert not find_mistakes(writer.writes, history)
+    assert not find_mistakes(writes, history)
 
 
 def failures(phases: Phases, answers: Sequence[Answer]) -> list[Answer]:

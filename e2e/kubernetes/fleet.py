@@ -70,7 +70,7 @@ class Fleet:
         ]
         return all(map(_is_complete, deployments, counts))
 
-    def wait_settled(self, seconds: float = 180) -> None:
+    def wait_settled(self, seconds: float = 400) -> None:
         eventually(f"all pods are of the newest templates and ready ({self.cluster.folder})", self.is_settled, seconds)
 
     def pods(self, component: str) -> list[Json]:
