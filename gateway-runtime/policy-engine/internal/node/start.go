@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 )
 
 const noStateYet = "it has no state yet, and waits for its controller"
@@ -40,11 +42,12 @@ func (n *Node) followStart(now time.Time) {
 	n.updateSnapshot(func(s *snapshot) { s.starting = reason })
 }
 
-// unservedSinceStart returns the APIs of which Envoy serves no version, with the reasons.
+// unservedSinceStart returns the APIs of which Envoy serves no version, with the reasons. It leaves out those that this node has
+// rejected: they would not run however long it waits, and would delay each new node.
 func (n *Node) unservedSinceStart() map[string]string {
 	waiting := map[string]string{}
 	for api, obstacle := range n.queue.Obstacles() {
-		if n.running[api] == nil {
+		if n.running[api] == nil && n.queue.Get(api).State() != nodev1.ApiStatus_STATE_REJECTED {
 			waiting[api] = cmp.Or(obstacle.Reason, "it is being built")
 		}
 	}

@@ -46,6 +46,16 @@ func TestAStartWaitsForBuilds(t *testing.T) {
 	})
 }
 
+func TestAStartWaitsForNoRejectedAPI(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+		b.envoy.bad["refused|1"] = true
+		b.apply(1, some(bundle("a", "1"), bundle("refused", "1"), bundleWith("panics", "1", attachment("x", `{"panic":true}`))))
+		b.starting("")
+		b.node.Close()
+	})
+}
+
 func TestAStartWaitsTwoMinutesAtMost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
