@@ -54,6 +54,8 @@ spec: {type: ClusterIP}
 """
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/gatewright.dev-checked"
 GATEWAYS = f"/apis/{GATEWAY_API}/namespaces/{NAMESPACE}/gateways"
+SECONDS = 120
+"""The longest wait: a busy machine takes 40 s to start a controller."""
 CLOSED = 1
 """A port at which nothing listens."""
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -62,7 +64,7 @@ Start = Callable[..., subprocess.Popen[bytes]]
 @pytest.fixture(scope="module", name="http")
 def _http(cluster: Cluster) -> Iterator[httpx.Client]:
     cluster.client.apply(gateway_api_kinds())
-    eventually("the kinds are served", lambda: cluster.client.exists(f"/apis/{GATEWAY_API}/gatewayclasses"), 30)
+    eventually("the kinds are served", lambda: cluster.client.exists(f"/apis/{GATEWAY_API}/gatewayclasses"), SECONDS)
     cluster.client.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}, CLASS])
     with httpx.Client(**cluster.client.options) as http:
         yield http
@@ -158,20 +160,20 @@ def test_statuses_are_written_where_they_differ_and_beside_those_of_others(
     start("a")
     cluster.client.apply([gateway("web"), route("shop", "web")])
     shop, web = Seen(http, route("shop", "web")), Seen(http, gateway("web"))
-    eventually("the route has a status", lambda: shop.parents() == [CONTROLLER_NAME], 30)
-    eventually("the Gateway has an address", lambda: bool(web.now().get("status", {}).get("addresses")), 30)
+    eventually("the route has a status", lambda: shop.parents() == [CONTROLLER_NAME], SECONDS)
+    eventually("the Gateway has an address", lambda: bool(web.now().get("status", {}).get("addresses")), SECONDS)
     condition = {"type": "Accepted", "status": "True", "reason": "Accepted", "message": ""}
     foreign = {"parentRef": {"name": "other"}, "controllerName": OTHERS}
     conditions = [{**condition, "lastTransitionTime": "2020-01-01T00:00:00Z"}]
     shop.merge({"status": {"parents": [{**foreign, "conditions": conditions}]}}, "/status")
-    eventually("ours is back", lambda: shop.parents() == [OTHERS, CONTROLLER_NAME], 30)
+    eventually("ours is back", lambda: shop.parents() == [OTHERS, CONTROLLER_NAME], SECONDS)
     versions = shop.version(), web.version()
     cluster.client.apply(route("stock", "web"))
     stock = Seen(http, route("stock", "web"))
-    eventually("another route has a status", lambda: stock.parents() == [CONTROLLER_NAME], 30)
+    eventually("another route has a status", lambda: stock.parents() == [CONTROLLER_NAME], SECONDS)
     assert shop.version() == versions[0]  # nothing of it has changed; the Gateway counts one route more
     shop.merge({"spec": {"parentRefs": [{"name": "nowhere"}]}})
-    eventually("ours is gone and theirs is there", lambda: shop.parents() == [OTHERS], 30)
+    eventually("ours is gone and theirs is there", lambda: shop.parents() == [OTHERS], SECONDS)
 
 
 def test_what_it_has_made_is_put_back_and_goes_with_its_gateway(
@@ -179,42 +181,44 @@ def test_what_it_has_made_is_put_back_and_goes_with_its_gateway(
 ) -> None:
     start("a")
     cluster.client.apply(gateway("back"))
-    eventually("there is a Deployment", lambda: len(made(http, "Deployment", "back")) == 1, 30)
-    eventually("there is a Service", lambda: len(made(http, "Service", "back")) == 1, 30)
+    eventually("there is a Deployment", lambda: len(made(http, "Deployment", "back")) == 1, SECONDS)
+    eventually("there is a Service", lambda: len(made(http, "Service", "back")) == 1, SECONDS)
     (deployment,) = made(http, "Deployment", "back")
     assert deployment["metadata"]["ownerReferences"][0]["kind"] == "GatewayClass"
     seen = Seen(http, {**deployment, "apiVersion": "apps/v1", "kind": "Deployment"})
     seen.merge({"spec": {"replicas": 7, "paused": True}})
-    eventually("the number of replicas is the template's", lambda: seen.now()["spec"]["replicas"] == 0, 30)
+    eventually("the number of replicas is the template's", lambda: seen.now()["spec"]["replicas"] == 0, SECONDS)
     assert seen.now()["spec"]["paused"] is True  # a field that it has not written is not its own
     (service,) = made(http, "Service", "back")
     Seen(http, {**service, "apiVersion": "v1", "kind": "Service"}).delete()
-    eventually("there is another Service", lambda: uids(made(http, "Service", "back")).isdisjoint(uids([service])), 30)
-    eventually("it is there", lambda: len(made(http, "Service", "back")) == 1, 30)
+    eventually(
+        "there is another Service", lambda: uids(made(http, "Service", "back")).isdisjoint(uids([service])), SECONDS
+    )
+    eventually("it is there", lambda: len(made(http, "Service", "back")) == 1, SECONDS)
     Seen(http, gateway("back")).delete()
     for kind in ("Deployment", "Service", "Secret"):
-        eventually(f"no {kind} is left", lambda kind=kind: not made(http, kind, "back"), 30)  # type: ignore[misc]
+        eventually(f"no {kind} is left", lambda kind=kind: not made(http, kind, "back"), SECONDS)  # type: ignore[misc]
 
 
 def test_one_leads_and_the_other_takes_over(cluster: Cluster, http: httpx.Client, start: Start) -> None:
     cluster.client.apply(gateway("led"))
     first = start("a")
-    eventually("the first one leads", lambda: bool(holder(http)), 30)
+    eventually("the first one leads", lambda: bool(holder(http)), SECONDS)
     leader = holder(http)
     second = start("b")
     first.send_signal(signal.SIGSTOP)
-    eventually("the second one leads", lambda: holder(http) not in ("", leader), 30)
+    eventually("the second one leads", lambda: holder(http) not in ("", leader), SECONDS)
     after = holder(http)
     cluster.client.apply(route("late", "led"))
     late = Seen(http, route("late", "led"))
-    eventually("it writes", lambda: late.parents() == [CONTROLLER_NAME], 30)
+    eventually("it writes", lambda: late.parents() == [CONTROLLER_NAME], SECONDS)
     version = late.version()
     first.send_signal(signal.SIGCONT)
     time.sleep(3)  # in which one that took itself for the leader would have written
     assert (late.version(), holder(http)) == (version, after)
     second.send_signal(signal.SIGTERM)
     began = time.monotonic()
-    eventually("the first one leads again", lambda: holder(http) not in ("", after), 30)
+    eventually("the first one leads again", lambda: holder(http) not in ("", after), SECONDS)
     assert time.monotonic() - began < 8  # of the 15 s of a Lease that is not given back
 
 
@@ -229,18 +233,18 @@ def test_what_an_api_server_has_forgotten_is_listed_again(
     cluster: Cluster, http: httpx.Client, start: Start, other: ApiServer
 ) -> None:
     """A leader whose API server another one takes the place of, which does not know the versions of its watches."""
-    late, goes = Seen(http, route("behind", "stays")), Seen(http, gateway("goes"))
+    behind, goes = Seen(http, route("behind", "stays")), Seen(http, gateway("goes"))
     with running_network(PORT, HOST) as network:
         start("a", cluster.plane.write_kubeconfig("switched", f"https://127.0.0.1:{network.port}"))
         cluster.client.apply([gateway("stays"), gateway("goes")])
-        eventually("there is a Deployment", lambda: len(made(http, "Deployment", "goes")) == 1, 60)
+        eventually("there is a Deployment", lambda: len(made(http, "Deployment", "goes")) == 1, SECONDS)
         leader, version = holder(http), http.get(GATEWAYS).json()["metadata"]["resourceVersion"]
         network.redirect(CLOSED)
         goes.delete()
         cluster.client.apply(route("behind", "stays"))
         network.redirect(OTHER_PORT)
-        eventually("the route has a status", lambda: late.parents() == [CONTROLLER_NAME], 60)
-        eventually("no Deployment is left", lambda: not made(http, "Deployment", "goes"), 60)
+        eventually("the route has a status", lambda: behind.parents() == [CONTROLLER_NAME], SECONDS)
+        eventually("no Deployment is left", lambda: not made(http, "Deployment", "goes"), SECONDS)
         assert holder(http) == leader
     query = {"watch": "true", "resourceVersion": version, "timeoutSeconds": "5"}
     assert '"code":410' in other.client.text(f"{GATEWAYS}?{urlencode(query)}")
@@ -249,16 +253,16 @@ def test_what_an_api_server_has_forgotten_is_listed_again(
 def test_what_changes_while_the_api_server_is_away_is_found(
     cluster: Cluster, http: httpx.Client, start: Start, other: ApiServer
 ) -> None:
-    late, goes = Seen(http, route("late", "away")), Seen(http, gateway("goes"))
+    returned, goes = Seen(http, route("returned", "away")), Seen(http, gateway("goes"))
     start("a", other.kubeconfig)
     cluster.client.apply([gateway("away"), gateway("goes")])
-    eventually("there is a Deployment", lambda: len(made(http, "Deployment", "goes")) == 1, 60)
+    eventually("there is a Deployment", lambda: len(made(http, "Deployment", "goes")) == 1, SECONDS)
     other.kill()
     goes.delete()
-    cluster.client.apply(route("late", "away"))
+    cluster.client.apply(route("returned", "away"))
     other.start()
-    eventually("the route has a status", lambda: late.parents() == [CONTROLLER_NAME], 90)
-    eventually("no Deployment is left", lambda: not made(http, "Deployment", "goes"), 60)
+    eventually("the route has a status", lambda: returned.parents() == [CONTROLLER_NAME], SECONDS)
+    eventually("no Deployment is left", lambda: not made(http, "Deployment", "goes"), SECONDS)
 
 
 def test_a_controller_that_starts_anew_takes_nothing_back(
@@ -289,5 +293,5 @@ def test_a_controller_that_starts_anew_takes_nothing_back(
         conditions = [entry for parent in parents for entry in parent["conditions"]]
         return any(entry["type"] == "Programmed" and entry["status"] == "True" for entry in conditions)
 
-    eventually("a node has acknowledged another route", is_acknowledged, 60)
+    eventually("a node has acknowledged another route", is_acknowledged, SECONDS)
     assert all(seen)
