@@ -13,7 +13,7 @@ import yaml
 from go_tool import binary
 from own_environment import install
 
-from e2e.deploy.chart import CHART, DIGEST, VALUES, digest_of_sources, objects, render_of
+from e2e.kit.chart import CHART, DIGEST, VALUES, digest_of_sources, objects, render_of
 from e2e.kit.markdown import blocks, page
 
 KUBERNETES = ("1.29", "1.34", "1.37")

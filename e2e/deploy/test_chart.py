@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from e2e.deploy.chart import (
+from e2e.kit.chart import (
     CHART,
     DIGEST,
     HELM,

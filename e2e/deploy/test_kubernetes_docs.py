@@ -11,7 +11,7 @@ import jsonschema_rs
 import pytest
 import yaml
 
-from e2e.deploy.chart import CHART, RENDERS, VALUES, objects, pods
+from e2e.kit.chart import CHART, RENDERS, VALUES, objects, pods
 from e2e.kit.markdown import blocks, page
 from e2e.kit.places import ROOT
 

@@ -14,10 +14,10 @@ import httpx
 import pytest
 import yaml
 
-from e2e.deploy.as_deployed import Place, wait_for
-from e2e.deploy.chart import RENDERS, Object, config, container, pods
+from e2e.kit.as_deployed import Place, wait_for
 from e2e.kit.attachments import SAMPLE
 from e2e.kit.certificates import authority
+from e2e.kit.chart import RENDERS, Object, config, container, pods
 from e2e.kit.gateway import api, eventually
 from e2e.kit.listening import free_port
 from e2e.kit.places import ROOT
