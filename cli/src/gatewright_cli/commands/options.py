@@ -21,6 +21,8 @@ DEFINITIONS = "policy-definitions"
 STATE_DIR = Path(".gatewright")
 A_PATH = click.Path(path_type=Path)
 """Not checked by click: commands report a wrong path with all other mistakes."""
+ANY_PATH = click.Path(path_type=Path, readable=False)
+"""Also one that is there and that this user cannot read: the command says more of it than click does."""
 IMPORT_LIMIT = click.option(
     "--import-limit",
     type=DURATION,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gatewright_cli.commands.options import A_PATH, IMPORT_LIMIT, MANIFEST, OUTPUT, STATE_DIR
+from gatewright_cli.commands.options import A_PATH, ANY_PATH, IMPORT_LIMIT, MANIFEST, OUTPUT, STATE_DIR
 from gatewright_cli.commands.units import DURATION, LABEL, SIZE, UIDS
 from gatewright_cli.isolation.executor_users import FIRST, LAST
 from gatewright_cli.node.listeners.ports import ECHO_PORT
@@ -72,7 +72,7 @@ PORT = click.IntRange(0, 65535)
     is_flag=True,
     help="Listen as that controller says for this node's labels, once it answers. Else by this run's own Gateway.",
 )
-@click.option("--state-dir", type=A_PATH, default=STATE_DIR, show_default=True, help="The state that outlives a run.")
+@click.option("--state-dir", type=ANY_PATH, default=STATE_DIR, show_default=True, help="The state that outlives a run.")
 @click.option(
     "--state-from",
     multiple=True,

@@ -179,6 +179,11 @@ def port_mistakes(listeners: Mapping[str, Place]) -> Iterator[str]:
             yield f"{obstacle}: choose another with {option}"
 
 
+def _for_whom(error: OSError) -> str:
+    """The user and the group that a container's platform has chosen are in no list of users."""
+    return f" for user {os.geteuid()}, group {os.getegid()}" if isinstance(error, PermissionError) else ""
+
+
 class StateDir:
     """The directory of the state that outlives a run. Open it, keep it open while the node runs, close it."""
 
@@ -194,7 +199,7 @@ class StateDir:
             lock = (path / "lock").open("a+")
         except OSError as error:
             raise PreflightError(
-                [f"state directory {path}: {error.strerror}: choose another with --state-dir"]
+                [f"state directory {path}: {error.strerror}{_for_whom(error)}: choose another with --state-dir"]
             ) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
