@@ -103,7 +103,7 @@ bench: setup ## measure the gateway beside its peers, 15 minutes (ARGS="--rounds
 	python -m bench $(ARGS)
 
 image-test: setup ## build the container image and run it, without a container engine (root, Debian packages)
-	pytest -q --timeout 900 e2e/image/check_image.py $(ARGS)
+	pytest -q --timeout 3600 e2e/image/check_image.py e2e/image/check_users.py $(ARGS)
 
 helm-test: setup ## render the Helm chart with Helm, and hold it to Kubernetes' schemas and Pod Security Standards (ARGS=--update)
 	pytest -q --timeout 900 e2e/deploy/check_helm.py $(ARGS)

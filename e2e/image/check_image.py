@@ -237,6 +237,7 @@ def test_without_python_policies_no_executor_and_nothing_for_one(go_only_image: 
             assert container.stop() == 0
         with run_container(go_only_image, "--no-controller", options=options) as container:
             assert httpx.get(f"{container.url}/go-only/x").headers["X-Go-Policy"] == "go"
+            eventually("what a start needs has ended", lambda: len(python_processes(container)) == 1)
             (supervisor,) = python_processes(container)
             assert supervisor[1].endswith(f"/{SUPERVISOR}")
     finally:

@@ -14,7 +14,8 @@ from e2e.kit.gateway import Json, eventually
 LIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
 """A limit that any machine allows: podman sets a higher one, which needs a capability."""
 HARDENED = (
-    "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges",  # noqa: S108
+    "--read-only", "--read-only-tmpfs=false", "--tmpfs", "/tmp",  # noqa: S108
+    "--cap-drop", "ALL", "--security-opt", "no-new-privileges",
     *LIMITS, "--network", "host", "--pull", "never",
 )  # fmt: skip
 """Read-only root, no capability, nothing else to write to but /tmp and the volume."""
@@ -36,7 +37,7 @@ class Container:
         return "\n".join(line for line in lines if not line.startswith("time="))
 
     def wait_ready(self) -> Container:
-        eventually("the container is ready", self._ready, 60)
+        eventually("the container is ready", self._ready, 180)
         return self
 
     def _ready(self) -> bool:
@@ -91,7 +92,7 @@ class Container:
 
     def exit_code(self) -> int:
         """The exit code, once it has ended."""
-        eventually("the container ends", lambda: not inspect(self.id)["State"]["Running"], 30)
+        eventually("the container ends", lambda: not inspect(self.id)["State"]["Running"], 60)
         code: int = inspect(self.id)["State"]["ExitCode"]
         return code
 

@@ -26,7 +26,7 @@ PODMAN = ("podman", *STORAGE, "--cgroup-manager", "cgroupfs", "--runtime", "runc
 BUILDAH = ("buildah", *STORAGE)
 
 
-def output_of(*command: str, seconds: float = 60, check: bool = True, merged: bool = False) -> str:
+def output_of(*command: str, seconds: float = 180, check: bool = True, merged: bool = False) -> str:
     """The stdout of the command, or `merged` both outputs; fails with its last lines on stderr.
 
     A command that hangs, a download mostly, is stopped with all that it has started, and tried twice.
@@ -51,7 +51,7 @@ def _run(command: tuple[str, ...], seconds: float, merged: bool) -> subprocess.C
     return subprocess.CompletedProcess(command, process.returncode, stdout, stderr or "")
 
 
-def podman(*arguments: str, seconds: float = 60, check: bool = True, merged: bool = False) -> str:
+def podman(*arguments: str, seconds: float = 180, check: bool = True, merged: bool = False) -> str:
     return output_of(*PODMAN, *arguments, seconds=seconds, check=check, merged=merged)
 
 
@@ -62,8 +62,8 @@ def install() -> None:
     if not missing:
         return
     assert shutil.which("apt-get"), f"the image test needs {', '.join(missing)}: install them (there is no apt-get)"
-    output_of("apt-get", "update", seconds=120)
-    output_of("apt-get", "install", "-y", "--no-install-recommends", *missing, seconds=300)
+    output_of("apt-get", "update", seconds=300)
+    output_of("apt-get", "install", "-y", "--no-install-recommends", *missing, seconds=900)
 
 
 def make_base() -> None:
@@ -77,18 +77,18 @@ def make_base() -> None:
     archive = HOME / "base.tar"
     if not archive.exists():
         partial = HOME / "partial.tar"
-        output_of("mmdebstrap", "--variant=minbase", "--mode=root", "bookworm", str(partial), seconds=240)
+        output_of("mmdebstrap", "--variant=minbase", "--mode=root", "bookworm", str(partial), seconds=900)
         partial.rename(archive)
     _commit_base(archive)
 
 
 def _commit_base(archive: Path) -> None:
     container = output_of(*BUILDAH, "from", "scratch").strip()
-    output_of(*BUILDAH, "add", "--quiet", container, str(archive), "/", seconds=120)
+    output_of(*BUILDAH, "add", "--quiet", container, str(archive), "/", seconds=300)
     for authority in sorted(AUTHORITIES.glob("*.crt")):
         output_of(*BUILDAH, "add", "--quiet", container, str(authority), f"{AUTHORITIES}/")
     output_of(*BUILDAH, "config", "--cmd", "/bin/bash", "--env", f"PATH={SEARCH_PATH}", container)
-    output_of(*BUILDAH, "commit", "--quiet", "--rm", container, BASE, seconds=120)
+    output_of(*BUILDAH, "commit", "--quiet", "--rm", container, BASE, seconds=300)
 
 
 def build_image(tag: str, manifest: str = "build.yaml") -> str:
@@ -98,7 +98,7 @@ def build_image(tag: str, manifest: str = "build.yaml") -> str:
         "--build-arg", f"MANIFEST={manifest}", "--file", str(ROOT / "gateway-runtime" / "Dockerfile"), "--tag", tag,
         str(ROOT),
     )  # fmt: skip
-    output_of(*command, seconds=900)
+    output_of(*command, seconds=3000)
     return tag
 
 
