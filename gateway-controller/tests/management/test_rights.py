@@ -31,7 +31,8 @@ Every operation of the [management API](management-api.md) needs one right, or n
 A role is a set of rights; how to give one to a person or a program: [who may do what](../how-to/access.md).
 
 A test writes this page from what a controller answers to each caller: `yes`, or the status of the refusal.
-`make api-fuzz` holds it to the answers to all requests that it sends as each role, and with `ARGS=--update` writes it from them.
+`make api-fuzz` holds it to the answers to all requests that it sends as each role.
+With `ARGS=--update` it writes the page from them.
 
 ## Roles
 

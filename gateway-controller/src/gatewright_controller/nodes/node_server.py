@@ -12,6 +12,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import grpc
 from grpc import aio
@@ -315,7 +316,7 @@ async def serving_network(
 
 def _add_service(service: NodeService, server: aio.Server) -> None:
     """As gRPC's generated code does, but that messages of Sync are serialized already."""
-    rows = {
+    rows: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
         "Sync": grpc.stream_stream_rpc_method_handler(service.Sync, node_pb2.NodeMessage.FromString),
         "Observe": grpc.stream_stream_rpc_method_handler(
             service.Observe, node_pb2.Observed.FromString, node_pb2.Observation.SerializeToString
