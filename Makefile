@@ -30,7 +30,7 @@ build: setup ## build build.yaml into build/stock
 	@gatewright build --manifest build.yaml --output build/stock
 
 test: setup ## all tests that could have another outcome than before (ALL=1: all tests; PART=cli: one component's; SEED=N: in that order; WORKERS=4)
-	@python tools/run_tests.py --workers $(WORKERS) $(if $(ALL),--all) $(if $(RECORD),--record) $(if $(SECOND_TRY),--second-try) $(addprefix --part ,$(PART)) $(addprefix --seed ,$(SEED))
+	@python tools/run_tests.py --workers $(WORKERS) $(if $(ALL),--all) $(if $(RECORD),--record) $(addprefix --part ,$(PART)) $(addprefix --seed ,$(SEED))
 
 e2e: setup ## the end-to-end tests alone (ARGS="-k name")
 	python tools/browser.py

@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from suite import bytecode, commands, components, record, report, second_try
+from suite import bytecode, commands, components, record, report
 from suite.commands import RESULTS, Finished
 from suite.components import ROOT, Component
 
@@ -42,8 +42,6 @@ def main() -> int:
     _print_plan(selected, reasons, seed)
     RESULTS.mkdir(parents=True, exist_ok=True)
     finished = _run(selected, seed, arguments)
-    if arguments.second_try:
-        finished = second_try.run(finished, seed)
     _keep(selected, finished, digests, arguments.record)
     text = report.render(known, finished, reasons, time.monotonic() - begun, seed)
     (RESULTS / "report.txt").write_text(text + "\n")
@@ -57,7 +55,6 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--part", help="a component, or the folder of one or several")
     parser.add_argument("--workers", type=int, default=4, help="processes side by side (default: 4)")
     parser.add_argument("--seed", type=int, help="of the order in which tests run (default: random)")
-    parser.add_argument("--second-try", action="store_true", help="run what failed once more, alone, and list it")
     parser.add_argument("--record", action="store_true", help="write tools/suite/recorded.json, to be committed")
     parser.add_argument("--list", action="store_true", help="print the components")
     return parser.parse_args()

@@ -13,15 +13,12 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-UNSTABLE = "unstable"
-"""The outcome of a test that failed, and passed at a second try."""
-
 
 @dataclass(frozen=True)
 class Outcome:
     """One test of one run.
 
-    test: as its runner names it. outcome: passed, failed, skipped or unstable. seconds: with its fixtures. call: those
+    test: as its runner names it. outcome: passed, failed or skipped. seconds: with its fixtures. call: those
     of the test without them. slow: the reason that it gives for taking long. repeat: the command that runs it alone.
     reads: files of the repository that it was the first of its file to open. output: the last lines of a failed Go
     test, or of a package that failed without one: pytest prints its own at the end, go where it happens.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from suite.commands import Finished
 from suite.components import Component, lies_in, repository_files
-from suite.outcome import UNSTABLE, Outcome
+from suite.outcome import Outcome
 
 SLOWEST = 10
 BOUND_SECONDS = 20.0
@@ -26,13 +26,11 @@ def render(
         _render_slowest(outcomes),
         _render_left_out(left_out, finished),
         _render_undeclared(find_undeclared(components, outcomes)),
-        _render_unstable(outcomes),
         _render_failures(outcomes, finished),
     )
     counts = Counter(outcome.outcome for outcome in outcomes)
     broken = sum(1 for command in finished if command.mistake)
-    passed = counts["passed"] + counts[UNSTABLE]
-    closing = f"{passed} passed, {counts['failed'] + broken} failed, {counts['skipped']} skipped"
+    closing = f"{counts['passed']} passed, {counts['failed'] + broken} failed, {counts['skipped']} skipped"
     return "\n\n".join([*filter(None, parts), f"{seconds:.0f} s, seed {seed}", f"tests: {closing}"])
 
 
@@ -108,11 +106,6 @@ def find_undeclared(components: Sequence[Component], outcomes: Iterable[Outcome]
 def _render_undeclared(undeclared: dict[str, list[str]]) -> str:
     lines = [f"  {name}: {file}" for name, files in undeclared.items() for file in files]
     return "\n".join(["tests read what components.toml does not say that they depend on:", *lines]) if lines else ""
-
-
-def _render_unstable(outcomes: list[Outcome]) -> str:
-    tests = [_render_repeat(outcome) for outcome in outcomes if outcome.outcome == UNSTABLE]
-    return "\n".join(["failed, and passed at a second try, alone; fix them:", *tests]) if tests else ""
 
 
 def _render_failures(outcomes: list[Outcome], finished: Sequence[Finished]) -> str:
