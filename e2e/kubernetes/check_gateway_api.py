@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from e2e.kit.gateway import eventually
+from e2e.kubernetes.echo import echo
 from e2e.kubernetes.lab.client import Json
 from e2e.kubernetes.product import Product
 
@@ -33,28 +34,6 @@ spec:
   rules:
     - matches: [{path: {type: PathPrefix, value: /orders}}]
       backendRefs: [{name: orders, port: 80}]
----
-apiVersion: v1
-kind: Service
-metadata: {name: orders, namespace: shop}
-spec:
-  selector: {app: orders}
-  ports: [{port: 80, targetPort: 3000}]
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: orders, namespace: shop}
-spec:
-  replicas: 2
-  selector: {matchLabels: {app: orders}}
-  template:
-    metadata: {labels: {app: orders}}
-    spec:
-      containers:
-        - name: echo
-          image: registry.k8s.io/gateway-api/echo-basic:v1.5.1
-          env: [{name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]
-          readinessProbe: {httpGet: {path: /health, port: 3000}, periodSeconds: 1}
 """
 
 
@@ -85,6 +64,7 @@ def _shop(product: Product) -> Iterator[httpx.Client]:
     """A client of a Gateway with a route to two pods."""
     product.add_class("gatewright")
     product.cluster.client.apply(SHOP)
+    product.cluster.client.apply(echo("orders", "shop", 2))
     address = product.address("front", "shop")
     with httpx.Client(base_url=f"http://{address}", headers={"host": "shop.example"}) as client:
         yield client

@@ -8,17 +8,16 @@ from functools import partial
 import httpx
 
 from e2e.kit.gateway import eventually
+from e2e.kubernetes.echo import IMAGE
 from e2e.kubernetes.lab import Cluster
 from e2e.kubernetes.lab.client import Json
-
-ECHO = "registry.k8s.io/gateway-api/echo-basic:v1.5.1"
 
 
 def _deployment(name: str, replicas: int, container: Json, **spec: object) -> Json:
     labels = {"app": name}
     pod = {
         "metadata": {"labels": labels},
-        "spec": {"containers": [{"name": "main", "image": ECHO} | container], **spec},
+        "spec": {"containers": [{"name": "main", "image": IMAGE} | container], **spec},
     }
     return {
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": "default"},

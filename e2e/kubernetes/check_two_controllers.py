@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from e2e.kit.gateway import eventually
+from e2e.kubernetes.echo import echo
 from e2e.kubernetes.lab import Cluster
 from e2e.kubernetes.lab.client import Json, path_of
 from e2e.kubernetes.lab.network import HOST
@@ -29,26 +30,6 @@ apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
 metadata: {name: pair, namespace: two-controllers}
 spec: {gatewayClassName: two-controllers, listeners: [{name: http, port: 80, protocol: HTTP}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: echo, namespace: two-controllers}
-spec: {selector: {app: echo}, ports: [{port: 80, targetPort: 3000}]}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: echo, namespace: two-controllers}
-spec:
-  replicas: 1
-  selector: {matchLabels: {app: echo}}
-  template:
-    metadata: {labels: {app: echo}}
-    spec:
-      containers:
-        - name: echo
-          image: registry.k8s.io/gateway-api/echo-basic:v1.5.1
-          env: [{name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]
-          readinessProbe: {httpGet: {path: /health, port: 3000}, periodSeconds: 1}
 """
 ROUTE = """
 apiVersion: gateway.networking.k8s.io/v1
@@ -123,6 +104,7 @@ def test_each_goes_on_where_the_other_is_killed(release: Product) -> None:
     """Neither nodes nor their clients notice; what is changed afterwards reaches the nodes by the other one."""
     cluster = release.cluster
     cluster.client.apply(GATEWAY)
+    cluster.client.apply(echo("echo", NAMESPACE))
     address = release.address("pair", NAMESPACE)
     add_route(cluster, "before", 60)
     with asked(f"http://{address}/before") as answers:

@@ -12,6 +12,7 @@ import httpx
 import postgresql_server
 
 from e2e.kit.gateway import Json, eventually
+from e2e.kubernetes.echo import echo
 from e2e.kubernetes.lab import Cluster
 from e2e.kubernetes.product import CHART, RELEASE, controller_of, make_secrets, render, secret
 
@@ -22,30 +23,7 @@ CONTROLLER = controller_of(RELEASE)
 COMPONENTS = {"controller": CONTROLLER, "nodes": NODES}
 """The Deployment of each component."""
 TRAFFIC_PORT, MANAGEMENT_PORT = 8080, 9090
-ECHO = """
-apiVersion: v1
-kind: Service
-metadata: {name: echo, namespace: rolling}
-spec: {selector: {app: echo}, ports: [{port: 3000}]}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: echo, namespace: rolling}
-spec:
-  replicas: 1
-  selector: {matchLabels: {app: echo}}
-  template:
-    metadata: {labels: {app: echo}}
-    spec:
-      containers:
-        - name: echo
-          image: registry.k8s.io/gateway-api/echo-basic
-          env:
-            - {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
-            - {name: NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}
-          readinessProbe: {httpGet: {path: /health, port: 3000}, periodSeconds: 1}
-"""
-UPSTREAM = "http://echo.rolling.svc:3000"
+UPSTREAM = "http://echo.rolling.svc"
 
 
 @dataclass
@@ -110,7 +88,7 @@ def deploy(cluster: Cluster, database: postgresql_server.Server, url: str, tag: 
     """The release, ready, and the upstream of its APIs."""
     made = make_secrets(cluster, NAMESPACE)
     cluster.client.apply(secret(NAMESPACE, "gatewright-database", {"url": url.encode()}))
-    cluster.client.apply(ECHO)
+    cluster.client.apply(echo("echo", NAMESPACE))
     fleet = Fleet(cluster, database, made["token"].decode(), made["ca.crt"].decode())
     fleet.upgrade(tag, chart)
     fleet.wait_settled()
