@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -70,12 +72,18 @@ def test_the_page_has_cells() -> None:
     assert set(cells.values()) == {"yes", "403"}
 
 
-def test_a_run_that_is_ended_leaves_nothing_behind(tmp_path: Path) -> None:
-    program, temporary = tmp_path / "bin" / "st", tmp_path / "temporary"
+@pytest.fixture(name="temporary")
+def _temporary() -> Iterator[Path]:
+    """A folder whose path is short enough for a socket in it."""
+    with tempfile.TemporaryDirectory(prefix="ended-") as folder:
+        yield Path(folder)
+
+
+def test_a_run_that_is_ended_leaves_nothing_behind(tmp_path: Path, temporary: Path) -> None:
+    program = tmp_path / "bin" / "st"
     program.parent.mkdir()
     program.write_text(f"#!{sys.executable}\nimport time\nprint('sent', flush=True)\ntime.sleep(600)\n")
     program.chmod(0o755)
-    temporary.mkdir()
     command = [sys.executable, "-c", ENDED, "--role", "viewer", str(tmp_path)]
     environment = {**os.environ, "TMPDIR": str(temporary)}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as run:
