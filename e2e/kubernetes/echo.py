@@ -1,4 +1,4 @@
-"""The suite's echo as an upstream: a Service at port 80, and its pods, which say in their answers which one answers."""
+"""The suite's echo as an upstream: a Service, and its pods, which say in their answers which one answers."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ PORT = 3000
 
 
 def echo(name: str, namespace: str, replicas: int = 1) -> list[Json]:
-    """A Service and a Deployment of this name."""
+    """A Service and a Deployment of this name. The Service has the pods' port too, as its name is theirs."""
     metadata, labels = {"name": name, "namespace": namespace}, {"app": name}
-    ports = [{"port": 80, "targetPort": PORT}]
+    ports = [{"name": "http", "port": 80, "targetPort": PORT}, {"name": "pods", "port": PORT}]
     fields = {"POD_NAME": "metadata.name", "NAMESPACE": "metadata.namespace"}
     container = {
         "name": "echo",

@@ -23,7 +23,7 @@ CONTROLLER = controller_of(RELEASE)
 COMPONENTS = {"controller": CONTROLLER, "nodes": NODES}
 """The Deployment of each component."""
 TRAFFIC_PORT, MANAGEMENT_PORT = 8080, 9090
-UPSTREAM = "http://echo.rolling.svc"
+UPSTREAM = "http://echo.rolling.svc:3000"
 
 
 @dataclass
