@@ -106,7 +106,7 @@ def measure(stage: Stage, fleet: Fleet, apis: int, changes: int, folder: Path) -
     fleet.write(range(apis), folder)
     report(f"{apis} APIs: in bulk")
     bulk = _cost(stage, lambda: _applied(stage, folder))
-    stage.simulated.await_all(lambda line: line.apis == apis)
+    stage.simulated.await_all(_has(apis))
     report(f"{apis} APIs: {bulk.seconds:.1f} s; {changes} changes")
     numbers = [turn * apis // changes for turn in range(changes)]
     single = _changes(stage, lambda turn: _change(stage, fleet, numbers[turn], f"single-{turn}"), changes)
