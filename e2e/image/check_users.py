@@ -54,34 +54,34 @@ def check_isolation(container: Container) -> None:
     assert executor["isolation"]["level"] == "landlock"
 
 
-def test_a_node_of_its_own_runs_as_any_user_of_group_0(image: str, upstream: Upstream) -> None:
-    user = OF_OPENSHIFT
-    options = ("--user", f"{user.uid}:{user.gid}", "--passwd=false")
-    with run_container(image, options=options) as container:
+def as_user(user: User) -> tuple[str, ...]:
+    """Without a volume that its group owns."""
+    return ("--user", f"{user.uid}:{user.gid}", "--passwd=false")
+
+
+def check_alone(image: str, upstream: Upstream, user: User, *options: str) -> None:
+    """A node without a controller serves an API, confined, and stops in order."""
+    with run_container(image, options=(*as_user(user), *options)) as container:
         container.deploy(api("alone", upstream.url, SAMPLE))
         assert httpx.get(f"{container.url}/alone/7").headers["X-Python-Policy"]
         check_confinement(container, user)
         check_isolation(container)
         assert container.stop() == 0
+
+
+def test_a_node_of_its_own_runs_as_any_user_of_group_0(image: str, upstream: Upstream) -> None:
+    check_alone(image, upstream, OF_OPENSHIFT)
 
 
 def test_a_node_of_its_own_runs_as_any_user_whose_volume_it_is(image: str, upstream: Upstream, tmp_path: Path) -> None:
-    user = OF_NO_GROUP
     state = tmp_path / "state"
     state.mkdir()
     state.chmod(0o777)
-    options = ("--user", f"{user.uid}:{user.gid}", "--passwd=false", "--volume", f"{state}:/var/lib/gatewright")
-    with run_container(image, options=options) as container:
-        container.deploy(api("alone", upstream.url, SAMPLE))
-        assert httpx.get(f"{container.url}/alone/7").headers["X-Python-Policy"]
-        check_confinement(container, user)
-        check_isolation(container)
-        assert container.stop() == 0
+    check_alone(image, upstream, OF_NO_GROUP, "--volume", f"{state}:/var/lib/gatewright")
 
 
 def test_a_state_that_the_user_cannot_write_is_named(image: str) -> None:
-    user = OF_NO_GROUP
-    container = Container(image, options=("--user", f"{user.uid}:{user.gid}", "--passwd=false"))
+    container = Container(image, options=as_user(OF_NO_GROUP))
     try:
         assert container.exit_code() == 1, container.logs()
         expected = "state directory /var/lib/gatewright: Permission denied for user 1000670000, group 1000670000"
