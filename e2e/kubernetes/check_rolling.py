@@ -170,7 +170,7 @@ def kill_nodes(fleet: Fleet, phases: Phases) -> None:
     """One after another, each when all are ready again."""
     for pod in fleet.pods("nodes"):
         name = pod["metadata"]["name"]
-        fleet.cluster.kill_pod(pod["metadata"]["namespace"], name)
+        fleet.cluster.runner.kill(pod["metadata"]["namespace"], name)
         phases.note(f"{name} is killed")
         pause(BETWEEN_SECONDS)
         fleet.wait_settled()

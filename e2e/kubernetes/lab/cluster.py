@@ -48,13 +48,6 @@ class Cluster:
 
         eventually(f"Deployment {namespace}/{name} is ready ({self.folder})", is_deployed, seconds)
 
-    def kill_pod(self, namespace: str, name: str) -> None:
-        """Ends all processes of its containers at once, by SIGKILL; its machine starts them again."""
-        for running in list(self.runner.pods.values()):
-            if running.name == f"{namespace}.{name}":
-                for container in running.containers:
-                    container.container.kill()
-
     def pod_addresses(self, namespace: str, **labels: str) -> list[str]:
         """Of the pods that have these labels."""
         selector = ",".join(f"{name}={value}" for name, value in labels.items())

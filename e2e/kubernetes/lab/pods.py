@@ -55,7 +55,7 @@ class PodRunner:
 
     def kill(self, namespace: str, pod: str) -> None:
         """Kills all processes of the pod at once; its containers start again."""
-        (found,) = [running for running in self.pods.values() if running.name == f"{namespace}.{pod}"]
+        (found,) = [running for running in list(self.pods.values()) if running.name == f"{namespace}.{pod}"]
         for container in found.containers:
             container.container.kill()
 
