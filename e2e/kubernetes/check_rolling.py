@@ -195,6 +195,7 @@ def test_an_upgrade_under_load_fails_no_request(fleet: Fleet, prepared: Prepared
             kill_nodes(fleet, phases)
             answers = load.stop()
     lines = [*phases.table(answers), *summary_of(writes)]
+    OUTPUT.mkdir(parents=True, exist_ok=True)
     (OUTPUT / "rolling.txt").write_text("\n".join(lines) + "\n")
     print(*lines, sep="\n")
     eventually("all nodes have the new policy", lambda: fleet.releases(APIS) == {"200 v1.1.0"}, 30)
