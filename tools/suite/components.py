@@ -15,6 +15,9 @@ ROOT = Path(__file__).resolve().parents[2]
 TABLE = Path(__file__).with_name("components.toml")
 TEST_FILES = ("test_*.py", "*_test.py", "*_test.go", "*.test.js", "check_*.py")
 TEST_FOLDERS = ("testdata", "tests")
+NAMED_POLICIES = "@named-policies"
+POLICIES = ("policies", "sample-policies")
+SHARED = ("e2e/kit", "e2e/conftest.py", "build.yaml")
 
 
 @dataclass(frozen=True)
@@ -106,14 +109,30 @@ def read_components(table: Path = TABLE) -> tuple[Component, ...]:
             name=entry["name"],
             tests=tuple(_expand_globs(entry["tests"])),
             depends=tuple(
-                dict.fromkeys(_expand_globs(_expand_groups(entry.get("depends", []), groups, entry["name"])))
-            ),
+                dict.fromkeys(
+                    place
+                    for place in _expand_globs(_expand_groups(entry.get("depends", []), groups, entry["name"]))
+                    if place != NAMED_POLICIES
+                )
+            )
+            + (_named_policies(entry["tests"]) if NAMED_POLICIES in entry.get("depends", []) else ()),
             excepted=tuple(entry.get("except", ())),
             nightly=entry.get("nightly", False),
             prepare=tuple(entry.get("prepare", ())),
         )
         for entry in content["component"]
     )
+
+
+def _named_policies(tests: Iterable[str]) -> tuple[str, ...]:
+    """The folders of policies that these tests name, or a file that all tests through Envoy share."""
+    places = (*tests, *SHARED)
+    texts = [
+        (ROOT / name).read_bytes().decode(errors="replace") for name in repository_files() if lies_in(name, places)
+    ]
+    words = {word for text in texts for word in re.findall(r"[\w-]+", text)}
+    folders = {name.rpartition("/")[0] for name in repository_files() if name.endswith("/policy-definition.yaml")}
+    return tuple(sorted(folder for folder in folders if lies_in(folder, POLICIES) and Path(folder).name in words))
 
 
 def _expand_globs(patterns: Iterable[str]) -> Iterator[str]:
@@ -127,7 +146,7 @@ def _expand_globs(patterns: Iterable[str]) -> Iterator[str]:
 def _expand_groups(depends: list[str], groups: dict[str, list[str]], component: str) -> Iterator[str]:
     """`@NAME` stands for a group's paths, which may name groups in turn."""
     for entry in depends:
-        if not entry.startswith("@"):
+        if not entry.startswith("@") or entry == NAMED_POLICIES:
             yield entry
         elif entry[1:] in groups:
             yield from _expand_groups(groups[entry[1:]], groups, component)

@@ -39,6 +39,14 @@ depends = ["pages", "@all"]
 except = ["pages/drafts"]
 nightly = true
 """
+OF_POLICIES = """
+[groups]
+
+[[component]]
+name = "e2e/pages"
+tests = ["e2e/pages"]
+depends = ["@named-policies"]
+"""
 OF_SCRIPTS = """
 [groups]
 
@@ -249,6 +257,21 @@ def test_a_nightly_component_is_left_out_where_the_recorded_run_has_passed_it(pr
     assert "e2e/pages is left out: it passed in" in project.run().stdout
     project.write("pages/data.txt", "wrong")
     assert project.run().returncode == 1
+
+
+def test_a_component_depends_on_the_policies_that_its_tests_name(project: Project) -> None:
+    project.write("tools/suite/components.toml", OF_POLICIES)
+    for name in ("limit", "rate-limit", "shown"):
+        project.write(f"policies/{name}/policy-definition.yaml", "")
+        project.write(f"policies/{name}/policy.py", "")
+    project.write("e2e/kit/build.yaml", "filePath: policies/shown")
+    project.write("e2e/pages/test_more.py", "POLICY = 'rate-limit'\n")
+    assert project.run().returncode == 0
+    project.write("policies/limit/policy.py", "changed")
+    assert "e2e/pages is left out" in project.run().stdout
+    for name in ("rate-limit", "shown"):
+        project.write(f"policies/{name}/policy.py", "changed")
+        assert "e2e/pages is left out" not in project.run().stdout
 
 
 def test_undeclared_reads_of_tests_are_named(project: Project) -> None:
