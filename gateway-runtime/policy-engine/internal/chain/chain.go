@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"gatewright.dev/sdk/policy/v1alpha"
@@ -49,6 +50,7 @@ type Chain struct {
 	keepsRequestBody bool // for a policy that gets it in the response phase too
 	readsResponse    bool // a policy reads the response's body without its content encoding
 	refusesEncoded   bool // a policy that reads the body refuses an encoded one
+	neverWaits       bool // no policy waits, and none needs a body
 }
 
 // step is one policy of a chain.
@@ -96,6 +98,8 @@ func New(spec Spec) (*Chain, error) {
 		c.steps = append(c.steps, step{Instance: instance, observer: c.spec.Observer.Executions(labels)})
 	}
 	c.placeShadows()
+	c.neverWaits = !c.mode.WantsRequestBody() && !c.mode.WantsResponseBody() && !c.copiesBodies &&
+		!slices.ContainsFunc(c.steps, func(s step) bool { return !s.neverBlocks })
 	return c, nil
 }
 
@@ -190,6 +194,9 @@ func (c *Chain) Instances() []*Instance { return c.all }
 
 // Mode is what a front end must deliver: the union of the instances' modes. No mode is empty.
 func (c *Chain) Mode() v1alpha.ProcessingModeConfig { return c.mode }
+
+// NeverWaits reports whether Run waits for nothing but the front end: no policy waits, and none needs a body.
+func (c *Chain) NeverWaits() bool { return c.neverWaits }
 
 // Exchanges is the observer of the chain's exchanges. The caller of Run reports how each has ended.
 func (c *Chain) Exchanges() ExchangeObserver { return c.exchanges }

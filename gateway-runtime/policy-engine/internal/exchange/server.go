@@ -91,55 +91,104 @@ func NewServer(table *chain.Table, tables *operations.Tables, observer Observer,
 
 // Serve runs one exchange through its chain. It returns nil only after the last phase that the chain needs, otherwise
 // ErrCancelled or ErrFailed; then the front end must end the exchange in a way that makes the proxy fail it.
-func (s *Server) Serve(ctx context.Context, front FrontEnd) (err error) {
+func (s *Server) Serve(ctx context.Context, front FrontEnd) error {
+	var found Found
+	s.Find(ctx, front, &found)
+	return s.Run(ctx, front, &found)
+}
+
+// Found is what Find has found of an exchange.
+type Found struct {
+	opening  Opening
+	began    time.Duration
+	observed chain.ExchangeObserver
+	watcher  Watcher
+	row      *operations.Row // of a route that operations share
+	chain    *chain.Chain    // acquired; nil: the exchange has none
+	problem  *problem        // the reason that it has none; nil: there is none, or the exchange needs no chain
+	err      error           // ends the exchange
+}
+
+// NeverWaits reports whether Run waits for nothing but the front end: it may run on a thread that must not block.
+func (f *Found) NeverWaits() bool { return f.chain == nil || f.chain.NeverWaits() }
+
+// Find is the first part of Serve: it opens the front end and finds the exchange's chain. Run must follow, even if the
+// exchange cannot go on: it releases the chain, and notifies the observers of the exchange's end.
+func (s *Server) Find(ctx context.Context, front FrontEnd, found *Found) {
 	s.observer.ExchangeBegan()
-	opening, began, observed := Opening{}, chain.Now(), s.chainless
-	var watcher Watcher
+	found.began, found.observed = chain.Now(), s.chainless
+	defer func() {
+		if cause := recover(); cause != nil {
+			found.err = fmt.Errorf("panic: %v\n%s", cause, debug.Stack())
+		}
+	}()
+	opening := &found.opening
+	if *opening, found.err = front.Open(ctx); found.err != nil || passesRefusal(s, opening) {
+		return
+	}
+	var unattached *problem
+	if found.row, unattached = s.findRow(opening, front); unattached != nil {
+		found.problem = unattached
+		return
+	}
+	if found.row != nil && found.row.ChainID == "" && opening.Refusal == 0 {
+		return
+	}
+	found.chain, found.problem = s.find(opening)
+	if list := s.watches.list.Load(); list != nil {
+		found.watcher = watch(ctx, *list, opening, front, found.chain)
+	}
+}
+
+// passesRefusal reports whether a filter of the proxy's before the engine's has refused the request: the refusal goes on
+// unchanged, and the access log has it.
+func passesRefusal(s *Server, opening *Opening) bool {
+	return opening.Refusal != 0 && (opening.Refusal != http.StatusForbidden || s.attachments != nil)
+}
+
+// Run is the rest of Serve, of the exchange that Find has found.
+func (s *Server) Run(ctx context.Context, front FrontEnd, found *Found) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			err = fmt.Errorf("panic: %v\n%s", cause, debug.Stack())
 		}
-		err = s.end(ctx, &opening, observed, began, watcher, err)
-	}()
-	if opening, err = front.Open(ctx); err != nil {
-		return err
-	}
-	if opening.Refusal != 0 && (opening.Refusal != http.StatusForbidden || s.attachments != nil) {
-		return front.PassRefusal() // by a filter before the engine's; the access log has it
-	}
-	row, unattached := s.findRow(&opening, front)
-	if unattached != nil {
-		return unattached.answer(front, opening.RequestID, nil)
-	}
-	if row != nil && row.ChainID == "" && opening.Refusal == 0 {
-		if row.Answer == nil {
-			return pass(ctx, front)
+		if found.chain != nil {
+			found.chain.Release()
 		}
+		err = s.end(ctx, found, err)
+	}()
+	switch row := found.row; {
+	case found.err != nil:
+		return found.err
+	case passesRefusal(s, &found.opening):
+		return front.PassRefusal()
+	case found.problem != nil:
+		return found.problem.answer(front, found.opening.RequestID, found.watcher)
+	case found.chain != nil:
+		return s.runChain(ctx, front, found)
+	case row.Answer == nil:
+		return pass(ctx, front)
+	default:
 		return front.Answer(ownAnswer(row.Answer, front.Request())) // the proxy's log reports it, as it does where there is no engine
 	}
-	c, refusal := s.find(&opening)
-	if c != nil {
-		defer c.Release()
-	}
-	if list := s.watches.list.Load(); list != nil {
-		watcher = watch(ctx, *list, &opening, front, c)
-	}
-	if refusal != nil {
-		return refusal.answer(front, opening.RequestID, watcher)
-	}
-	observed = c.Exchanges()
+}
+
+// runChain runs the exchange through its chain.
+func (s *Server) runChain(ctx context.Context, front FrontEnd, found *Found) error {
+	c := found.chain
+	found.observed = c.Exchanges()
 	if err := front.CheckMode(c); err != nil {
 		return err
 	}
 	var own *chain.Answer
-	if row != nil && row.Answer != nil {
-		answer := ownAnswer(row.Answer, front.Request())
+	if found.row != nil && found.row.Answer != nil {
+		answer := ownAnswer(found.row.Answer, front.Request())
 		own = &answer
 	}
 	if c.CopiesBodies() {
-		return runCopying(ctx, c, front, watcher, own)
+		return runCopying(ctx, c, front, found.watcher, own)
 	}
-	if err := c.Run(ctx, front, watcher, own); err != nil {
+	if err := c.Run(ctx, front, found.watcher, own); err != nil {
 		return err
 	}
 	return front.Finish(ctx)
@@ -180,10 +229,8 @@ func (s *Server) find(opening *Opening) (*chain.Chain, *problem) {
 }
 
 // end notifies the observers and the watcher of the exchange's result, and returns Serve's error.
-func (s *Server) end(
-	ctx context.Context, opening *Opening, observed chain.ExchangeObserver, began time.Duration, watcher Watcher, err error,
-) error {
-	ended := Exchange{RequestID: opening.RequestID, ChainID: opening.ChainID, Err: err}
+func (s *Server) end(ctx context.Context, found *Found, err error) error {
+	ended := Exchange{RequestID: found.opening.RequestID, ChainID: found.opening.ChainID, Err: err}
 	switch {
 	case err == nil:
 	case ctx.Err() != nil || errors.Is(err, ErrProxyCancelled) || errors.Is(err, context.Canceled):
@@ -191,10 +238,10 @@ func (s *Server) end(
 	default:
 		ended.Result, err = chain.Failed, ErrFailed
 	}
-	observed.Ended(ended.Result, chain.Now()-began)
+	found.observed.Ended(ended.Result, chain.Now()-found.began)
 	s.observer.ExchangeEnded(ended)
-	if watcher != nil {
-		watcher.ExchangeEnded(ended)
+	if found.watcher != nil {
+		found.watcher.ExchangeEnded(ended)
 	}
 	return err
 }

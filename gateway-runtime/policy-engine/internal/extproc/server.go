@@ -79,8 +79,29 @@ func (s *Server) serveAttached(stream *grpcstream.Stream) error {
 
 // Process runs one HTTP exchange through its chain. An error becomes the status of the stream, and Envoy fails the
 // request.
-func (s *Server) Process(stream Stream) error {
-	return toStatus(s.exchanges.Serve(stream.Context(), &front{stream: stream, peers: s.peers, redact: s.redact, proxy: s.proxy}))
+func (s *Server) Process(stream Stream) error { return s.Find(stream).Run() }
+
+// Exchange is one HTTP exchange whose chain has been found.
+type Exchange struct {
+	server *exchange.Server
+	front  front
+	found  exchange.Found
+}
+
+// Find is the first part of Process: it waits for the stream's first message, and finds the exchange's chain. Run must
+// follow, even if the exchange cannot go on.
+func (s *Server) Find(stream Stream) *Exchange {
+	x := &Exchange{server: s.exchanges, front: front{stream: stream, peers: s.peers, redact: s.redact, proxy: s.proxy}}
+	s.exchanges.Find(stream.Context(), &x.front, &x.found)
+	return x
+}
+
+// NeverWaits reports whether Run waits for nothing but the stream's messages.
+func (x *Exchange) NeverWaits() bool { return x.found.NeverWaits() }
+
+// Run is the rest of Process.
+func (x *Exchange) Run() error {
+	return toStatus(x.server.Run(x.front.stream.Context(), &x.front, &x.found))
 }
 
 func toStatus(err error) error {
