@@ -157,6 +157,8 @@ def test_a_wheel_compiles_nothing_in(installed: Place) -> None:
     )
 
 
-def test_the_command_for_wheels_writes_it(tmp_path: Path, place: Place) -> None:
+def test_the_command_for_wheels_writes_it(tmp_path: Path, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gatewright_builder.fetching.c_compiler.NAMES", ())  # test_engine_module has it with a library
+    monkeypatch.delenv("CC", raising=False)
     stock_engine.main(str(tmp_path / "for-wheel"), str(place.product))
     assert sorted(path.name for path in (tmp_path / "for-wheel").iterdir()) == ["policy-engine", "policy-engine.json"]

@@ -15,7 +15,7 @@ from gatewright_builder import environment
 from gatewright_builder.bytecode import compile_modules
 from gatewright_builder.discovery import discover
 from gatewright_builder.engine_choice import BIN, EnginePart, make_engine
-from gatewright_builder.engine_record import ENGINE, read_record
+from gatewright_builder.engine_record import ENGINE, FORMS, read_record
 from gatewright_builder.events import FIRST_SECONDS, Note, Say, say_nothing, step
 from gatewright_builder.fetching.cache import user_cache
 from gatewright_builder.fetching.location import locate
@@ -69,7 +69,8 @@ class BuildOptions:
     manifest: the build.yaml; build.lock is beside it. output: the folder to make or to bring up to date. say: receives
     the progress. locked: whether to refuse what is not in build.lock. source_root: the checkout to build from, by
     default the one around this package. import_seconds: how long the import of one policy may take. engine: False makes
-    neither engine nor SBOM, for callers that run Python policies alone.
+    neither engine nor SBOM, for callers that run Python policies alone. module: makes the engine also as the library
+    that Envoy loads, for which there must be a C compiler.
     """
 
     manifest: Path
@@ -79,6 +80,7 @@ class BuildOptions:
     source_root: Path | None = None
     import_seconds: float = LIMIT_SECONDS
     engine: bool = True
+    module: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +176,7 @@ def build(options: BuildOptions) -> BuildResult:
         with clock.step("imports"), mistakes.gather():
             _check_imports(work, ready)
         with clock.step("engine"), mistakes.gather():
-            is_stock = options.engine and _make_engine(work)
+            is_stock = options.engine and _make_engine(work, options.module)
         refuse_if_any(mistakes.found)
         with clock.step("output"):
             if options.engine:
@@ -306,19 +308,19 @@ def _record_seconds(work: _Work, seconds: Mapping[str, float]) -> None:
                 )
 
 
-def _make_engine(work: _Work) -> bool:
+def _make_engine(work: _Work, module: bool) -> bool:
     part = EnginePart(work.staging, work.output, work.records, work.say)
-    return make_engine(part, work.plan.policies, work.plan.sources, user_cache())
+    return make_engine(part, work.plan.policies, work.plan.sources, user_cache(), module=module)
 
 
 def _stage_sbom(work: _Work) -> None:
-    record = read_record(work.newest(BIN))
+    record, module = (read_record(work.newest(BIN), form) for form in FORMS)
     assert record is not None, "an engine was made or was there"
     packages = {
         group.name: installed_packages(work.newest(environment.environment_part(group.name)), group.pin.text)
         for group in work.plan.groups
     }
-    materials, before = Materials(work.plan.policies, packages, record), work.output / SBOM
+    materials, before = Materials(work.plan.policies, packages, record, module), work.output / SBOM
     is_intact = work.records.differences(before) == []
     if not (is_intact and is_of(before.read_bytes(), materials)):
         stage_file(work.staging, work.output, SBOM, generate_sbom(materials))

@@ -13,7 +13,16 @@ from tempfile import TemporaryDirectory
 import msgspec
 from gatewright_documents.mistake import Mistake
 
-from gatewright_builder.engine_record import ENGINE, RECORD_FORM, EngineRecord, GoModule, write_record
+from gatewright_builder.engine_record import (
+    ENGINE,
+    PROGRAM,
+    RECORD_FORM,
+    EngineRecord,
+    Form,
+    GoModule,
+    write_record,
+)
+from gatewright_builder.fetching.c_compiler import find_c_compiler
 from gatewright_builder.fetching.go_command import find_go, go, toolchain
 from gatewright_builder.generation import generate_workspace
 from gatewright_builder.go_dependencies import asked_above
@@ -43,30 +52,35 @@ def engine_inputs(tree: Tree, sources: Sources) -> str:
     return text_digest(RECORD_FORM, tree_digest(tree), *product)
 
 
-def is_made_of(record: EngineRecord | None, inputs: str) -> bool:
-    """Whether an engine is made of these sources, by this machine's Go; by any Go where the machine has none."""
+def is_made_of(record: EngineRecord | None, inputs: str, form: Form = PROGRAM) -> bool:
+    """Whether an engine is made of these sources, by this machine's compilers; by any where the machine has none."""
     if record is None or record.inputs != inputs:
         return False
-    return find_go() is None or record.toolchain == toolchain()
+    if find_go() is None or (form.with_c and find_c_compiler() is None):
+        return True
+    return record.toolchain == toolchain(with_c=form.with_c)
 
 
-def compile_engine(folder: Path, tree: Tree, sources: Sources, policies: tuple[Policy, ...]) -> EngineRecord:
-    """Writes the engine and its record, which it answers, into folder, which is to be new. Raises BuildError.
+def compile_engine(
+    folder: Path, tree: Tree, sources: Sources, policies: tuple[Policy, ...], form: Form = PROGRAM
+) -> EngineRecord:
+    """Writes the engine and its record, which it answers, into folder, which has neither. Raises BuildError.
 
     The same sources give the same bytes wherever they lie: no path and no repository's state gets into the binary.
     """
     with TemporaryDirectory() as temporary:
-        workspace, built = Path(temporary) / "workspace", Path(temporary) / ENGINE
+        workspace, built = Path(temporary) / "workspace", Path(temporary) / form.file
         write_tree(generate_workspace(tree, sources), workspace)
         if any(policy.origin.kind is Kind.GO_MODULE or "go.sum" in policy.sources for policy in policies):
             _fetch_modules(workspace, tree, policies, sources)
-        done = go("build", "-trimpath", "-buildvcs=false", "-o", built, ".", folder=workspace)
+        flags = ("-trimpath", "-buildvcs=false", *form.flags)
+        done = go("build", *flags, "-o", built, ".", folder=workspace, with_c=form.with_c)
         if done.returncode != 0:
             raise BuildError(list(_mistakes(done.stderr, tree, policies, sources)))
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(built, folder / ENGINE)
-    record = _record(folder / ENGINE, engine_inputs(tree, sources), policies)
-    write_record(folder, record)
+        shutil.copy2(built, folder / form.file)
+    record = _record(folder / form.file, engine_inputs(tree, sources), policies, toolchain(with_c=form.with_c))
+    write_record(folder, record, form)
     return record
 
 
@@ -77,14 +91,12 @@ def _fetch_modules(workspace: Path, tree: Tree, policies: tuple[Policy, ...], so
         raise BuildError(list(_mistakes(done.stderr, tree, policies, sources)))
 
 
-def _record(binary: Path, inputs: str, policies: tuple[Policy, ...]) -> EngineRecord:
+def _record(binary: Path, inputs: str, policies: tuple[Policy, ...], made_by: str) -> EngineRecord:
     with binary.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     built = msgspec.json.decode(go("version", "-m", "-json", binary).stdout, type=_BuildInfo)
     modules = [GoModule(module.path, module.version, module.sum) for module in built.deps]
-    return EngineRecord(
-        inputs, toolchain(), sha256, {policy.key: compiled_digest(policy) for policy in policies}, modules
-    )
+    return EngineRecord(inputs, made_by, sha256, {policy.key: compiled_digest(policy) for policy in policies}, modules)
 
 
 class _Dependency(msgspec.Struct, rename="pascal"):

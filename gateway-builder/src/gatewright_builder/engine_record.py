@@ -1,7 +1,8 @@
-"""What is known of a compiled engine: written beside it, as policy-engine.json."""
+"""What is known of a compiled engine: written beside it, as policy-engine.json or libgatewright.json."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -10,6 +11,31 @@ ENGINE = "policy-engine"
 RECORD = "policy-engine.json"
 RECORD_FORM = "2"
 """Goes up when a record says the same in another way: an engine with an older one is then made anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A form of the engine: the file that it is compiled to, and the file of its record.
+
+    flags: of `go build`. with_c: whether it is compiled with a C compiler.
+    """
+
+    file: str
+    record: str
+    flags: tuple[str, ...] = ()
+    with_c: bool = False
+
+    @property
+    def files(self) -> tuple[str, str]:
+        """The names of both files."""
+        return self.file, self.record
+
+
+PROGRAM = Form(ENGINE, RECORD)
+"""A process of its own, which Envoy calls by ext_proc."""
+MODULE = Form("libgatewright.so", "libgatewright.json", ("-buildmode=c-shared", "-tags=inenvoy"), with_c=True)
+"""A library that Envoy loads as a dynamic module: the engine is then a part of Envoy's process."""
+FORMS = PROGRAM, MODULE
 
 
 class GoModule(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -30,10 +56,10 @@ class EngineRecord(msgspec.Struct, frozen=True):
     modules: list[GoModule]
 
 
-def read_record(folder: Path) -> EngineRecord | None:
+def read_record(folder: Path, form: Form = PROGRAM) -> EngineRecord | None:
     """The record of the engine in a folder; None unless both are there."""
-    file = folder / RECORD
-    if not (file.is_file() and (folder / ENGINE).is_file()):
+    file = folder / form.record
+    if not (file.is_file() and (folder / form.file).is_file()):
         return None
     try:
         return msgspec.json.decode(file.read_bytes(), type=EngineRecord)
@@ -41,7 +67,7 @@ def read_record(folder: Path) -> EngineRecord | None:
         return None
 
 
-def write_record(folder: Path, record: EngineRecord) -> None:
+def write_record(folder: Path, record: EngineRecord, form: Form = PROGRAM) -> None:
     """Writes it, sorted and for reading."""
     content = msgspec.json.encode(record, order="deterministic")
-    (folder / RECORD).write_bytes(msgspec.json.format(content, indent=2) + b"\n")
+    (folder / form.record).write_bytes(msgspec.json.format(content, indent=2) + b"\n")

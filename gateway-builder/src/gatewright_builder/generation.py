@@ -25,11 +25,12 @@ OLDEST_GO = b"go 1.26.0\n"  # of an engine that is here only as a binary
 
 
 def generate_engine(policies: tuple[Policy, ...], sources: Sources) -> Tree:
-    """policy-engine/: the Go module of main.go, plugin_registry.go and copies of the Go policies."""
+    """policy-engine/: the Go module of main.go, module.go, plugin_registry.go and copies of the Go policies."""
     go_policies = of_runtime(policies, Runtime.GO)
     go = go_version(*_go_mods(sources), *(policy.sources["go.mod"] for policy in go_policies))
     tree = {
         "main.go": template("main.go.tmpl").substitute().encode(),
+        "module.go": template("module.go.tmpl").substitute().encode(),
         "plugin_registry.go": plugin_registry(policies).encode(),
         "go.mod": template("go.mod.tmpl").substitute(module=BUILD_MODULE, go=go).encode(),
     }

@@ -13,7 +13,7 @@ from uuid import NAMESPACE_URL, uuid5
 from gatewright.definition import Runtime
 from packaging.utils import canonicalize_name
 
-from gatewright_builder.engine_record import EngineRecord, GoModule
+from gatewright_builder.engine_record import MODULE, EngineRecord, GoModule
 from gatewright_builder.fetching.licence import licence_of_package
 from gatewright_builder.origin import Kind
 from gatewright_builder.policy import Policy
@@ -43,11 +43,12 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class Materials:
-    """All that a build is made of. packages: by group."""
+    """All that a build is made of. packages: by group. module: the engine as a library for Envoy, if there is one."""
 
     policies: tuple[Policy, ...]
     packages: Mapping[str, tuple[Package, ...]]
     engine: EngineRecord
+    module: EngineRecord | None = None
 
     @property
     def serial(self) -> str:
@@ -57,7 +58,8 @@ class Materials:
             for policy in self.policies
         ]
         packages = [f"{group} {package}" for group, some in sorted(self.packages.items()) for package in some]
-        return uuid5(NAMESPACE_URL, text_digest(LAYOUT, *policies, *packages, self.engine.sha256)).urn
+        engines = [record.sha256 for record in (self.engine, self.module) if record]
+        return uuid5(NAMESPACE_URL, text_digest(LAYOUT, *policies, *packages, *engines)).urn
 
 
 def installed_packages(environment: Path, lock: str) -> tuple[Package, ...]:
@@ -104,12 +106,16 @@ def _bom(materials: Materials) -> Bom:
     bom = Bom()
     bom.metadata.component = Component(name="gatewright-build", type=ComponentType.APPLICATION, bom_ref="build")
     engine = _component("policy-engine", "", "", ref="engine", hashes=(materials.engine.sha256,))
+    engines = [engine]
+    if materials.module:
+        engines.append(_component(MODULE.file, "", "", ref="engine-module", hashes=(materials.module.sha256,)))
     modules = [_go_module(module) for module in materials.engine.modules if not module.path.startswith(OURS)]
     policies = [_policy(policy) for policy in materials.policies]
     packages = _packages(materials.packages)
-    bom.components.update([engine, *modules, *policies, *packages])
-    bom.register_dependency(bom.metadata.component, [engine, *policies, *packages])
-    bom.register_dependency(engine, modules)
+    bom.components.update([*engines, *modules, *policies, *packages])
+    bom.register_dependency(bom.metadata.component, [*engines, *policies, *packages])
+    for compiled in engines:
+        bom.register_dependency(compiled, modules)
     return bom
 
 

@@ -1,6 +1,7 @@
 """The stock engine: the policies that ship, compiled in. It serves any Python policy, so most builds need no Go.
 
-python -m gatewright_builder.stock_engine FOLDER [CHECKOUT]     writes it into FOLDER: how a wheel gets its own
+python -m gatewright_builder.stock_engine FOLDER [CHECKOUT]     writes it into FOLDER: how a wheel gets its own, as a
+                                                                program, and for Envoy where there is a C compiler
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from gatewright_documents.mistake import Mistake
 
 from gatewright_builder.discovery import discover
 from gatewright_builder.engine_compilation import compile_engine, engine_inputs, is_made_of
-from gatewright_builder.engine_record import ENGINE, EngineRecord, read_record
+from gatewright_builder.engine_record import MODULE, PROGRAM, EngineRecord, Form, read_record
 from gatewright_builder.events import Say, say_nothing, step
+from gatewright_builder.fetching.c_compiler import find_c_compiler
 from gatewright_builder.fetching.cache import Cache, user_cache
 from gatewright_builder.fetching.location import locate
 from gatewright_builder.generation import generate_engine
@@ -45,44 +47,48 @@ class StockEngine:
     cache: Cache
     records: Records
 
-    def is_it(self, record: EngineRecord) -> bool:
+    def is_it(self, record: EngineRecord, form: Form = PROGRAM) -> bool:
         """Whether an engine, by its record, is the very same."""
-        return is_made_of(record, self.inputs) if self.inputs else record == read_record(SHIPPED)
+        return is_made_of(record, self.inputs, form) if self.inputs else record == read_record(SHIPPED, form)
 
-    def write(self, folder: Path, say: Say) -> None:
-        """Writes it into folder, which is to be new: the wheel's, or the cache's, which is compiled where it is not
-        there, or not as this user's build put it there. Raises BuildError.
+    def write(self, folder: Path, say: Say, form: Form = PROGRAM) -> None:
+        """Writes it into folder, which has none of this form: the wheel's, or the cache's, which is compiled where it
+        is not there, or not as this user's build put it there. Raises BuildError.
         """
-        if not self.inputs or is_made_of(read_record(SHIPPED), self.inputs):
-            _copy_shipped(folder)
-        elif not self._copy_cached(folder):
-            with step(say, "compiling the stock policy engine, once for all builds on this machine (may take minutes)"):
-                self._compile(folder)
+        if not self.inputs or is_made_of(read_record(SHIPPED, form), self.inputs, form):
+            _copy_shipped(folder, form)
+        elif not self._copy_cached(folder, form):
+            what = f"compiling the stock policy engine{' for Envoy' if form is MODULE else ''}"
+            with step(say, f"{what}, once for all builds on this machine (may take minutes)"):
+                self._compile(folder, form)
 
-    @property
-    def _cached(self) -> Path:
-        return self.cache.engines / self.inputs
+    def _cached(self, form: Form) -> Path:
+        return self.cache.engines / (self.inputs if form is PROGRAM else f"{self.inputs}-{form.file}")
 
-    def _copy_cached(self, folder: Path) -> bool:
+    def _copy_cached(self, folder: Path, form: Form) -> bool:
         """Whether what was copied is what is on record."""
-        known = self.records.read(self._cached)
-        if known is None or not is_made_of(read_record(self._cached), self.inputs):
+        cached = self._cached(form)
+        known = self.records.read(cached)
+        if known is None or not is_made_of(read_record(cached, form), self.inputs, form):
             return False
-        shutil.copytree(self._cached, folder)
-        if same_content(contents_of(folder), known):
-            return True
-        shutil.rmtree(folder)
-        return False
+        with self.cache.scratch() as scratch:
+            copied = Path(scratch) / "engine"
+            shutil.copytree(cached, copied)
+            is_known = same_content(contents_of(copied), known)
+            if is_known:
+                shutil.copytree(copied, folder, dirs_exist_ok=True)
+        return is_known
 
-    def _compile(self, folder: Path) -> None:
+    def _compile(self, folder: Path, form: Form) -> None:
+        cached = self._cached(form)
         with self.cache.scratch() as scratch:
             made = Path(scratch) / "engine"
-            compile_engine(made, generate_engine(self.policies, self.sources), self.sources, self.policies)
+            compile_engine(made, generate_engine(self.policies, self.sources), self.sources, self.policies, form)
             contents = contents_of(made)
-            shutil.copytree(made, folder)
-            shutil.rmtree(self._cached, ignore_errors=True)
-            made.rename(self._cached)
-        self.records.keep(self._cached, contents)
+            shutil.copytree(made, folder, dirs_exist_ok=True)
+            shutil.rmtree(cached, ignore_errors=True)
+            made.rename(cached)
+        self.records.keep(cached, contents)
 
 
 def find_stock_engine(
@@ -105,14 +111,19 @@ def _has(record: EngineRecord | None, wanted: dict[str, str]) -> bool:
     return record is not None and wanted.items() <= record.policies.items()
 
 
-def _copy_shipped(folder: Path) -> None:
-    record = read_record(SHIPPED)
-    assert record is not None, "it was found"
-    shutil.copytree(SHIPPED, folder)
-    got = contents_of(folder)[ENGINE].digest.removesuffix("+x")
+def _copy_shipped(folder: Path, form: Form) -> None:
+    record = read_record(SHIPPED, form)
+    if record is None:
+        expected = f"the engine for Envoy, {form.file}, which this package brings where it was made with a C compiler"
+        cure = "run with --engine ext-proc, or build in a checkout of Gatewright"
+        raise BuildError([Mistake.in_file(str(SHIPPED), expected, "none", cure)])
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in form.files:
+        shutil.copy2(SHIPPED / name, folder / name)
+    got = contents_of(folder)[form.file].digest.removesuffix("+x")
     if got != record.sha256:
         expected = f"the stock engine that this package brought, SHA-256 {record.sha256}"
-        raise BuildError([Mistake.in_file(str(SHIPPED / ENGINE), expected, got, "install gatewright again")])
+        raise BuildError([Mistake.in_file(str(SHIPPED / form.file), expected, got, "install gatewright again")])
 
 
 def stock_policies(sources: Sources) -> tuple[Policy, ...]:
@@ -132,7 +143,8 @@ def main(folder: str, checkout: str = "") -> None:
         if engine is None:
             sys.exit("expected the engine's Go sources, got a wheel without them; run this in a checkout")
         shutil.rmtree(folder, ignore_errors=True)
-        engine.write(Path(folder), say_nothing)
+        for form in (PROGRAM, MODULE) if find_c_compiler() else (PROGRAM,):
+            engine.write(Path(folder), say_nothing, form)
     except BuildError as error:
         sys.exit(str(error))
 

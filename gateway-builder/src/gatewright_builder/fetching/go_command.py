@@ -13,6 +13,7 @@ from pathlib import Path
 
 from gatewright_documents.mistake import Mistake
 
+from gatewright_builder.fetching.c_compiler import c_toolchain, with_c_compiler
 from gatewright_builder.mistake import BuildError
 from gatewright_builder.tool_environment import for_go, go_settings
 
@@ -33,23 +34,25 @@ def find_go() -> str | None:
     return shutil.which("go", path=path)
 
 
-def go(*arguments: str | Path, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+def go(*arguments: str | Path, folder: Path | None = None, with_c: bool = False) -> subprocess.CompletedProcess[str]:
     """Runs it, in a workspace where folder has a go.work. Raises BuildError where there is none.
 
     The settings in ASKED are the operator's, from the environment or from go env -w; everything else that would change
-    the result or run something (GOFLAGS with -toolexec, a C compiler, another toolchain) is fixed.
+    the result or run something (GOFLAGS with -toolexec, a C compiler and its flags, another toolchain) is fixed.
+    with_c: also with this machine's C compiler; raises BuildError where there is none.
     """
     program = _program()
     workspace = folder / "go.work" if folder else None
-    fixed = FIXED | {"GOWORK": str(workspace) if workspace else "off"}
+    fixed = FIXED | {"GOWORK": str(workspace) if workspace else "off"} | (with_c_compiler() if with_c else {})
     asked = {name: value for name, value in _settings(program).items() if name in ASKED}
     return _run(program, *map(str, arguments), folder=folder, environment=for_go() | asked | fixed)
 
 
-def toolchain() -> str:
+def toolchain(*, with_c: bool = False) -> str:
     """What decides, beside the sources, which bytes come out."""
     settings = _settings(_program())
-    values = [*(settings[name] for name in ("GOVERSION", "GOOS", "GOARCH")), FIXED["CGO_ENABLED"]]
+    values = [settings[name] for name in ("GOVERSION", "GOOS", "GOARCH")]
+    values += ["1", c_toolchain()] if with_c else [FIXED["CGO_ENABLED"]]
     return "".join(f"{value}\n" for value in values)
 
 

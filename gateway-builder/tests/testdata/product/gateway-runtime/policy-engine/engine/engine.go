@@ -30,10 +30,15 @@ func (r *Registry) BridgeFactory(group string) v1alpha.Factory {
 
 // Main prints what each registered policy says of itself.
 func Main(register func(*Registry)) {
-	r := &Registry{}
+	fmt.Print(describe(register))
+}
+
+func describe(register func(*Registry)) string {
+	r, text := &Registry{}, ""
 	register(r)
 	for _, e := range r.entries {
 		policy, err := e.factory(e.metadata, nil)
-		fmt.Println(e.metadata.PolicyName, e.metadata.PolicyVersion, policy, err)
+		text += fmt.Sprintln(e.metadata.PolicyName, e.metadata.PolicyVersion, policy, err)
 	}
+	return text
 }
