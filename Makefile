@@ -99,7 +99,7 @@ planted-faults: setup ## plant faults one by one in a copy of HEAD, and see the 
 soak: setup ## 30 minutes of load, API changes and reloads, after which nothing may have grown (ARGS="--minutes 5")
 	python -m e2e.faults.soak $(ARGS)
 
-bench: setup ## measure the gateway beside its peers, 15 minutes (ARGS="--rounds 1", "executor", "edit", "--compare REV")
+bench: setup ## measure the gateway beside its peers, 15 minutes (ARGS="--rounds 1", "--record", "executor", "edit", "--compare REV")
 	python -m bench $(ARGS)
 
 image-test: setup ## build the container image and run it, without a container engine (root, Debian packages)

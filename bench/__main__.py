@@ -1,4 +1,4 @@
-"""The command: measures all rows, prints the table and writes it into the README; fails on wrong answers."""
+"""The command: measures all rows and prints the table; fails on wrong answers. --record writes it into the README."""
 
 from __future__ import annotations
 
@@ -38,13 +38,15 @@ from bench.settings import README, Settings
 
 
 def main() -> None:
-    """Exits with 1, and writes no file, after wrong answers or, with --short, regressions."""
+    """Exits with 1, and records nothing, after wrong answers or, with --short, regressions."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # unwinds the `with` blocks, which stop all processes
     if command := COMMANDS.get(next(iter(sys.argv[1:]), "")):
         run_command(command, sys.argv[2:])
         return
     chosen = settings.parse(sys.argv[1:])
     try:
+        if chosen.record and chosen.compare and not history.is_kept(chosen, machine.commit()):
+            raise BenchError(f"--record: expected {history.EXPECTED}")
         samples = take_samples(chosen)
         section = "\n\n".join(render(samples, chosen))
         print(section)
@@ -58,15 +60,18 @@ def main() -> None:
 
 
 def write_down(samples: Sequence[Sample], chosen: Settings, section: str) -> None:
-    """Writes the plot, and then the page that shows it."""
-    if plot.is_drawn(chosen):
-        plot.write(samples, chosen.rows)
-    if chosen.output:
-        report.write(chosen.output, section)
-    if chosen.output == README:
-        ratios.write(samples)
-    if history.is_kept(chosen, commit := machine.commit()):
-        history.append(history.line(samples, commit, datetime.now(UTC).date()))
+    """With --record, writes the files of the repository that have figures. Without it no file of it changes.
+
+    A comparison adds a line to the history; any other run draws the plot, and then writes the page that shows it.
+    """
+    if not chosen.record:
+        return
+    if chosen.compare:
+        history.append(history.line(samples, machine.commit(), datetime.now(UTC).date()))
+        return
+    plot.write(samples, chosen.rows)
+    report.write(README, section)
+    ratios.write(samples)
 
 
 COMMANDS = {

@@ -16,6 +16,11 @@ from bench.target import PYTHON as EXECUTOR
 FILE = Path("bench/history.md")
 CONNECTIONS = 64
 ROUNDS = 5
+EXPECTED = (
+    f"--compare with at least {ROUNDS} rounds of the rows {GO} and {PYTHON} at {CONNECTIONS} connections in a closed "
+    "loop, in a tree without changes"
+)
+"""What a run must be so that its line is kept."""
 KEPT = (
     *((GO, figure) for figure in (summary.total, summary.rate, summary.cpu_of(ENGINE))),
     *((PYTHON, figure) for figure in (summary.total, summary.rate, summary.cpu_of(ENGINE), summary.cpu_of(EXECUTOR))),

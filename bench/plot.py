@@ -13,7 +13,7 @@ from bench import environment, summary
 from bench.error import BenchError
 from bench.rows import Row
 from bench.sample import Sample
-from bench.settings import README, Settings
+from bench.settings import Settings
 
 FILE = Path("bench/bench.svg")
 CONNECTIONS = 64
@@ -27,8 +27,8 @@ Blue: our gateway. Grey: plain Envoy, and peers. Whiskers: the range over all ro
 
 
 def is_drawn(settings: Settings) -> bool:
-    """Whether the run writes the README, which shows the plot, and has figures to draw."""
-    return settings.output == README and CONNECTIONS in settings.connections
+    """Whether the run writes the README, which shows the plot."""
+    return settings.record and not settings.compare
 
 
 def write(samples: Sequence[Sample], rows: Sequence[Row], file: Path = FILE) -> None:

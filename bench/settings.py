@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,6 @@ from bench.error import BenchError
 from bench.rows import COUNTS, GO, NONE, PLAIN, PYTHON, ROWS, Row, pair_with_commits
 
 README = Path("bench/README.md")
-STDOUT = "-"
 SHORT_ROWS = tuple(row for row in ROWS if row.key in (PLAIN, NONE, GO, PYTHON))
 COMPARED_ROWS = SHORT_ROWS[1:]
 BASE = "3e298c3"
@@ -27,7 +26,7 @@ class Settings:
     rate: requests per second of an open loop, bounded by `connections`; 0: a closed loop.
     repeats: how often a sample that other processes disturb is taken again.
     concurrency: worker threads of each Envoy. executors: processes of Python policies; workers: threads of each.
-    output: the file that gets the table between its markers, or None. short: check ratios instead of recording them.
+    record: write the figures into the repository. short: check ratios with the recorded ones.
     compare: the commits with which this tree is compared.
     """
 
@@ -41,7 +40,7 @@ class Settings:
     concurrency: int = 2
     executors: int = 1
     workers: int = 32
-    output: Path | None = README
+    record: bool = False
     short: bool = False
     compare: tuple[str, ...] = ()
 
@@ -57,10 +56,12 @@ def with_all_connections(rows: Sequence[Row]) -> tuple[Row, ...]:
 
 def parse(arguments: Sequence[str]) -> Settings:
     """Parses a command line. `--short` and `--compare` change the defaults of the other options."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
     short = bool(options.short)
     few = short or bool(options.compare)
-    output = options.output or (STDOUT if few else str(README))
+    if options.record and (partial := [*_of_a_part(options)]):
+        parser.error(f"--record: expected a run whose figures the page shows, got one with {', '.join(partial)}")
     compare = tuple(dict.fromkeys([*options.compare, revision.resolve(BASE)])) if options.compare else ()
     return Settings(
         rounds=options.rounds or (3 if short else 5),
@@ -73,10 +74,18 @@ def parse(arguments: Sequence[str]) -> Settings:
         concurrency=options.concurrency,
         executors=options.executors,
         workers=options.workers,
-        output=None if output == STDOUT else Path(output),
+        record=options.record,
         short=short,
         compare=compare,
     )
+
+
+def _of_a_part(options: argparse.Namespace) -> Iterator[str]:
+    """The options with which a run has other figures than the recorded ones."""
+    if options.short:
+        yield "--short"
+    if not options.compare:
+        yield from (f"--{name}" for name in ("rows", "connections", "rate") if getattr(options, name))
 
 
 def _choose_rows(named_rows: Sequence[Row] | None, short: bool, compare: tuple[str, ...]) -> tuple[Row, ...]:
@@ -97,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--concurrency", type=_at_least_one, default=2, help="worker threads of each Envoy (2)")
     add("--executors", type=_at_least_one, default=1, help="processes for the Python policies (1)")
     add("--workers", type=_at_least_one, default=32, help="worker threads of each of them (32)")
-    add("--output", metavar="FILE", help=f"gets the table between its markers, {STDOUT} for none ({README})")
+    add("--record", action="store_true", help=f"write the figures into {README} and beside it; else no file changes")
     add("--compare", type=_revisions, metavar="REV,…", help=f"the gateway's rows, beside those of commits, and {BASE}")
     add("--short", action="store_true", help="3 rounds of 1 s, no file: fails on wrong answers and regressions")
     return parser

@@ -14,14 +14,14 @@ from bench.error import BenchError
 from bench.executor import campaign, table
 from bench.executor.campaign import Sample
 from bench.executor.cases import CASES, Case
-from bench.settings import README, STDOUT
+from bench.settings import README
 
 SAMPLES = Path("build/bench/executor.jsonl")
 MAX_REFUSED = 0.01
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Measures, prints the tables, and writes them to a file. BenchError, and no file, on wrong answers."""
+    """Measures, prints the tables, and with --record writes them into the README. BenchError on wrong answers."""
     options = _parse(arguments)
     cases = choose_cases(options.cases)
     samples = _take_samples(options.rounds, options.duration, cases)
@@ -31,8 +31,8 @@ def main(arguments: Sequence[str]) -> None:
     print(section)
     if wrong := [*wrong_answers(samples)]:
         raise BenchError("\n".join(wrong))
-    if options.output != STDOUT:
-        report.write(Path(options.output), section, report.EXECUTORS_BEGIN, report.EXECUTORS_END)
+    if options.record:
+        report.write(README, section, report.EXECUTORS_BEGIN, report.EXECUTORS_END)
 
 
 def _take_samples(rounds: int, duration: float, cases: Sequence[Case]) -> list[Sample]:
@@ -79,5 +79,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="samples of each case (5)")
     parser.add_argument("--duration", type=float, default=2.0, metavar="S", help="seconds of one sample (2)")
     parser.add_argument("--cases", default="", metavar="CASE/SERVER,…", help="prefixes of the cases to measure (all)")
-    parser.add_argument("--output", default=str(README), metavar="FILE", help=f"{STDOUT} for none ({README})")
-    return parser.parse_args(arguments)
+    parser.add_argument("--record", action="store_true", help=f"write the tables into {README}; else no file changes")
+    options = parser.parse_args(arguments)
+    if options.record and options.cases:
+        parser.error("--record: expected a run of all cases, which the page shows, got one with --cases")
+    return options

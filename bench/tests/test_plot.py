@@ -56,6 +56,6 @@ def test_the_same_figures_are_the_same_bytes_on_any_background(plot_file: Path, 
 
 def test_only_a_recorded_run_draws_the_plot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "describe", lambda *_: "the machine")  # it asks a program for each of its versions
-    for chosen, shown in ((parse([]), True), (parse(["--output", "-"]), False), (parse(["--connections", "1"]), False)):
-        assert (plot.SHOWN in list(render(RECORDED, chosen))) is shown
+    for arguments, is_shown in ((["--record"], True), ([], False), (["--connections", "64"], False)):
+        assert (plot.SHOWN in list(render(RECORDED, parse(arguments)))) is is_shown
     assert plot.FILE.parent == README.parent

@@ -1,33 +1,37 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from bench import settings
 from bench.rows import ROWS
 
 
-def test_the_default_run_is_recorded() -> None:
+def test_only_the_option_records() -> None:
+    assert not settings.parse([]).record
+    assert not settings.parse(["--compare", "HEAD"]).record
+    assert settings.parse(["--record"]) == settings.Settings(record=True)
+    assert settings.parse(["--record", "--compare", "HEAD", "--rows", "go,go-python-go"]).record
+
+
+def test_the_default_run_has_all_rows() -> None:
     parsed = settings.parse([])
     assert parsed == settings.Settings()
     assert (parsed.rounds, parsed.duration, parsed.connections) == (5, 2.0, (1, 16, 64, 256))
-    assert (parsed.rows, parsed.output) == (ROWS, Path("bench/README.md"))
+    assert parsed.rows == ROWS
 
 
 def test_short_checks_and_records_nothing() -> None:
     parsed = settings.parse(["--short"])
-    assert (parsed.rounds, parsed.duration, parsed.output, parsed.short) == (3, 1.0, None, True)
+    assert (parsed.rounds, parsed.duration, parsed.short) == (3, 1.0, True)
     assert parsed.connections == (64,)
     assert [row.key for row in parsed.rows] == ["plain", "no-policies", "go", "go-python-go"]
-    assert settings.parse(["--short", "--rounds", "2", "--output", "x.md"]).output == Path("x.md")
+    assert settings.parse(["--short", "--rounds", "2"]).rounds == 2
 
 
 def test_rows_keep_the_order_of_the_table() -> None:
-    parsed = settings.parse(["--rows", "go,plain", "--connections", "64,1", "--output", "-"])
+    parsed = settings.parse(["--rows", "go,plain", "--connections", "64,1"])
     assert [row.key for row in parsed.rows] == ["plain", "go"]
     assert parsed.connections == (64, 1)
-    assert parsed.output is None
 
 
 def test_not_all_rows_are_measured_with_all_numbers_of_connections() -> None:
@@ -56,6 +60,11 @@ def test_rows_named_are_measured_with_all_connections() -> None:
         (["--connections", "1,0"], "expected a whole number ≥ 1, got '0'"),
         (["--duration", "nan"], "expected a number > 0, got 'nan'"),
         (["--rounds", "-1"], "expected a whole number ≥ 1, got '-1'"),
+        (["--record", "--short"], "--record: expected a run whose figures the page shows, got one with --short"),
+        (
+            ["--record", "--rows", "go", "--rate", "9"],
+            "expected a run whose figures the page shows, got one with --rows, ",
+        ),
     ],
 )
 def test_mistakes_are_reported(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
