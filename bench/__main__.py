@@ -15,6 +15,7 @@ from bench import (
     goal,
     goals,
     history,
+    in_envoy,
     machine,
     plot,
     ratios,
@@ -62,12 +63,16 @@ def main() -> None:
 def write_down(samples: Sequence[Sample], chosen: Settings, section: str) -> None:
     """With --record, writes the files of the repository that have figures. Without it no file of it changes.
 
-    A comparison adds a line to the history; any other run draws the plot, and then writes the page that shows it.
+    A comparison adds a line to the history; a run of both modes writes its section of the page; any other run draws
+    the plot, and then writes the page that shows it.
     """
     if not chosen.record:
         return
     if chosen.compare:
         history.append(history.line(samples, machine.commit(), datetime.now(UTC).date()))
+        return
+    if chosen.in_envoy:
+        report.write(README, section, report.IN_ENVOY_BEGIN, report.IN_ENVOY_END)
         return
     plot.write(samples, chosen.rows)
     report.write(README, section)
@@ -118,6 +123,8 @@ def render(samples: Sequence[Sample], chosen: Settings) -> Iterator[str]:
     yield machine.describe(chosen, sys.argv[1:])
     if chosen.compare:
         yield comparison.markdown(samples, chosen)
+    elif chosen.in_envoy:
+        yield in_envoy.markdown(samples, chosen)
     elif goals.CONNECTIONS in chosen.connections and not chosen.short:
         yield f"### Goals\n\n{goal.markdown(goals.goals(samples))}"
     if plot.is_drawn(chosen):

@@ -57,29 +57,30 @@ def in_order(all_rows: Sequence[Row], round_: int) -> Sequence[Row]:
 
 @contextlib.contextmanager
 def targets(settings: Settings, upstream: str) -> Iterator[dict[str, Target]]:
-    """Row → its target. Rows with an API share one gateway for each commit; without such rows there is none."""
+    """Row → its target. Rows with an API share a gateway for each commit and mode; without such rows there is none."""
     with contextlib.ExitStack() as stack:
         by_row: dict[str, Target] = {}
         for row in settings.rows:
             if row.key in PEERS:
                 by_row[row.key] = stack.enter_context(PEERS[row.key].start(site(settings, row, upstream)))
         with_api = [row for row in settings.rows if row.key not in PEERS]
-        for commit in dict.fromkeys(row.revision for row in with_api):
-            served = tuple(row for row in with_api if row.revision == commit)
-            served_gateway = stack.enter_context(gateway_of(commit, settings, served, upstream))
+        for commit, engine in dict.fromkeys((row.revision, row.engine) for row in with_api):
+            served = tuple(row for row in with_api if (row.revision, row.engine) == (commit, engine))
+            served_gateway = stack.enter_context(gateway_of(commit, engine, settings, served, upstream))
             by_row |= {row.key: served_gateway for row in served}
         yield by_row
 
 
 def gateway_of(
-    commit: str, settings: Settings, served: tuple[Row, ...], upstream: str
+    commit: str, engine: str, settings: Settings, served: tuple[Row, ...], upstream: str
 ) -> contextlib.AbstractContextManager[Target]:
-    """The gateway of a commit with the APIs of these rows. Another commit than this tree's has a folder of its own."""
-    folder = FOLDER / commit
+    """The gateway of a commit with the APIs of these rows. Another commit than this tree's, and another mode than the
+    default one, has a folder of its own."""
+    folder = FOLDER / (commit or engine)
     folder.mkdir(exist_ok=True)
     tree = revision.checkout(commit, folder / "tree") if commit else None
     rows.write_apis(served, upstream, folder / "apis")
-    return gateway(settings, folder / "apis", folder, tree)
+    return gateway(settings, folder / "apis", folder, tree, engine=engine)
 
 
 def site(settings: Settings, row: Row, upstream: str) -> Site:

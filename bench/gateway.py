@@ -40,14 +40,17 @@ def gateway(
     tree: Path | None = None,
     document: Path | None = None,
     build: Build = BUILD,
+    engine: str = "",
 ) -> Iterator[Target]:
     """Builds and runs a node, and yields it when it is ready. tree: the work tree whose gateway and programs are used;
-    None for this one. document: the node's Gateway, if it is not the default one."""
+    None for this one. document: the node's Gateway, if it is not the default one. engine: where the engine runs, if not
+    where it does by default."""
     log = folder / "gateway.log"
     with tempfile.TemporaryDirectory(prefix="gatewright-bench-") as home:  # a socket's path must be short
         run_dir = Path(home) / "run"
         started = command(settings, apis.absolute(), Path(home), run_dir, tree, build)
         started += ["--gateway", str(document)] if document else []
+        started += ["--engine", engine] if engine else []
         with running(started, log, environment(tree), tree) as process:
             _await_ready(process, log)
             status = run_dir / "status.json"
@@ -72,7 +75,10 @@ def command(
 
 
 def pids(status: dict[str, object]) -> Pids:
-    """The processes that status.json lists, by column. Raises BenchError when one of them is not running."""
+    """The processes that status.json lists, by column. Raises BenchError when one of them is not running.
+
+    An engine inside Envoy has Envoy's pid, and is counted there.
+    """
     pids_by_column: dict[str, list[int]] = {column: [] for column in COLUMNS}
     pids_by_column[REST].append(int(str(status["pid"])))
     processes = status["processes"]
@@ -81,6 +87,7 @@ def pids(status: dict[str, object]) -> Pids:
         if not isinstance(pid, int):
             raise BenchError(f"expected the gateway's process {name} to run, got state {process['state']}")
         pids_by_column[column_of(name)].append(pid)
+    pids_by_column[GO] = [pid for pid in pids_by_column[GO] if pid not in pids_by_column[ENVOY]]
     return {column: tuple(numbers) for column, numbers in pids_by_column.items()}
 
 

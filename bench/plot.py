@@ -28,7 +28,7 @@ Blue: our gateway. Grey: plain Envoy, and peers. Whiskers: the range over all ro
 
 def is_drawn(settings: Settings) -> bool:
     """Whether the run writes the README, which shows the plot."""
-    return settings.record and not settings.compare
+    return settings.record and not settings.compare and not settings.in_envoy
 
 
 def write(samples: Sequence[Sample], rows: Sequence[Row], file: Path = FILE) -> None:

@@ -8,6 +8,7 @@ from bench.error import BenchError
 
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 EXECUTORS_BEGIN, EXECUTORS_END = "<!-- executors: begin -->", "<!-- executors: end -->"
+IN_ENVOY_BEGIN, IN_ENVOY_END = "<!-- in-envoy: begin -->", "<!-- in-envoy: end -->"
 
 
 def write(file: Path, section: str, begin: str = BEGIN, end: str = END) -> None:

@@ -24,6 +24,7 @@ class Row:
     body: bytes of each request's body; 0: a GET without one.
     connections: the numbers at which it is measured, since all rows at all of COUNTS would take an hour.
     revision: the commit whose gateway serves it; "" for this tree's.
+    engine: where its gateway's engine runs, as `gatewright run --engine` names it; "" for the default.
     sent: headers of each request, which add to or replace those that all rows have.
     events: the number of events of each answer, which is then an event stream. mark: the end of each event's data.
     """
@@ -36,6 +37,7 @@ class Row:
     body: int = 0
     connections: tuple[int, ...] = COUNTS
     revision: str = ""
+    engine: str = ""
     events: int = 0
     mark: str = ""
     sent: Headers = field(default_factory=dict)
@@ -155,6 +157,22 @@ def pair_with_commits(rows: Sequence[Row], revisions: Sequence[str]) -> Iterator
         for revision in revisions if row.policies is not None else ():
             key, title = key_at_commit(row.key, revision), f"{row.title}, {revision}"
             yield replace(row, key=key, title=title, revision=revision)
+
+
+IN_ENVOY = "in-envoy"
+
+
+def key_in_envoy(key: str) -> str:
+    """The key of the same row at a gateway whose engine runs inside Envoy."""
+    return f"{IN_ENVOY}-{key}"
+
+
+def pair_with_mode(rows: Sequence[Row]) -> Iterator[Row]:
+    """Each row with an API is followed by the same one with the engine inside Envoy."""
+    for row in rows:
+        yield row
+        if row.policies is not None:
+            yield replace(row, key=key_in_envoy(row.key), title=f"{row.title}, inside Envoy", engine=IN_ENVOY)
 
 
 def api(row: Row, upstream: str) -> dict[str, object]:

@@ -9,11 +9,25 @@ from pathlib import Path
 
 from bench import revision
 from bench.error import BenchError
-from bench.rows import COUNTS, GO, NONE, PLAIN, PYTHON, ROWS, Row, pair_with_commits
+from bench.rows import (
+    COUNTS,
+    GO,
+    NONE,
+    PLAIN,
+    PYTHON,
+    PYTHON_1,
+    PYVOY,
+    ROWS,
+    Row,
+    pair_with_commits,
+    pair_with_mode,
+)
 
 README = Path("bench/README.md")
 SHORT_ROWS = tuple(row for row in ROWS if row.key in (PLAIN, NONE, GO, PYTHON))
 COMPARED_ROWS = SHORT_ROWS[1:]
+MODE_ROWS = tuple(row for row in ROWS if row.key in (PLAIN, NONE, GO, PYTHON_1, PYTHON, PYVOY))
+"""Those of --in-envoy."""
 BASE = "3e298c3"
 """The commit with which every comparison compares, so that small losses that follow each other do not add up unseen."""
 
@@ -28,6 +42,7 @@ class Settings:
     concurrency: worker threads of each Envoy. executors: processes of Python policies; workers: threads of each.
     record: write the figures into the repository. short: check ratios with the recorded ones.
     compare: the commits with which this tree is compared.
+    in_envoy: whether rows with an API are measured with the engine behind ext_proc and inside Envoy.
     """
 
     rounds: int = 5
@@ -43,6 +58,7 @@ class Settings:
     record: bool = False
     short: bool = False
     compare: tuple[str, ...] = ()
+    in_envoy: bool = False
 
     def measured_at(self, connections: int) -> tuple[Row, ...]:
         """The rows that are measured at this number of connections: all of them if it is none of COUNTS."""
@@ -68,8 +84,8 @@ def parse(arguments: Sequence[str]) -> Settings:
         duration=options.duration or (1.0 if short else 2.0),
         warmup=0.5 if short else 1.0,
         repeats=0 if short else 3,
-        connections=options.connections or ((64,) if few else COUNTS),
-        rows=_choose_rows(options.rows, short, compare),
+        connections=options.connections or ((64,) if few else (1, 64) if options.in_envoy else COUNTS),
+        rows=_choose_mode_rows(options.rows) if options.in_envoy else _choose_rows(options.rows, short, compare),
         rate=options.rate,
         concurrency=options.concurrency,
         executors=options.executors,
@@ -77,6 +93,7 @@ def parse(arguments: Sequence[str]) -> Settings:
         record=options.record,
         short=short,
         compare=compare,
+        in_envoy=options.in_envoy,
     )
 
 
@@ -95,6 +112,10 @@ def _choose_rows(named_rows: Sequence[Row] | None, short: bool, compare: tuple[s
     return tuple(pair_with_commits(rows, compare))
 
 
+def _choose_mode_rows(named_rows: Sequence[Row] | None) -> tuple[Row, ...]:
+    return tuple(pair_with_mode(with_all_connections(named_rows or MODE_ROWS)))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measures all rows, interleaved, in one run.")
     add = parser.add_argument
@@ -107,7 +128,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--executors", type=_at_least_one, default=1, help="processes for the Python policies (1)")
     add("--workers", type=_at_least_one, default=32, help="worker threads of each of them (32)")
     add("--record", action="store_true", help=f"write the figures into {README} and beside it; else no file changes")
-    add("--compare", type=_revisions, metavar="REV,…", help=f"the gateway's rows, beside those of commits, and {BASE}")
+    one_of = parser.add_mutually_exclusive_group().add_argument
+    one_of(
+        "--compare", type=_revisions, metavar="REV,…", help=f"the gateway's rows, beside those of commits, and {BASE}"
+    )
+    one_of("--in-envoy", action="store_true", help="its rows behind ext_proc and inside Envoy (1,64 connections)")
     add("--short", action="store_true", help="3 rounds of 1 s, no file: fails on wrong answers and regressions")
     return parser
 

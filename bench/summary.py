@@ -41,6 +41,12 @@ def ratios(samples: Iterable[Sample], reference: Iterable[Sample], figure: Figur
     return _spread(ours / other for ours, other in pairs if other)
 
 
+def differences(samples: Iterable[Sample], reference: Iterable[Sample], figure: Figure) -> Spread:
+    """The spread of the differences within rounds; nan without a common round."""
+    theirs = {sample.round: figure(sample) for sample in reference}
+    return _spread(figure(sample) - theirs.get(sample.round, math.nan) for sample in samples)
+
+
 def _spread(figures: Iterable[float]) -> Spread:
     values = [value for value in figures if not math.isnan(value)]
     return Spread(median(values), min(values), max(values)) if values else Spread(math.nan, math.nan, math.nan)

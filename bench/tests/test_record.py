@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench import __main__ as command
-from bench import environment, history, machine, plot, ratios, revision
+from bench import environment, history, machine, plot, ratios, report, revision
 from bench.rows import key_at_commit
 from bench.sample import Sample
 from bench.settings import BASE, README
@@ -67,6 +67,15 @@ def test_a_recorded_comparison_adds_a_line_to_the_history_alone(monkeypatch: pyt
     at_base = [replace(sample, row=key_at_commit(sample.row, "ba5e56789abc")) for sample in RECORDED]
     assert run(monkeypatch, [*RECORDED, *at_base], "--compare", "v1", "--record") == {history.FILE}
     assert "| abcdef012345 | 1.00 (1.00–1.00) |" in history.FILE.read_text().splitlines()[-1]
+
+
+@pytest.mark.usefixtures("tree")
+def test_a_recorded_run_of_both_modes_writes_its_own_section(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = README.read_text()
+    assert run(monkeypatch, RECORDED, "--in-envoy", "--record") == {README}
+    begin, end = report.IN_ENVOY_BEGIN, report.IN_ENVOY_END
+    assert "| Go → Go: req/s × ext_proc | – | ≥ 1.8 | – |" in README.read_text().partition(begin)[2].partition(end)[0]
+    assert README.read_text().partition(begin)[0] == before.partition(begin)[0]
 
 
 @pytest.mark.usefixtures("tree")
