@@ -186,7 +186,7 @@ func (e *Engine) complete() (err error) {
 	e.node, err = node.New(node.Options{
 		NodeID: e.options.NodeID, Labels: e.options.Labels, EngineVersion: Version, Controller: e.options.Controller, Credentials: e.options.ControllerCredentials, StateDir: e.options.StateDir, States: e.options.States,
 		Gateway: gateway, GatewayDigest: e.gatewayDigest, KeepsGateway: e.options.KeepGateway, Policies: policies, Secrets: e.options.Secrets, Values: &e.values, Table: e.table, Operations: e.operations, Attachments: e.attachments, Bodies: e.bodies, Shadows: e.shadows, RequestLimit: e.options.RequestLimit,
-		Observer: apiObserver{e.counters, e.proxyAnswers}, Envoy: e.xds, Resolver: net.DefaultResolver,
+		Observer: apiObserver{e.counters, e.proxyAnswers}, Engine: e.options.place(), Envoy: e.xds, Resolver: net.DefaultResolver,
 		Telemetry: e.setTelemetry, AdminAddress: func() string { return e.adminListener.Actual() }, Store: e.store.Apply, Observe: e.recorder.Observe, CopyStates: e.copyStates(), Consumers: e.consumers, Log: e.options.Log,
 	})
 	if err != nil {

@@ -59,6 +59,7 @@ func (line *commandLine) flags() *flag.FlagSet {
 	flags.StringVar(&o.ExtProc, "ext-proc", "", "socket to which Envoy sends requests, `unix:PATH`")
 	flags.StringVar(&o.XDS, "xds", "", "socket from which Envoy gets its configuration, `unix:PATH`")
 	flags.StringVar(&o.Admin, "admin", "", "socket that answers /healthz, /ready, /stats, /chains and /executors, `unix:PATH`")
+	flags.BoolVar(&o.InEnvoy, "in-envoy", false, "the engine runs in Envoy's process: routes whose policies want no body are sent to its filter there, not to --ext-proc")
 	flags.StringVar(&o.NodeID, "node-id", "", "this node's `ID`, also in its Envoy's bootstrap")
 	flags.Var(labels(o.Labels), "node-label", "a label of this node, by which APIs choose nodes, `KEY=VALUE`; may be repeated")
 	flags.StringVar(&o.Controller, "controller", "", "the controller's `ADDRESS`, unix:PATH or host:port; none: run on the last good state")

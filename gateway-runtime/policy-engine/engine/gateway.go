@@ -25,7 +25,7 @@ func readGateway(path string) (*nodev1.Gateway, error) {
 	if err := proto.Unmarshal(content, gateway); err != nil {
 		return nil, fmt.Errorf("--gateway: %s: expected a serialized gatewright.node.v1.Gateway: %w", path, err)
 	}
-	if _, err := xds.ParseGateway(gateway); err != nil {
+	if _, err := xds.ParseGateway(gateway, xds.ExtProc); err != nil {
 		return nil, fmt.Errorf("--gateway: %s: %w", path, err)
 	}
 	return gateway, nil

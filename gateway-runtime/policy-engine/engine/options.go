@@ -11,6 +11,7 @@ import (
 	"gatewright.dev/policy-engine/internal/metrics"
 	"gatewright.dev/policy-engine/internal/node"
 	"gatewright.dev/policy-engine/internal/statecopy"
+	"gatewright.dev/policy-engine/internal/xds"
 )
 
 // Options are the options of an engine. DefaultOptions has the values of the optional ones. Addresses of sockets are
@@ -32,6 +33,7 @@ type Options struct {
 	Peers                 string              // peers.json, which lists the pids that may connect; empty: any process of this user
 	Executors             map[string][]string // addresses of executor processes by group
 	MetricsSources        []metrics.Source    // other processes of the node, whose metrics are served with the engine's
+	InEnvoy               bool                // the engine runs in its Envoy's process, as a dynamic module
 	Log                   *slog.Logger        // nil: slog.Default()
 	LogLevel              *slog.LevelVar      // the level of Log; nil: it cannot be changed while the engine runs
 
@@ -52,6 +54,14 @@ type Options struct {
 func DefaultOptions() Options {
 	return Options{DrainTimeout: 10 * time.Second, ExecutorDrain: 30 * time.Second, Generation: 1, QuarantineDeaths: 3,
 		BodyMemory: defaultBodies, RequestLimit: time.Minute}
+}
+
+// place is where the engine runs, for Envoy's listeners and routes.
+func (o *Options) place() xds.Engine {
+	if o.InEnvoy {
+		return xds.InEnvoy
+	}
+	return xds.ExtProc
 }
 
 // check returns all mistakes, and sets the defaults that are not constants.

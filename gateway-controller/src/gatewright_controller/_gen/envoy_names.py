@@ -53,6 +53,14 @@ EXT_PROC_FILTER = "envoy.filters.http.ext_proc"
 """Written by http_filters.py, as a disabled filter, and routes.py, on the routes that enable it. Read by
 xds/perroute.go and xds/gateway.go, which check both."""
 
+ENGINE_FILTER = "gatewright.engine"
+"""Written by xds/inside, beside ext_proc_filter as a disabled filter, and on the routes that enable it, of an engine
+inside Envoy. Read by Envoy."""
+
+ENGINE_MODULE = "gatewright"
+"""Written by xds/inside, as the dynamic module of engine_filter, and the bootstrap, as that of the extension that
+starts the engine. Read by Envoy, which loads libgatewright.so, and dynmodule, as the name of its filter."""
+
 ACCESS_LOG_FILTER = "gatewright.access_log"
 """Written by http_filters.py, as a disabled filter that sets metadata, and routes.py, on routes whose API chooses its
 lines. Read by access_logs.py, in the metadata namespace of the same name."""

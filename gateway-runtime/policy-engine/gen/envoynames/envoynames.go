@@ -61,6 +61,15 @@ const (
 	// by xds/perroute.go and xds/gateway.go, which check both.
 	ExtProcFilter = "envoy.filters.http.ext_proc"
 
+	// EngineFilter: written by xds/inside, beside ext_proc_filter as a disabled filter, and on the routes that enable it,
+	// of an engine inside Envoy. Read by Envoy.
+	EngineFilter = "gatewright.engine"
+
+	// EngineModule: written by xds/inside, as the dynamic module of engine_filter, and the bootstrap, as that of the
+	// extension that starts the engine. Read by Envoy, which loads libgatewright.so, and dynmodule, as the name of its
+	// filter.
+	EngineModule = "gatewright"
+
 	// AccessLogFilter: written by http_filters.py, as a disabled filter that sets metadata, and routes.py, on routes whose
 	// API chooses its lines. Read by access_logs.py, in the metadata namespace of the same name.
 	AccessLogFilter = "gatewright.access_log"

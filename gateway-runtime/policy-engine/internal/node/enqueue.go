@@ -71,7 +71,7 @@ func (n *Node) build(entry *queuedAPI, kept *statedir.Bundle, outcomes outcomes)
 	err := entry.Unpack()
 	var bundle *xds.Bundle
 	if err == nil {
-		bundle, err = xds.ParseBundle(entry.Message)
+		bundle, err = xds.ParseBundle(entry.Message, n.options.Engine)
 	}
 	if err == nil {
 		err = n.gateway.MissingSecrets(bundle)

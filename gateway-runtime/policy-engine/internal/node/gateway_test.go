@@ -382,7 +382,7 @@ func TestCertificatesThatEnvoyRefusesAreNotKept(t *testing.T) {
 		b.gateway(1, message)
 		good := b.envoy.secretsNow["certificate/web"].Version
 		issue(t, folder)
-		parsed, err := xds.ParseGateway(message)
+		parsed, err := xds.ParseGateway(message, xds.ExtProc)
 		if err != nil {
 			t.Fatal(err)
 		}

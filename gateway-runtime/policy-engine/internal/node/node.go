@@ -96,6 +96,7 @@ type Options struct {
 	Shadows       *chain.Shadows          // budget for the copies that shadow attachments receive; nil: each chain has its own
 	RequestLimit  time.Duration           // how long chains wait for bodies that policies want whole; 0: any time
 	Observer      Observer                // receives the events of the chains' executions; nil: no observer
+	Engine        xds.Engine              // where the engine runs that Envoy's listeners and routes ask
 	Envoy         Envoy
 	Resolver      Resolver // resolves the names of upstreams before Envoy does; nil: the node resolves none
 	Timing        Timing
@@ -192,7 +193,7 @@ func New(options Options) (*Node, error) {
 		background: newBackground(), running: running{}, unserved: map[string]*statedir.Bundle{},
 		queue: queue.New[*build](timing.retry(), timing.LastGood), rotations: rotation.NewSchedule(timing.retry()),
 		gateway: gateway.New(gateway.Options{File: options.Gateway, FileDigest: options.GatewayDigest, Directory: state,
-			Envoy: options.Envoy, Acknowledge: timing.Acknowledge, Watch: timing.Watch, Retry: timing.retry(), Log: options.Log}),
+			Engine: options.Engine, Envoy: options.Envoy, Acknowledge: timing.Acknowledge, Watch: timing.Watch, Retry: timing.retry(), Log: options.Log}),
 	}
 	n.client = &controller.Client{Address: options.Controller, Credentials: options.Credentials, KeepsGateway: options.KeepsGateway, Hello: n.hello,
 		FirstReport: func() *nodev1.Report { return n.snapshot.Load().notReady },

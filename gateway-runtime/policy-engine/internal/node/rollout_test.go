@@ -17,7 +17,7 @@ func newRollout(envoy Envoy) *rollout {
 
 func versionOf(t *testing.T, message *nodev1.ApiBundle) *version {
 	t.Helper()
-	parsed, err := xds.ParseBundle(message)
+	parsed, err := xds.ParseBundle(message, xds.ExtProc)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,7 @@ func attachedBundle() *nodev1.ApiBundle {
 func TestEnvoyHasNothingOfAnAttachedAPI(t *testing.T) {
 	empty := string(xds.Compose(nil, xds.Front{}).Text())
 	message := attachedBundle()
-	bundle, err := xds.ParseBundle(message)
+	bundle, err := xds.ParseBundle(message, xds.ExtProc)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestAnAttachedBundleThatIsMoreOrLessIsRefused(t *testing.T) {
 	} {
 		message := attachedBundle()
 		change(message)
-		if _, err := xds.ParseBundle(message); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := xds.ParseBundle(message, xds.ExtProc); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("expected %q, got %v", want, err)
 		}
 	}

@@ -68,8 +68,8 @@ type Bundle struct {
 type Names map[string][]string
 
 // ParseBundle decodes a bundle and checks all of it that can be checked without Envoy. The error lists every mistake
-// with its place.
-func ParseBundle(message *nodev1.ApiBundle) (*Bundle, error) {
+// with its place. The routes are those for an engine in this place.
+func ParseBundle(message *nodev1.ApiBundle, engine Engine) (*Bundle, error) {
 	if len(message.GetAttachedTo()) > 0 {
 		return parseAttached(message)
 	}
@@ -78,10 +78,10 @@ func ParseBundle(message *nodev1.ApiBundle) (*Bundle, error) {
 	bundle.Hosts, errs[0] = parseHosts(message.GetHosts())
 	var routes []byte
 	if message.GetOperations() != nil {
-		routes, bundle.Table, errs[1] = parseShared(message)
+		routes, bundle.Table, errs[1] = parseShared(message, engine)
 		bundle.Operations = bundle.Table.Operations()
 	} else {
-		routes, bundle.chosen, bundle.Operations, errs[1] = parseRoutes(message)
+		routes, bundle.chosen, bundle.Operations, errs[1] = parseRoutes(message, engine)
 	}
 	errs[2] = bundle.setClusters(message.GetClusters())
 	if err := errors.Join(checkContext(bundle.Context), errs[0], errs[1], errs[2]); err != nil {
@@ -137,7 +137,7 @@ func isHostPattern(host string) bool {
 	return host == everyHost || (inner != "" && len(host)-len(inner) <= 1 && !strings.ContainsAny(inner, "*:/ "))
 }
 
-func parseRoutes(message *nodev1.ApiBundle) (list []byte, choices chosen, operations []string, err error) {
+func parseRoutes(message *nodev1.ApiBundle, engine Engine) (list []byte, choices chosen, operations []string, err error) {
 	chains := make(map[string]*nodev1.Chain, len(message.GetChains()))
 	for _, chain := range message.GetChains() {
 		chains[chain.GetId()] = chain
@@ -148,7 +148,7 @@ func parseRoutes(message *nodev1.ApiBundle) (list []byte, choices chosen, operat
 	if err := errors.Join(firstErr, err, targetsErr); err != nil {
 		return nil, nil, nil, err
 	}
-	pools, err := parseChosen(targets)
+	pools, err := parseChosen(targets, engine)
 	if err == nil {
 		err = checkChoices(routes, chains, pools)
 	}
@@ -156,6 +156,9 @@ func parseRoutes(message *nodev1.ApiBundle) (list []byte, choices chosen, operat
 		return nil, nil, nil, err
 	}
 	operations = operationsOf(routes)
+	if err := engine.place(routes...); err != nil {
+		return nil, nil, nil, err
+	}
 	list, err = marshal(&routev3.RouteList{Routes: slices.Insert(routes, 0, first)})
 	return list, pools.serialized, operations, err
 }

@@ -61,7 +61,7 @@ type chosenRoutes struct {
 	serialized chosen
 }
 
-func parseChosen(routes []*routev3.Route) (chosenRoutes, error) {
+func parseChosen(routes []*routev3.Route, engine Engine) (chosenRoutes, error) {
 	result := chosenRoutes{map[string]*routev3.Route{}, chosen{}}
 	anything := &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}}
 	var errs []error
@@ -75,6 +75,7 @@ func parseChosen(routes []*routev3.Route) (chosenRoutes, error) {
 		case result.routes[key] != nil:
 			errs = append(errs, fmt.Errorf("chosen_routes[%d]: expected each once, got %s twice", i, key))
 		}
+		errs = append(errs, engine.place(route))
 		text, err := marshal(&routev3.RouteList{Routes: []*routev3.Route{route}})
 		errs = append(errs, err)
 		result.routes[key], result.serialized[key] = route, text

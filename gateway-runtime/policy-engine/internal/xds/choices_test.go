@@ -102,7 +102,7 @@ func TestChoicesThatDoNotFitTheirChainsAreRefused(t *testing.T) {
 	} {
 		message := choices(t)
 		change(message)
-		if _, err := xds.ParseBundle(message); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := xds.ParseBundle(message, xds.ExtProc); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("expected %q, got %v", want, err)
 		}
 	}

@@ -359,13 +359,13 @@ func TestABundleIsCheckedBeforeEnvoySeesIt(t *testing.T) {
 	} {
 		message := good()
 		c.spoil(message)
-		if _, err := xds.ParseBundle(message); err == nil || !strings.Contains(err.Error(), c.reason) {
+		if _, err := xds.ParseBundle(message, xds.ExtProc); err == nil || !strings.Contains(err.Error(), c.reason) {
 			t.Errorf("%s: expected an error with %q, got %v", name, c.reason, err)
 		}
 	}
 	twice := good()
 	twice.Context, twice.Hosts = "x", []string{"a:1"}
-	if _, err := xds.ParseBundle(twice); err == nil || !strings.Contains(err.Error(), "context") || !strings.Contains(err.Error(), "hosts[0]") {
+	if _, err := xds.ParseBundle(twice, xds.ExtProc); err == nil || !strings.Contains(err.Error(), "context") || !strings.Contains(err.Error(), "hosts[0]") {
 		t.Errorf("expected both mistakes, got %v", err)
 	}
 }

@@ -40,7 +40,7 @@ func route(t fails, text string) []byte   { return serialized(t, &routev3.Route{
 func cluster(t fails, text string) []byte { return serialized(t, &clusterv3.Cluster{}, text) }
 func bundle(t fails, m *nodev1.ApiBundle) *xds.Bundle {
 	t.Helper()
-	parsed, err := xds.ParseBundle(m)
+	parsed, err := xds.ParseBundle(m, xds.ExtProc)
 	if err != nil {
 		t.Fatalf("parse %s: %v", m.GetApi(), err)
 	}

@@ -27,8 +27,8 @@ type Gateway struct {
 }
 
 // ParseGateway decodes a Gateway and checks all of it that can be checked without Envoy and without its files. The error
-// lists every mistake with its place.
-func ParseGateway(message *nodev1.Gateway) (*Gateway, error) {
+// lists every mistake with its place. The listeners are those for an engine in this place.
+func ParseGateway(message *nodev1.Gateway, engine Engine) (*Gateway, error) {
 	gateway := &Gateway{
 		Digest: message.GetDigest(), Listeners: Resources{}, Front: NewFront(message.GetAnswersChallenges(), message.GetInternalListeners()), needs: map[string][]string{},
 	}
@@ -37,7 +37,7 @@ func ParseGateway(message *nodev1.Gateway) (*Gateway, error) {
 		listener := &listenerv3.Listener{}
 		err := parse(text, listener)
 		if err == nil {
-			err = gateway.addListener(listener, text)
+			err = gateway.addListener(listener, text, engine)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("listeners[%d] %q: %w", i, listener.GetName(), err))
@@ -128,7 +128,7 @@ func dropMissing(tls *tlsv3.CommonTlsContext, isMissing func(string) bool) {
 	}
 }
 
-func (g *Gateway) addListener(listener *listenerv3.Listener, text []byte) error {
+func (g *Gateway) addListener(listener *listenerv3.Listener, text []byte, engine Engine) error {
 	name := listener.GetName()
 	switch _, double := g.Listeners[name]; {
 	case name == "":
@@ -143,6 +143,9 @@ func (g *Gateway) addListener(listener *listenerv3.Listener, text []byte) error 
 		}
 	}
 	if err := errors.Join(err, checkManagers(listener)); err != nil {
+		return err
+	}
+	if text, err = engine.listener(listener, text); err != nil {
 		return err
 	}
 	g.needs[name] = secrets

@@ -69,7 +69,7 @@ func listenersOf(t *testing.T, texts ...[]byte) xds.Resources {
 	t.Helper()
 	parsed, err := xds.ParseGateway(&nodev1.Gateway{Listeners: texts,
 		Certificates: []*nodev1.Certificate{{Name: "web", CertificateFile: "/c", KeyFile: "/k"}},
-		Authorities:  []*nodev1.CertificateAuthority{{Name: "clients", File: "/a"}}})
+		Authorities:  []*nodev1.CertificateAuthority{{Name: "clients", File: "/a"}}}, xds.ExtProc)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -361,7 +361,7 @@ func TestAGatewayIsCheckedBeforeEnvoySeesIt(t *testing.T) {
 		{&nodev1.Gateway{Authorities: []*nodev1.CertificateAuthority{{Name: "", File: "/c", RevocationFile: "x"}}},
 			[]string{`authorities[0] "": name: expected one`, `got "x"`}},
 	} {
-		_, err := xds.ParseGateway(c.message)
+		_, err := xds.ParseGateway(c.message, xds.ExtProc)
 		for _, expected := range c.expected {
 			if err == nil || !strings.Contains(err.Error(), expected) {
 				t.Errorf("expected %q, got %v", expected, err)
@@ -372,7 +372,7 @@ func TestAGatewayIsCheckedBeforeEnvoySeesIt(t *testing.T) {
 
 func TestAListenerIsHeldBackUntilItsSecretsAreThere(t *testing.T) {
 	gateway, err := xds.ParseGateway(&nodev1.Gateway{Listeners: [][]byte{listener(t, "http", 1, ""), listener(t, "https", 2, withTLS("", "certificate/web"))},
-		Certificates: []*nodev1.Certificate{{Name: "web", CertificateFile: "/c", KeyFile: "/k"}}})
+		Certificates: []*nodev1.Certificate{{Name: "web", CertificateFile: "/c", KeyFile: "/k"}}}, xds.ExtProc)
 	must(t, err)
 	secrets := secretsOf(t, web(certificatestest.NewAuthority(t, "ca").Issue("web.example")))
 	if without, with := gateway.ListenersWith(xds.Resources{}), gateway.ListenersWith(secrets); len(without) != 1 || len(with) != 2 {
@@ -386,7 +386,7 @@ func TestAListenerOpensWithTheCertificatesThatExist(t *testing.T) {
 			listener(t, "clients", 2, withTLS("authority/clients", "certificate/web", "certificate/gone")),
 			listener(t, "none", 3, withTLS("", "certificate/gone"))},
 		Certificates: []*nodev1.Certificate{{Name: "web", CertificateFile: "/c", KeyFile: "/k"}, {Name: "gone", CertificateFile: "/g", KeyFile: "/l"}},
-		Authorities:  []*nodev1.CertificateAuthority{{Name: "clients", File: "/a"}}})
+		Authorities:  []*nodev1.CertificateAuthority{{Name: "clients", File: "/a"}}}, xds.ExtProc)
 	must(t, err)
 	ca := certificatestest.NewAuthority(t, "ca")
 	secrets := secretsOf(t, web(ca.Issue("web.example")))
@@ -410,7 +410,7 @@ func TestAListenerOpensWithTheHostsWhoseAuthorityExists(t *testing.T) {
 		listener(t, "both", 1, withTLS("authority/clients", "certificate/web"))...)
 	gateway, err := xds.ParseGateway(&nodev1.Gateway{Listeners: [][]byte{text},
 		Certificates: []*nodev1.Certificate{{Name: "web", CertificateFile: "/c", KeyFile: "/k"}, {Name: "gone", CertificateFile: "/g", KeyFile: "/l"}},
-		Authorities:  []*nodev1.CertificateAuthority{{Name: "clients", File: "/a"}}})
+		Authorities:  []*nodev1.CertificateAuthority{{Name: "clients", File: "/a"}}}, xds.ExtProc)
 	must(t, err)
 	chains := func(secrets xds.Resources) string {
 		opened := &listenerv3.Listener{}

@@ -115,7 +115,7 @@ func TestARouteThatBypassesItsPoliciesIsRefused(t *testing.T) {
 		"fails open":    {bound(t, aChain, fails, sends(headers, `,"failureModeAllow":true`)), "failure_mode_allow: expected true only if"},
 		"another place": {bound(t, aChain, wants("R"), sends(headers, `,"grpcService":{"envoyGrpc":{"clusterName":"x"}}`)), "got also"},
 	} {
-		if _, err := xds.ParseBundle(c.bundle); err == nil || !strings.Contains(err.Error(), c.reason) {
+		if _, err := xds.ParseBundle(c.bundle, xds.ExtProc); err == nil || !strings.Contains(err.Error(), c.reason) {
 			t.Errorf("%s: expected an error with %q, got %v", name, c.reason, err)
 		}
 	}
@@ -126,7 +126,7 @@ func TestAWeightedClusterOverrulesNothing(t *testing.T) {
 	message := bound(t, aChain, wants("R"), sends("SEND NONE SKIP SKIP NONE SKIP", ""))
 	message.Routes[0] = route(t, fmt.Sprintf(`{"name":"a|GET /|%s","match":{"prefix":"/"},"route":{"weightedClusters":{"clusters":[
 		{"name":"c","weight":1},{"name":"d","weight":1,"typedPerFilterConfig":{%q:%s}}]}}}`, aChain, extProc, perRoute(`"disabled":true`)))
-	if _, err := xds.ParseBundle(message); err == nil || !strings.Contains(err.Error(), "clusters[1].typed_per_filter_config: expected no") {
+	if _, err := xds.ParseBundle(message, xds.ExtProc); err == nil || !strings.Contains(err.Error(), "clusters[1].typed_per_filter_config: expected no") {
 		t.Errorf("expected the second cluster to be named, got %v", err)
 	}
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // parseShared decodes the one route that all operations of a bundle share, as a serialized RouteList, and their table.
-func parseShared(message *nodev1.ApiBundle) (list []byte, table *operations.Table, err error) {
+func parseShared(message *nodev1.ApiBundle, engine Engine) (list []byte, table *operations.Table, err error) {
 	if len(message.GetRoutes()) != 1 || len(message.GetFirstRoute())+len(message.GetChosenRoutes()) > 0 {
 		return nil, nil, fmt.Errorf("operations: expected one route, and neither a first nor a chosen one, got %d routes", len(message.GetRoutes()))
 	}
@@ -28,6 +28,9 @@ func parseShared(message *nodev1.ApiBundle) (list []byte, table *operations.Tabl
 	}
 	if err := checkShared(route, table, message); err != nil {
 		return nil, nil, fmt.Errorf("routes[0] %q: %w", route.GetName(), err)
+	}
+	if err := engine.place(route); err != nil {
+		return nil, nil, err
 	}
 	list, err = marshal(&routev3.RouteList{Routes: []*routev3.Route{route}})
 	return list, table, err

@@ -79,7 +79,7 @@ func TestASharedRouteThatPassesPoliciesByIsRefused(t *testing.T) {
 	} {
 		message := sharing(t, "/a")
 		spoil(message)
-		if _, err := xds.ParseBundle(message); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := xds.ParseBundle(message, xds.ExtProc); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("expected an error with %q, got %v", want, err)
 		}
 	}

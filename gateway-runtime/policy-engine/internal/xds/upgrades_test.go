@@ -38,7 +38,7 @@ func TestAnUpgradePassesNoPolicyBy(t *testing.T) {
 		"tunnel":       {upgrading(t, anyPath, `{"upgradeType":"CONNECT","connectConfig":{}}`, wants("R"), headers), "route.upgrade_configs[0]: expected websocket"},
 		"CONNECT":      {upgrading(t, `{"connectMatcher":{}}`, "", wants("R"), headers), "match.connect_matcher: expected none"},
 	} {
-		if _, err := xds.ParseBundle(c.message); err == nil || !strings.Contains(err.Error(), c.reason) {
+		if _, err := xds.ParseBundle(c.message, xds.ExtProc); err == nil || !strings.Contains(err.Error(), c.reason) {
 			t.Errorf("%s: expected an error with %q, got %v", name, c.reason, err)
 		}
 	}

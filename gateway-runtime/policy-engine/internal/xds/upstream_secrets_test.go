@@ -40,7 +40,7 @@ func TestASecretFromAnywhereElseIsRefused(t *testing.T) {
 	text := withSocket(`{"name":"a","type":"STATIC","transportSocket":`+strings.ReplaceAll(proxied, "TLS", upstreamTLS)+`}`, file)
 	message := answeringMessage(t, "a", "/a")
 	message.Clusters = [][]byte{cluster(t, text)}
-	if _, err := xds.ParseBundle(message); err == nil {
+	if _, err := xds.ParseBundle(message, xds.ExtProc); err == nil {
 		t.Error("expected a secret from a file to be refused")
 	}
 }
@@ -79,7 +79,7 @@ func TestNoHeaderOfAClientChoosesACluster(t *testing.T) {
 // expectMistake expects an error with this text; "": none.
 func expectMistake(t *testing.T, message *nodev1.ApiBundle, want string) {
 	t.Helper()
-	if _, err := xds.ParseBundle(message); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+	if _, err := xds.ParseBundle(message, xds.ExtProc); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 		t.Errorf("expected a mistake with %q, got %v", want, err)
 	}
 }

@@ -31,6 +31,7 @@ type Options struct {
 	File        *nodev1.Gateway // the Gateway to begin with, from a file; nil: none
 	FileDigest  func() string   // digest of that file's present content; nil: the file does not change
 	Directory   *statedir.Directory
+	Engine      xds.Engine // where the engine runs that the listeners ask
 	Envoy       Envoy
 	Acknowledge time.Duration // how long to wait for Envoy's acknowledgement of an update
 	Watch       time.Duration // between two checks of the certificates' files
@@ -148,7 +149,7 @@ func (s *State) try(ctx context.Context, uses []Use) Outcome {
 
 // read checks a Gateway, and reads its files. Files that the current Gateway does not name must be usable.
 func (s *State) read(q *queued, uses []Use) (*version, error) {
-	gateway, err := xds.ParseGateway(q.message)
+	gateway, err := xds.ParseGateway(q.message, s.options.Engine)
 	if err != nil {
 		return nil, err
 	}
@@ -268,7 +269,7 @@ func (s *State) Seed(message *nodev1.Gateway) {
 }
 
 func (s *State) readRestored(message *nodev1.Gateway) (*version, error) {
-	gateway, err := xds.ParseGateway(message)
+	gateway, err := xds.ParseGateway(message, s.options.Engine)
 	if err != nil {
 		return nil, err
 	}
