@@ -22,8 +22,10 @@ import (
 	"gatewright.dev/policy-engine/gen/envoynames"
 )
 
-// Listener puts the engine's filter, disabled, directly behind each ext_proc filter of a listener's HTTP connection managers. The
-// module is given the configuration of that ext_proc filter (ExternalProcessor, serialized): it does the same with the same settings.
+// failsOpen tells the module that a route goes on without the engine: ext_proc's own word for it, which the module's hooks.c reads.
+const failsOpen = "failure_mode_allow"
+
+// Listener puts the engine's filter, disabled, directly behind each ext_proc filter of a listener's HTTP connection managers.
 // Everything else of the listener stays.
 func Listener(listener *listenerv3.Listener) error {
 	chains := listener.GetFilterChains()
@@ -51,7 +53,7 @@ func addFilter(manager *hcmv3.HttpConnectionManager) error {
 		if filter.GetName() != envoynames.ExtProcFilter {
 			continue
 		}
-		own, err := engineFilter(filter.GetTypedConfig())
+		own, err := engineFilter()
 		if err != nil {
 			return err
 		}
@@ -61,17 +63,8 @@ func addFilter(manager *hcmv3.HttpConnectionManager) error {
 	return nil
 }
 
-func engineFilter(extProc *anypb.Any) (*hcmv3.HttpFilter, error) {
-	if !extProc.MessageIs(&extprocv3.ExternalProcessor{}) {
-		return nil, fmt.Errorf("http_filters[%s].typed_config: expected an ExternalProcessor, got %q", envoynames.ExtProcFilter, extProc.GetTypeUrl())
-	}
-	config, err := settings(extProc)
-	if err != nil {
-		return nil, err
-	}
-	packed, err := pack(&filterv3.DynamicModuleFilter{
-		DynamicModuleConfig: module(), FilterName: envoynames.EngineModule, FilterConfig: config,
-	})
+func engineFilter() (*hcmv3.HttpFilter, error) {
+	packed, err := pack(&filterv3.DynamicModuleFilter{DynamicModuleConfig: module(), FilterName: envoynames.EngineModule})
 	if err != nil {
 		return nil, err
 	}
@@ -80,9 +73,9 @@ func engineFilter(extProc *anypb.Any) (*hcmv3.HttpFilter, error) {
 	}, nil
 }
 
-// Route enables the engine's filter on a route in the place of ext_proc, if ext_proc would send no body of it. The module is given
-// what the route says to ext_proc (ExtProcPerRoute, serialized): the modes, and whether it fails open. A route that is not sent to
-// the engine, or whose policies want a body, stays as it is.
+// Route enables the engine's filter on a route in the place of ext_proc, if ext_proc would send no body of it. The module is told
+// whether the route fails open; which headers its policies want, it finds in their chain. A route that is not sent to the engine, or
+// whose policies want a body, stays as it is.
 func Route(route *routev3.Route) error {
 	packed := route.GetTypedPerFilterConfig()[envoynames.ExtProcFilter]
 	if packed == nil {
@@ -95,13 +88,15 @@ func Route(route *routev3.Route) error {
 	if !sendsHeadersOnly(perRoute.GetOverrides().GetProcessingMode()) {
 		return nil
 	}
-	config, err := settings(packed)
-	if err != nil {
-		return err
+	config := &filterv3.DynamicModuleFilterPerRoute{DynamicModuleConfig: module(), FilterName: envoynames.EngineModule}
+	if perRoute.GetOverrides().GetFailureModeAllow().GetValue() {
+		open, err := pack(wrapperspb.String(failsOpen))
+		if err != nil {
+			return err
+		}
+		config.FilterConfig = open
 	}
-	own, err := pack(&filterv3.DynamicModuleFilterPerRoute{
-		DynamicModuleConfig: module(), FilterName: envoynames.EngineModule, FilterConfig: config,
-	})
+	own, err := pack(config)
 	if err != nil {
 		return err
 	}
@@ -121,11 +116,6 @@ func sendsHeadersOnly(modes *extprocv3.ProcessingMode) bool {
 // module is the engine's shared object. Go's runtime cannot be unloaded.
 func module() *modulev3.DynamicModuleConfig {
 	return &modulev3.DynamicModuleConfig{Name: envoynames.EngineModule, DoNotClose: true}
-}
-
-// settings hands a serialized message to the module as it is.
-func settings(packed *anypb.Any) (*anypb.Any, error) {
-	return pack(wrapperspb.Bytes(packed.GetValue()))
 }
 
 func changeAny(packed *anypb.Any, message proto.Message, change func() error) error {
