@@ -199,3 +199,19 @@ def test_a_full_disk_refuses_the_generation_in_words(
     assert message.endswith("; make room, or build into another folder with --output")
     assert "Errno" not in message
     assert generations.next(first).number == 3
+
+
+def test_a_run_that_can_start_its_engine_again_takes_another_one_and_its_go_policies(tmp_path: Path) -> None:
+    generations = Generations.open(write_output(tmp_path, policy("one"), GO), keeps_engine=False)
+    try:
+        first = generations.first()
+        put(tmp_path / "bin" / "libgatewright.so", "another engine")
+        put(tmp_path / "bin" / "libgatewright.json", "{}")
+        write_output(tmp_path, policy("one"), policy("go-two", runtime="go"))
+        second = generations.next(first)
+        assert (second.build.module.read_text(), second.notes) == ("another engine", ())
+        assert sorted(names(second)) == ["go-two:v1.0.0", "one:v1.0.0"]
+        assert second.build.go_policies == {"go_two_v1_0_0": "go-two:v1.0.0"}
+        assert difference(first.build, second.build).module
+    finally:
+        generations.close()

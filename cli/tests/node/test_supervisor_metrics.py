@@ -4,6 +4,7 @@ import asyncio
 import importlib.metadata
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -14,7 +15,7 @@ from gatewright_cli.node.supervisor_metrics import SupervisorMetrics
 from gatewright_cli.supervision.logs.output import LogOutput
 from gatewright_cli.supervision.managed_process import ManagedProcess, State
 from gatewright_cli.supervision.probes import Accepts
-from gatewright_cli.supervision.specs import ProcessSpec
+from gatewright_cli.supervision.specs import Guest, ProcessSpec
 from prometheus_client.parser import text_string_to_metric_families
 
 
@@ -129,3 +130,17 @@ def test_metrics_are_served_on_a_socket_of_their_own(tmp_path: Path) -> None:
     assert mode == 0o600
     assert samples(text)["gatewright_process_up", "supervisor"] == 1
     assert not at.exists()
+
+
+def test_the_engine_inside_envoy_counts_as_the_engine() -> None:
+    envoy = process("envoy")
+    envoy.spec = replace(envoy.spec, guest=Guest("engine", "policy-engine", (), lambda _: None))
+    metrics = SupervisorMetrics(lambda: [envoy])
+    envoy.state = State.READY
+    envoy.restarts.count = 2
+    metrics.count_restarts()
+    values = samples(metrics.text())
+    for component in ("envoy", "policy-engine"):
+        assert values["gatewright_process_up", component] == 1
+        assert values["gatewright_process_restarts_total", component] == 2
+    assert ("gatewright_process_memory_bytes", "policy-engine") not in values, "it has none of its own"

@@ -13,7 +13,7 @@ from gatewright_cli.supervision.logs.records import now
 from gatewright_cli.supervision.managed_process import ManagedProcess, StartError, State
 from gatewright_cli.supervision.probes import Speaks
 from gatewright_cli.supervision.restarts import RestartPolicy
-from gatewright_cli.supervision.specs import ProcessSpec
+from gatewright_cli.supervision.specs import Guest, ProcessSpec
 from gatewright_cli.supervision.temporary_folder import TemporaryFolder
 
 if TYPE_CHECKING:
@@ -290,3 +290,44 @@ def test_a_fault_of_the_probe_ends_the_start(bench: Bench) -> None:
         assert process.pid is None
 
     bench.run(live())
+
+
+HOST = """
+import os, pathlib, sys
+print("before", flush=True)
+print('{"time":"2026-01-01T00:00:00.000Z","level":"info","component":"the-guest","message":"reads '
+      + pathlib.Path(sys.argv[1] + "-arguments").read_text() + '"}', flush=True)
+print("panic: no more\\n\\ngoroutine 1 [running]:\\ngatewright.dev/build/policies/fragile_v1_0_0.run()\\n", flush=True)
+import socket, time
+server = socket.socket(socket.AF_UNIX); server.bind(sys.argv[1]); server.listen()
+time.sleep(600)
+"""
+
+
+def test_a_guest_lives_and_logs_in_the_process_of_its_host(bench: Bench) -> None:
+    def write(words: tuple[str, ...]) -> None:
+        (bench.folder / "a-arguments").write_text(" ".join(words))
+
+    guest = Guest("guest", "the-guest", ("first",), write)
+    pids: list[tuple[str, bool]] = []
+
+    async def live() -> None:
+        spec = bench.listener("a", HOST, guest=guest, go_policies={"fragile_v1_0_0": "fragile:v1.0.0"})
+        process = keep(bench, spec, on_pid=lambda name, pid: pids.append((name, pid is not None)))
+        await process.start()
+        row, own = process.statuses()
+        assert (row["name"], row["inside"], row["pid"], own["name"]) == ("guest", "a", process.pid, "a")
+        assert pids == [("a", True), ("guest", True)]
+        await bench.until(lambda: len(bench.output.lines) > 4)
+        sources = [source for source, _ in bench.output.lines if source != "supervisor"]
+        assert sources[:3] == ["a", "guest", "guest"]
+        os.kill(process.pid or 0, signal.SIGABRT)
+        await bench.until(lambda: process.restarts.count == 1 and process.state is State.READY)
+        await process.restart(replace(spec, guest=replace(guest, arguments=("second",))))
+        await process.stop()
+
+    bench.run(live())
+    text = bench.output.text()
+    assert '"reason":"panic: no more","policy":"fragile:v1.0.0"' in text
+    assert [text.count(f"reads {words}") for words in ("first", "second")] == [2, 1]
+    assert pids.count(("guest", False)) == 3

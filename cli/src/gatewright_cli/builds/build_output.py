@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
 ANY, UNIX = "any", "unix"
+MODULE = "libgatewright.so"
 
 
 class Access(msgspec.Struct, frozen=True):
@@ -60,10 +62,14 @@ class Group:
 
 @dataclass(frozen=True)
 class BuildOutput:
-    """A build output (ARCHITECTURE.md, "Build output"). `groups`: executor groups that have Python policies, sorted."""
+    """A build output (ARCHITECTURE.md, "Build output"). `groups`: executor groups that have Python policies, sorted.
+
+    go_policies: NAME:VERSION of each Go policy, by its package.
+    """
 
     path: Path
     groups: tuple[Group, ...]
+    go_policies: Mapping[str, str] = field(default_factory=dict)
 
     def group(self, name: str) -> Group:
         """The group of this name. Raises KeyError."""
@@ -73,6 +79,17 @@ class BuildOutput:
     def engine(self) -> Path:
         """The engine's program."""
         return self.path / "bin" / "policy-engine"
+
+    @property
+    def module(self) -> Path:
+        """The engine as a library for Envoy; it is there if the build was asked for it."""
+        return self.path / "bin" / MODULE
+
+    @property
+    def module_digest(self) -> str:
+        """Identifies that library; "" if there is none."""
+        record = self.module.with_suffix(".json")
+        return hashlib.sha256(record.read_bytes()).hexdigest() if record.is_file() else ""
 
     @property
     def manifest(self) -> Path:
@@ -102,12 +119,24 @@ def load(path: Path) -> BuildOutput:
         ) from failed
     root = path.absolute()
     groups = tuple(_group(root, name, group, content.policies) for name, group in sorted(content.groups.items()))
-    output = BuildOutput(root, groups)
+    compiled = {
+        _folder(policy): f"{policy['name']}:{policy['version']}"
+        for policy in content.policies
+        if policy.get("runtime") == "go"
+    }
+    output = BuildOutput(root, groups, compiled)
     needed = [output.engine, *([output.executor / "main.py"] if groups else [])]
     needed += [file for group in groups for file in (group.python, group.registry)]
     if missing := [str(file.relative_to(output.path)) for file in needed if not file.exists()]:
         raise BuildOutputError(f"{path} lacks {', '.join(missing)}: make it again with `gatewright build`")
     return output
+
+
+def require_module(output: BuildOutput) -> None:
+    """Raises BuildOutputError if the build has no engine for Envoy."""
+    if not output.module.exists():
+        cure = "make it again with `gatewright build --engine in-envoy`, or run with --engine ext-proc"
+        raise BuildOutputError(f"{output.path} lacks bin/{MODULE}, the engine for Envoy: {cure}")
 
 
 def _group(root: Path, name: str, group: _Group, policies: list[dict[str, object]]) -> Group:
@@ -120,5 +149,8 @@ def _group(root: Path, name: str, group: _Group, policies: list[dict[str, object
 
 def _folders(policies: list[dict[str, object]], group: str) -> tuple[str, ...]:
     """The folders of a group's policies, as the builder names them: add_python_header_v1_0_0."""
-    names = [f"{policy['name']}-{policy['version']}" for policy in policies if policy.get("group") == group]
-    return tuple(name.replace("-", "_").replace(".", "_") for name in names)
+    return tuple(_folder(policy) for policy in policies if policy.get("group") == group)
+
+
+def _folder(policy: Mapping[str, object]) -> str:
+    return f"{policy['name']}-{policy['version']}".replace("-", "_").replace(".", "_")

@@ -1,6 +1,6 @@
 """A process that has loaded the builder and makes each build in a fork of itself. `build_runs.py` starts it.
 
-    python -m gatewright_cli.builds.build_process MANIFEST OUTPUT IMPORT_SECONDS
+    python -m gatewright_cli.builds.build_process MANIFEST OUTPUT IMPORT_SECONDS [module]
 
 stdin, a byte each: BUILD begins a build, STOP ends the running one, the end of the file ends the process.
 stdout: the lines of `gatewright build --json`, then {"event": "ended", "status"}, the exit status, or the signal's
@@ -30,7 +30,7 @@ from gatewright_cli.supervision import forked
 BUILD, STOP = b"b", b"s"
 
 
-def main(manifest: Path, output: Path, import_seconds: float) -> None:
+def main(options: BuildOptions) -> None:
     """Serves commands until stdin ends."""
     keep_builder_environment()
     gc.freeze()  # loaded modules are never garbage: forks then share their memory
@@ -44,7 +44,7 @@ def main(manifest: Path, output: Path, import_seconds: float) -> None:
         if 0 in readable:
             command = os.read(0, 1)
             if command == BUILD and build is None:
-                build = _Build(manifest, output, import_seconds)
+                build = _Build(options)
             elif build and command != BUILD:
                 build.kill()
             if not command:
@@ -61,8 +61,8 @@ def keep_builder_environment() -> None:
 class _Build:
     """A build under way, in a process group of its own with all that it starts."""
 
-    def __init__(self, manifest: Path, output: Path, import_seconds: float) -> None:
-        self._pid = forked.fork(partial(_build_here, manifest, output, import_seconds), signal.SIGKILL)
+    def __init__(self, options: BuildOptions) -> None:
+        self._pid = forked.fork(partial(_build_here, options), signal.SIGKILL)
         os.setpgid(self._pid, self._pid)  # parent and child both do, since either may come first
         self.pidfd = os.pidfd_open(self._pid)
 
@@ -75,12 +75,13 @@ class _Build:
         return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
 
 
-def _build_here(manifest: Path, output: Path, import_seconds: float) -> int:
+def _build_here(options: BuildOptions) -> int:
     """Makes the build in this process. Returns its exit status."""
     os.setpgid(0, 0)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    return build_as_json(BuildOptions(manifest, output, import_seconds=import_seconds))
+    return build_as_json(options)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]))
+    paths, module = (Path(sys.argv[1]), Path(sys.argv[2])), sys.argv[4:] == ["module"]
+    main(BuildOptions(*paths, import_seconds=float(sys.argv[3]), module=module))

@@ -68,14 +68,21 @@ class BuildRuns:
 
     import_seconds: for the import of one policy. warm: whether the process with the builder stays between builds: each
     is then ready a second earlier, and the process holds some 45 MiB. orphans: of this process, so that the process of
-    the builds is not killed as one.
+    the builds is not killed as one. module: whether they make the engine for Envoy, too.
     """
 
     def __init__(
-        self, manifest: Path, output: Path, import_seconds: float, warm: bool, orphans: Orphans | None = None
+        self,
+        manifest: Path,
+        output: Path,
+        import_seconds: float,
+        warm: bool,
+        orphans: Orphans | None = None,
+        *,
+        module: bool = False,
     ) -> None:
         self._orphans = orphans or Orphans()
-        self._arguments = str(manifest), str(output), f"{import_seconds:g}"
+        self._arguments = str(manifest), str(output), f"{import_seconds:g}", *(["module"] if module else [])
         self._warm = warm
         self._process: asyncio.subprocess.Process | None = None
 

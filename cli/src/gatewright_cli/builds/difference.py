@@ -13,16 +13,18 @@ from gatewright_cli.builds.build_output import BuildOutput
 class Difference:
     """policies: NAME:VERSION of each changed one, followed by "new" or "gone" if it is that. restarts: groups that need
     new processes; keeps: groups that do not. definitions: whether a policy is new, gone, or has another definition.
+    module: whether the engine inside Envoy is another one.
     """
 
     policies: tuple[str, ...] = ()
     restarts: tuple[str, ...] = ()
     keeps: tuple[str, ...] = ()
     definitions: bool = False
+    module: bool = False
 
     def __bool__(self) -> bool:
         """Whether there is any difference."""
-        return bool(self.policies or self.restarts)
+        return bool(self.policies or self.restarts or self.module)
 
 
 class _Policy(msgspec.Struct):
@@ -49,7 +51,10 @@ def difference(before: BuildOutput, after: BuildOutput) -> Difference:
     keeps = [group.name for group in after.groups if same.get(group.content) == group.name]
     gone = {group.name for group in before.groups} - {group.name for group in after.groups}
     restarts = sorted({group.name for group in after.groups} - set(keeps) | gone)
-    return Difference(tuple(policies), tuple(restarts), tuple(keeps), _definitions(old) != _definitions(new))
+    changed = _definitions(old) != _definitions(new)
+    return Difference(
+        tuple(policies), tuple(restarts), tuple(keeps), changed, before.module_digest != after.module_digest
+    )
 
 
 def _definitions(policies: dict[str, _Policy]) -> dict[str, str]:

@@ -3,7 +3,8 @@
     OUTPUT/generations/run-XXXX/        one run; removed when it ends
         .lock                           held while it lasts
         shared-1/, shared-2/, …         an engine's folder, or an environment, of hard links
-        1/, 2/, …                       complete build outputs, of hard links; all have the first one's engine. Engine
+        1/, 2/, …                       complete build outputs, of hard links; all have the first one's engine, unless
+                                        Envoy and the engine inside of it are started again for another one. Engine
                                         and environments are links to shared folders: a build that has not changed one
                                         finds its files with the time of change that it knows, and reads none of them
         current -> 2                    where the controller finds its definitions
@@ -69,17 +70,25 @@ class Generations:
     """The generations of one run. Open it, freeze outputs into it, adopt or drop each generation, close it."""
 
     def __init__(
-        self, output: BuildOutput, folder: Path | None, lock: IO[str] | None, apart: Apart | None = None
+        self,
+        output: BuildOutput,
+        folder: Path | None,
+        lock: IO[str] | None,
+        apart: Apart | None = None,
+        *,
+        keeps_engine: bool = True,
     ) -> None:
         self._output, self._folder, self._lock, self._apart = output, folder, lock, apart
+        self._keeps_engine = keeps_engine
         self._last = self._last_shared = 0
         self._shared: dict[Path, dict[str, int | str]] = {}  # the inodes of their files, by folder
 
     @classmethod
-    def open(cls, output: BuildOutput, apart: Apart | None = None) -> Generations:
+    def open(cls, output: BuildOutput, apart: Apart | None = None, *, keeps_engine: bool = True) -> Generations:
         """Makes the run's folder, and removes those of killed runs. Raises GenerationError.
 
-        apart: splits slow policies off their groups; None: they stay.
+        apart: splits slow policies off their groups; None: they stay. keeps_engine: whether all generations have the
+        first one's engine and Go policies.
         """
         try:
             _make_passable(output.path / FOLDER)
@@ -92,8 +101,8 @@ class Generations:
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise _copy_error(output, error) from error
-            return cls(output, None, None)
-        return cls(output, folder, lock, apart)
+            return cls(output, None, None, keeps_engine=keeps_engine)
+        return cls(output, folder, lock, apart, keeps_engine=keeps_engine)
 
     @property
     def definitions(self) -> Path:
@@ -152,8 +161,9 @@ class Generations:
         target = self._folder / str(self._last)
         _make_passable(target)
         try:
-            policies, notes = _merge_policies(output, present)
-            self._share((present.build.path if present else output.path) / ENGINE, target / ENGINE)
+            compiled = present if self._keeps_engine else None
+            policies, notes = _merge_policies(output, compiled)
+            self._share((compiled.build.path if compiled else output.path) / ENGINE, target / ENGINE)
             _make_passable(target / ENVIRONMENTS)
             for environment in sorted(output.path.glob(f"{ENVIRONMENTS}/*")):
                 self._share(environment, target / ENVIRONMENTS / environment.name)

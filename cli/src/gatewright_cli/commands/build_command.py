@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gatewright_cli.commands.options import A_PATH, IMPORT_LIMIT, MANIFEST, OUTPUT
+from gatewright_cli.commands.options import A_PATH, ENGINE, IMPORT_LIMIT, MANIFEST, OUTPUT
 
 if TYPE_CHECKING:
     from gatewright_builder.build import BuildOptions, BuildResult
@@ -17,26 +17,27 @@ if TYPE_CHECKING:
 @click.option("--manifest", type=A_PATH, default=MANIFEST, show_default=True, help="The policies to build in.")
 @click.option("--output", type=A_PATH, default=OUTPUT, show_default=True, help="The folder to build into.")
 @click.option("--locked", is_flag=True, help="Refuse anything that build.lock, beside build.yaml, does not list.")
+@ENGINE
 @IMPORT_LIMIT
 @click.option("--json", "as_json", is_flag=True, help="Print progress as JSON lines, on stdout.")
 @click.pass_context
 def build(
-    context: click.Context, manifest: Path, output: Path, locked: bool, import_limit: float, as_json: bool
+    context: click.Context, manifest: Path, output: Path, locked: bool, engine: str, import_limit: float, as_json: bool
 ) -> None:
     """Build a policy engine and an executor from build.yaml."""
     from gatewright_cli.builds import build_as_json, building
 
-    options = build_options(manifest, output, locked, import_limit)
+    options = build_options(manifest, output, locked, import_limit, engine)
     if as_json:
         context.exit(build_as_json.build_as_json(options))
     click.echo(summary(building.build(options)))
 
 
-def build_options(manifest: Path, output: Path, locked: bool, import_limit: float) -> BuildOptions:
+def build_options(manifest: Path, output: Path, locked: bool, import_limit: float, engine: str) -> BuildOptions:
     """The command's options, as the builder has them."""
     from gatewright_builder.build import BuildOptions
 
-    return BuildOptions(manifest, output, locked=locked, import_seconds=import_limit)
+    return BuildOptions(manifest, output, locked=locked, import_seconds=import_limit, module=engine == "in-envoy")
 
 
 def summary(result: BuildResult) -> str:

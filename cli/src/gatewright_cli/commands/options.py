@@ -30,6 +30,16 @@ IMPORT_LIMIT = click.option(
     show_default=True,
     help="How long a build may take to import one policy.",
 )
+ENGINES = ("ext-proc", "in-envoy")
+ENGINE = click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    default="ext-proc",
+    show_default=True,
+    envvar="GATEWRIGHT_ENGINE",
+    help="Where the policy engine runs. ext-proc: in a process of its own; in-envoy: inside Envoy's, which takes a C"
+    " compiler to build and Envoy 1.40. Also by GATEWRIGHT_ENGINE.",
+)
 RUN_DIR = click.option(
     "--run-dir",
     type=A_PATH,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gatewright_cli.commands.options import A_PATH, ANY_PATH, IMPORT_LIMIT, MANIFEST, OUTPUT, STATE_DIR
+from gatewright_cli.commands.options import A_PATH, ANY_PATH, ENGINE, IMPORT_LIMIT, MANIFEST, OUTPUT, STATE_DIR
 from gatewright_cli.commands.units import DURATION, LABEL, SIZE, UIDS
 from gatewright_cli.isolation.executor_users import FIRST, LAST
 from gatewright_cli.node.listeners.ports import ECHO_PORT
@@ -16,6 +16,7 @@ PORT = click.IntRange(0, 65535)
 @click.option("--manifest", type=A_PATH, default=MANIFEST, show_default=True, help="Build this first.")
 @click.option("--output", type=A_PATH, default=OUTPUT, show_default=True, help="The folder to build into.")
 @IMPORT_LIMIT
+@ENGINE
 @click.option("--build", "build_output", type=A_PATH, help="Run this build output as it is; build nothing.")
 @click.option(
     "--gateway",

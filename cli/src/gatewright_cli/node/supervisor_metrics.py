@@ -36,7 +36,8 @@ class SupervisorMetrics:
         """Counts restarts since the last call. Call it at each change of a process."""
         for process in self._processes():
             counted = self._seen.get(process, 0)
-            self._restarts[_component(process)] += process.restarts.count - counted
+            for component in components(process):
+                self._restarts[component] += process.restarts.count - counted
             self._seen[process] = process.restarts.count
 
     def count_recycled(self, group: str, reason: str) -> None:
@@ -54,9 +55,8 @@ class SupervisorMetrics:
         """All metrics in Prometheus' text format."""
         from gatewright_cli.node.supervisor_metrics_text import Values, text_of
 
-        processes = [(_component(process), process) for process in self._processes()]
         counted = self._restarts, self._recycled, self._reloads, self._reload_buckets, self._reload_seconds
-        return text_of(Values(*counted, processes))
+        return text_of(Values(*counted, [(components(process), process) for process in self._processes()]))
 
     def socket(self, at: Path, check: PeerCheck, output: LogOutput) -> PrivateSocket:
         """A Unix socket that serves the metrics to peers that pass the check. Start it, close it."""
@@ -67,5 +67,7 @@ class SupervisorMetrics:
         return metrics_socket(at, check, self.text, log_failure)
 
 
-def _component(process: ManagedProcess) -> str:
-    return process.spec.component or process.spec.name
+def components(process: ManagedProcess) -> tuple[str, ...]:
+    """The component of a process, and then that of its guest, if it has one."""
+    guest = process.spec.guest
+    return (process.spec.component or process.spec.name, *([guest.component] if guest else []))

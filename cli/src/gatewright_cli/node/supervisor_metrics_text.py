@@ -34,7 +34,7 @@ class Values:
     reloads: Mapping[str, int]
     reload_buckets: Mapping[float, int]
     reload_seconds: float
-    processes: Sequence[tuple[str, ManagedProcess]]
+    processes: Sequence[tuple[tuple[str, ...], ManagedProcess]]
 
 
 def text_of(values: Values) -> bytes:
@@ -80,11 +80,12 @@ class _Families(Collector):
         yield build_info(SUPERVISOR)
 
 
-def _of_processes(processes: Sequence[tuple[str, ManagedProcess]]) -> Iterator[Metric]:
+def _of_processes(processes: Sequence[tuple[tuple[str, ...], ManagedProcess]]) -> Iterator[Metric]:
     ready, memory = Counts({SUPERVISOR: 1}), Counts({SUPERVISOR: resident(os.getpid())})
-    for component, process in processes:
-        ready[component] += process.state is State.READY
-        memory[component] += resident(process.pid) if process.pid else 0
+    for components, process in processes:
+        for component in components:
+            ready[component] += process.state is State.READY
+        memory[components[0]] += resident(process.pid) if process.pid else 0  # a guest's is its process's
     yield _by_component("gatewright_process_up", "Processes that are ready, of each component.", ready)
     yield _by_component("gatewright_process_memory_bytes", "Resident memory, of each component.", memory)
 

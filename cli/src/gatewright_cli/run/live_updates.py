@@ -34,7 +34,8 @@ class UpdateSources:
 
     generations: open; first: the one that the node starts with. manifest: the build.yaml that a reload builds into
     `target` first; None to use the output as it is. watch: whether a saved file reloads. import_seconds: how long the
-    import of one policy may take in a build. gateway: the source of the Gateway.
+    import of one policy may take in a build. gateway: the source of the Gateway. module: whether builds make the engine
+    for Envoy, too.
     """
 
     generations: Generations
@@ -45,6 +46,7 @@ class UpdateSources:
     limits: Limits = field(default_factory=Limits)
     import_seconds: float = 60.0
     gateway: GatewaySource = field(default_factory=GatewaySource)
+    module: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,8 @@ async def live_updates(
     executors = Executors(settings, run_dir, supervisor, output, admin, changes.first, changes.generations.drop)
     builds = None
     if changes.manifest is not None:
-        builds = BuildRuns(changes.manifest, changes.target, changes.import_seconds, changes.watch, interface.orphans)
+        what = changes.manifest, changes.target, changes.import_seconds
+        builds = BuildRuns(*what, changes.watch, interface.orphans, module=changes.module)
     reloads = Reloads(changes.generations, executors, output, builds, management, interface.listening)
     reloads.reloaded, reloads.ended = interface.reloaded, interface.metrics.count_reload
     at = run_dir.socket(SOCKET)

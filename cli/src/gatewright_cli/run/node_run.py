@@ -31,7 +31,7 @@ from gatewright_cli.node.files.run_dir import STATUS, RunDir
 from gatewright_cli.node.listeners.gateway import Listener, write_rendered
 from gatewright_cli.node.phase_times import PhaseTimes
 from gatewright_cli.node.specs import environment
-from gatewright_cli.node.specs.processes import SUPERVISOR_METRICS, NodeSettings, at_start
+from gatewright_cli.node.specs.processes import ENVOY, SUPERVISOR_METRICS, NodeSettings, at_start, engine_process
 from gatewright_cli.node.supervisor_metrics import SupervisorMetrics
 from gatewright_cli.run import other_signals
 from gatewright_cli.run.deployment import START_WAIT_SECONDS, Deployment, Reader
@@ -161,7 +161,7 @@ class NodeRun:
 
     def _reloaded(self) -> None:
         self._deployment.policies_changed()
-        (envoy,) = (process for process in self._supervisor.processes if process.spec.name == "envoy")
+        envoy = self._supervisor.process(ENVOY)
         envoy.spec = replace(envoy.spec, listen=self._listening.current.addresses)
         self._write_status()
 
@@ -183,7 +183,8 @@ class NodeRun:
         for relay in self._relays:
             await relay.start()
         await self._metrics_socket.start()
-        before = {"engine": partial(self._write_gateway, self._rendered)} if self._rendered else {}
+        reader = engine_process(self._settings)
+        before = {reader: partial(self._write_gateway, self._rendered)} if self._rendered else {}
         started = await self._supervisor.start(before)
         self._spent.seconds |= {process.name: process.seconds for process in started}
         async with live_updates(
@@ -344,7 +345,7 @@ class NodeRun:
             "folder": self._folder,
             "build": str(settings.build.path),
             "stateDir": str(settings.state_dir),
-            "processes": [process.status() for process in self._supervisor.processes],
+            "processes": [status for process in self._supervisor.processes for status in process.statuses()],
             "apis": self._deployment.report(),
             "refusedFiles": self._deployment.refused_files(),
             "databaseTrouble": self._deployment.database_trouble,

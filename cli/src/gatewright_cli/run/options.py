@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from gatewright_cli import api_files
 from gatewright_cli.addresses import http_address, split_address
@@ -35,6 +36,7 @@ class Options:
     manifest: Path
     output: Path
     import_limit: float
+    engine: Literal["ext-proc", "in-envoy"]
     build_output: Path | None
     gateway: Path | None
     secrets: Path | None
@@ -100,6 +102,11 @@ class Options:
     executor_processes: int
     strict: bool
     pass_env: tuple[str, ...]
+
+    @property
+    def in_envoy(self) -> bool:
+        """Whether the engine runs inside of Envoy's process."""
+        return self.engine == "in-envoy"
 
     @property
     def joined(self) -> JoinedController | None:

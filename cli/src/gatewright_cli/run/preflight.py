@@ -33,6 +33,7 @@ from gatewright_cli.node.listeners.ports import Place
 from gatewright_cli.node.specs import bootstrap, environment, forwarded
 from gatewright_cli.node.specs.bootstrap import BootstrapError
 from gatewright_cli.node.specs.forwarded import Forwarded, ForwardedError
+from gatewright_cli.run import envoy_version
 from gatewright_cli.run.options import Options, listeners, with_echo_port
 
 
@@ -91,19 +92,34 @@ def _check(options: Options, rest: Sequence[str], reader: GatewayReader) -> RunI
     with collecting(mistakes):
         template = bootstrap.find(options.bootstrap)
     with collecting(mistakes):
-        program = find_envoy()
+        program = _find_fitting_envoy(options)
     mistakes += levels.obstacles(options.isolation)
     if options.secrets is not None and not options.secrets.is_dir():
         mistakes.append(f"--secrets: expected a folder, got {options.secrets}, which is none: make it, or name another")
     mistakes += _files_mistakes(options)
     if options.build_output and options.watch:
         mistakes.append("--watch needs a build.yaml to build from: leave out --build, or --watch")
-    if options.build_output:
-        with collecting(mistakes):
-            build_output.load(options.build_output)
+    with collecting(mistakes):
+        _check_build(options)
     mistakes += environment.passed_mistakes(options.pass_env)
     refuse(mistakes)
     return RunInputs(files, listening, reader, flags, program, template, secrets, kernel_probe.probe())
+
+
+def _find_fitting_envoy(options: Options) -> Path:
+    """Envoy, of a version that can load the engine if it is to. Raises PreflightError."""
+    program = find_envoy()
+    if options.in_envoy:
+        envoy_version.require(program, envoy_version.WITH_MODULES)
+    return program
+
+
+def _check_build(options: Options) -> None:
+    """Raises BuildOutputError if a build output is named and cannot be run as the options say."""
+    if options.build_output:
+        output = build_output.load(options.build_output)
+        if options.in_envoy:
+            build_output.require_module(output)
 
 
 def _files_mistakes(options: Options) -> Iterator[str]:

@@ -94,7 +94,8 @@ def _generations(options: Options) -> Generations:
     mistakes: list[str] = []
     with collecting(mistakes):
         apart = Apart() if options.watch and options.isolation != "user" else None  # each group has a user
-        return Generations.open(build_output.load(options.build_output or options.output), apart)
+        output = build_output.load(options.build_output or options.output)
+        return Generations.open(output, apart, keeps_engine=not options.in_envoy)
     raise PreflightError(mistakes)
 
 
@@ -108,7 +109,15 @@ def _changes(options: Options, generations: Generations, listening: Gateway, sta
     target = options.output.absolute()
     source = GatewaySource(gateway_place(options), options.of_gateway, listening, state_dir)
     return UpdateSources(
-        generations, first, target, manifest, options.watch, options.limits, options.import_limit, source
+        generations,
+        first,
+        target,
+        manifest,
+        options.watch,
+        options.limits,
+        options.import_limit,
+        source,
+        module=options.in_envoy,
     )
 
 
@@ -152,6 +161,7 @@ def node_settings(
         forwarded=inputs.forwarded,
         pass_env=options.pass_env,
         secrets=secrets_place(options),
+        in_envoy=options.in_envoy,
     )
 
 
@@ -168,7 +178,8 @@ def _build_mistakes(options: Options) -> list[str]:
     from gatewright_cli.builds import building  # here, since an image runs a build without the builder
 
     try:
-        building.build(BuildOptions(options.manifest, options.output, import_seconds=options.import_limit))
+        module, seconds = options.in_envoy, options.import_limit
+        building.build(BuildOptions(options.manifest, options.output, import_seconds=seconds, module=module))
     except PreflightError as error:
         return error.mistakes
     return []

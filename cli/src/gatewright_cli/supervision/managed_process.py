@@ -13,7 +13,9 @@ from gatewright_documents.os_errors import os_reason
 
 from gatewright_cli.supervision.child import Child, NotStartedError, describe_exit
 from gatewright_cli.supervision.liveness import until_silent
+from gatewright_cli.supervision.logs.go_dump import GoDump
 from gatewright_cli.supervision.logs.output import LogOutput
+from gatewright_cli.supervision.logs.parties import Parties
 from gatewright_cli.supervision.logs.records import Source, now
 from gatewright_cli.supervision.probes import POLL_SECONDS, Drain
 from gatewright_cli.supervision.progress import Progress, Snapshot
@@ -83,7 +85,7 @@ class ManagedProcess:
     ) -> None:
         self.spec = spec
         self._started_with = started_with
-        self._source = Source(spec.name, spec.component)
+        self._parties, self._dump = self._parties_now(), GoDump(spec.go_policies or {})
         self.state = State.WAITING
         self.leaving = False
         self.restarts = Restarts(policy or RestartPolicy())
@@ -116,6 +118,14 @@ class ManagedProcess:
             **self.spec.labels,
         }
 
+    def statuses(self) -> list[dict[str, object]]:
+        """Its status, after that of its guest: `inside` names the process that the guest is in."""
+        own, guest = self.status(), self.spec.guest
+        if guest is None:
+            return [own]
+        sockets = [str(socket) for socket in guest.sockets]
+        return [own | {"name": guest.name, "sockets": sockets, "listen": None, "inside": self.spec.name}, own]
+
     @property
     def uptime(self) -> float:
         """Seconds since the present process was started; 0.0 while none runs."""
@@ -137,6 +147,12 @@ class ManagedProcess:
         self._task = asyncio.create_task(self._run_until_stopped(self._first_ready), name=f"supervise {self.spec.name}")
         self._task.add_done_callback(self._on_task_done)
         await self._first_ready
+
+    async def restart(self, spec: ProcessSpec) -> None:
+        """Drains and stops the process, and starts it by another spec. Raises StartError as `start` does."""
+        await self.stop()
+        self.spec = spec
+        await self.start()
 
     async def stop(self) -> None:
         """Drains and stops the process for good. Leaves no process and no socket."""
@@ -169,6 +185,7 @@ class ManagedProcess:
                     first_ready.set_exception(StartError(self.spec, str(end), end.last_lines))
                     return
                 fields = {"process": self.spec.name, "after": f"{end.uptime:.1f}s", "again_in": f"{delay:.2f}s"}
+                fields |= self._dump_fields()
                 self._output.event(f"process ended: {end}", "warning", **fields)
                 self._set_state(State.RESTARTING)
                 await asyncio.sleep(delay)
@@ -219,18 +236,44 @@ class ManagedProcess:
         self._on_pid(f"{self.spec.name}: rm", pid)
 
     def _spawn(self) -> Child:
-        name = self.spec.name
+        spec = self._started_with(self.spec)
+        guest = spec.guest
+        names = [spec.name, *([guest.name] if guest else [])]
+        self._parties, self._dump = self._parties_now(), GoDump(spec.go_policies or {})
         try:
+            if guest:
+                guest.hand_over(guest.arguments)
             child = Child(
-                self._started_with(self.spec),
-                lambda lines: self._output.relay(self._source, lines),
+                spec,
+                self._relay,
                 self._output.relay_access,
-                on_exit=lambda: self._on_pid(name, None),
+                on_exit=lambda: self._report_pid(names, None),
             )
         except NotStartedError as error:
             raise _EndedError(str(error), 0.0, [], final=True) from error
-        self._on_pid(name, child.pid)
+        except OSError as error:
+            raise _EndedError(f"its configuration cannot be written: {os_reason(error)}", 0.0, []) from error
+        self._report_pid(names, child.pid)
         return child
+
+    def _report_pid(self, names: list[str], pid: int | None) -> None:
+        for name in names:
+            self._on_pid(name, pid)
+
+    def _parties_now(self) -> Parties:
+        spec, guest = self.spec, self.spec.guest
+        return Parties(Source(spec.name, spec.component), Source(guest.name, guest.component) if guest else None)
+
+    def _relay(self, lines: list[bytes]) -> None:
+        for source, run in self._parties.split(lines):
+            self._output.relay(source, run)
+            if self.spec.go_policies is not None:
+                self._dump.read(run)
+
+    def _dump_fields(self) -> dict[str, str]:
+        """What Go said of its end, if the process has ended with a dump of Go's."""
+        fields = {"reason": self._dump.reason, "policy": self._dump.policy}
+        return {name: value for name, value in fields.items() if value}
 
     async def _until_ready(self, child: Child) -> None:
         """Returns when the process is ready. Waits without a fixed limit, as long as there is progress."""
@@ -274,7 +317,8 @@ class ManagedProcess:
         self._on_change()
 
     def _remove_sockets(self) -> None:
-        for socket in self.spec.sockets:
+        guest = self.spec.guest
+        for socket in (*self.spec.sockets, *(guest.sockets if guest else ())):
             socket.unlink(missing_ok=True)
 
 

@@ -90,6 +90,19 @@ class Answers:
         return f"GET {self.path}: {answer.status_code} {answer.text.strip()[:200]}"
 
 
+@dataclass(frozen=True)
+class All:
+    """Ready once all of these are. They are asked in their order, up to the first obstacle."""
+
+    probes: tuple[Probe, ...]
+
+    async def obstacle(self) -> str | None:
+        for probe in self.probes:
+            if obstacle := await probe.obstacle():
+                return obstacle
+        return None
+
+
 class Drain(Protocol):
     """Lets a process finish its work before it is stopped."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -24,6 +24,21 @@ class Inherits:
     def has(self, name: str) -> bool:
         """Whether a variable of this name is inherited."""
         return name in self.names or name.startswith(self.prefixes)
+
+
+@dataclass(frozen=True)
+class Guest:
+    """A program inside of a process: it starts and ends with it.
+
+    name, component, sockets: as those of a process. arguments: its command line. hand_over: called with the arguments
+    before each start of the process, which then reads them.
+    """
+
+    name: str
+    component: str
+    arguments: tuple[str, ...]
+    hand_over: Callable[[tuple[str, ...]], None]
+    sockets: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,6 +64,8 @@ class ProcessSpec:
     alive: its liveness check; None if the engine checks it. silence_seconds: how long it may neither answer nor show
     progress before it is killed and started again.
     labels: further members of its status in status.json.
+    guest: the program inside of it, if any.
+    go_policies: the packages of Go policies in it, each with the policy's NAME:VERSION; None: it does not run Go.
     stop_seconds: how long it may take to end after SIGTERM; then SIGKILL to its whole group.
     unshown: lines that contain one of these are not passed on.
     cure: what a person should look at if it cannot be started.
@@ -72,6 +89,8 @@ class ProcessSpec:
     alive: Probe | None = None
     silence_seconds: float = 5.0
     labels: Mapping[str, object] = field(default_factory=dict)
+    guest: Guest | None = None
+    go_policies: Mapping[str, str] | None = None
     component: str = ""
     writes_access_log: bool = False
     unshown: tuple[bytes, ...] = ()

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import pytest
+from gatewright_cli.builds.build_output import BuildOutput
 from gatewright_cli.builds.generation import Generation
 from gatewright_cli.clients.engine_admin import EngineAdmin, EngineRefusedError, ExecutorReport, ExecutorsReport
 from gatewright_cli.node.executors.replacement import Executors
@@ -14,15 +16,32 @@ from gatewright_cli.node.files.run_dir import RunDir
 from gatewright_cli.node.specs import bootstrap, processes
 from gatewright_cli.node.specs.processes import NodeSettings
 from gatewright_cli.supervision.managed_process import StartError
+from gatewright_cli.supervision.probes import Accepts
 from gatewright_cli.supervision.restarts import RestartPolicy
+from gatewright_cli.supervision.specs import ProcessSpec
 from gatewright_cli.supervision.supervisor import Supervisor
 
-from cli.tests.outputs import LISTENS, policy, write_output
+from cli.tests.outputs import LISTENS, policy, put, write_output
 
 if TYPE_CHECKING:
     from cli.tests.conftest import Bench
 
 SOON = RestartPolicy(first_delay=0.01, jitter=0.0)
+HTTP = """
+import http.server, os, socketserver, sys, threading
+class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer): pass
+class Handler(http.server.BaseHTTPRequestHandler):
+    address_string = lambda self: ""
+    log_message = lambda *_: None
+    def do_GET(self):
+        self.send_response(200); self.send_header("content-length", "0"); self.end_headers()
+own, engine, log = sys.argv[1:]
+module = os.environ["ENVOY_DYNAMIC_MODULES_SEARCH_PATH"] + "/libgatewright.so"
+if open(module).read() == "broken": sys.exit("cannot load the engine")
+open(log, "a").write(open(module).read() + "\\n")
+threading.Thread(target=Server(engine, Handler).serve_forever, daemon=True).start()
+Server(own, Handler).serve_forever()
+"""
 
 
 class Admin(EngineAdmin):
@@ -82,7 +101,7 @@ class Fleet:
         )  # fmt: skip
         self.admin.has = {executor.address for executor in self.executors.serving}
 
-    async def __aenter__(self) -> Fleet:
+    async def __aenter__(self) -> Self:
         await self.supervisor.start()
         return self
 
@@ -235,5 +254,81 @@ def test_a_generation_that_no_process_runs_from_is_unused_at_once(bench: Bench) 
                 await fleet.executors.switch_to(fleet.next(number=number, source="1"))
             assert fleet.unused == [2]
             assert fleet.names() == ["executor-default-0", "executor-default-1", "engine"]
+
+    bench.run(live())
+
+
+class Inside(Fleet):
+    """The same, with the engine inside of a process that stands for Envoy."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.settings = replace(self.settings, in_envoy=True)
+        first = Generation(1, self.engine(self.settings.build, "first"))
+        roster = processes.first_executors(self.settings, self.run_dir)
+        at = self.run_dir.socket("envoy-admin")
+        command = (sys.executable, "-c", HTTP, str(at), str(self.run_dir.socket("engine-admin")), str(self.loaded))
+        envoy = ProcessSpec("envoy", command, Accepts(path=at), sockets=(at,))
+        specs = [process.spec for process in self.supervisor.processes[:-1]]
+        inside = processes.inside(envoy, self.settings, self.run_dir, first, roster)
+        self.supervisor = Supervisor([*specs, inside], self.bench.output, SOON)
+        self.executors = Executors(self.settings, self.run_dir, self.supervisor, self.bench.output, self.admin, first)
+
+    @property
+    def loaded(self) -> Path:
+        """The engines that were loaded, a line each."""
+        return self.bench.folder / "loaded"
+
+    @staticmethod
+    def engine(build: BuildOutput, content: str) -> BuildOutput:
+        put(build.module, content)
+        put(build.module.with_suffix(".json"), content)
+        return build
+
+
+def test_another_engine_inside_envoy_starts_both_again_with_the_new_executors(bench: Bench) -> None:
+    async def live() -> None:
+        async with Inside(bench) as fleet:
+            fresh = fleet.next()
+            fleet.engine(fresh.build, "second")
+            left = await fleet.executors.switch_to(fresh)
+            assert fleet.loaded.read_text().split() == ["first", "second"]
+            guest = fleet.supervisor.process("envoy").spec.guest
+            assert guest is not None
+            assert guest.arguments[guest.arguments.index("--generation") + 1] == "2"
+            assert "executor-default-0.2.sock" in " ".join(guest.arguments)
+            assert fleet.admin.deployed == [], "it starts with them"
+            fleet.admin.has = set()
+            await left
+            assert fleet.names() == ["executor-default-0.2", "executor-default-1.2", "envoy"]
+
+    bench.run(live())
+    assert "another engine: Envoy is started again with it" in bench.output.text()
+
+
+def test_the_same_engine_inside_envoy_takes_new_executors_without_a_restart(bench: Bench) -> None:
+    async def live() -> None:
+        async with Inside(bench) as fleet:
+            fresh = fleet.next()
+            fleet.engine(fresh.build, "first")
+            await fleet.executors.switch_to(fresh)
+            assert fleet.loaded.read_text().split() == ["first"]
+            assert [number for number, _ in fleet.admin.deployed] == [2]
+
+    bench.run(live())
+
+
+def test_an_engine_that_envoy_cannot_load_leaves_the_present_one(bench: Bench) -> None:
+    async def live() -> None:
+        async with Inside(bench) as fleet:
+            fresh = fleet.next()
+            fleet.engine(fresh.build, "broken")
+            with pytest.raises(
+                EngineRefusedError, match=r"envoy does not start with the new engine: .*\n.*cannot load"
+            ):
+                await fleet.executors.switch_to(fresh)
+            assert fleet.loaded.read_text().split() == ["first", "first"]
+            assert fleet.names() == ["executor-default-0", "executor-default-1", "envoy"]
+            assert fleet.supervisor.process("envoy").state == "ready"
 
     bench.run(live())

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from gatewright_cli.builds.build_output import BuildOutput, Group
+from gatewright_cli.builds.generation import Generation
 from gatewright_cli.node.files.joined_controller import JoinedController
 from gatewright_cli.node.files.run_dir import RunDir
 from gatewright_cli.node.listeners.gateway import Gateway, Listener
@@ -15,7 +16,7 @@ from gatewright_cli.node.specs import bootstrap
 from gatewright_cli.node.specs.edge import Edge
 from gatewright_cli.node.specs.envoy_drain import EnvoyDrain
 from gatewright_cli.node.specs.forwarded import Forwarded
-from gatewright_cli.node.specs.processes import NodeSettings, at_start
+from gatewright_cli.node.specs.processes import NodeSettings, at_start, with_engine
 from gatewright_cli.supervision.child import environment
 from gatewright_cli.supervision.specs import ProcessSpec
 
@@ -251,3 +252,36 @@ def test_policies_get_variables_that_are_passed_on(
         "engine",
     }
     assert not any("OTHER" in variables for variables in environments.values())
+
+
+def test_an_engine_inside_envoy_has_no_process_of_its_own(settings: NodeSettings, run_dir: RunDir) -> None:
+    apart, inside = by_name(settings, run_dir), by_name(replace(settings, in_envoy=True), run_dir)
+    assert list(inside) == [name for name in apart if name != "engine"]
+    envoy, engine = inside["envoy"], inside["envoy"].guest
+    assert engine is not None
+    assert engine.arguments == ("--in-envoy", *apart["engine"].command[1:])
+    assert (engine.name, engine.component, engine.sockets) == (
+        "engine",
+        "policy-engine",
+        tuple(run_dir.path / f"{name}.sock" for name in ("ext-proc", "xds", "engine-admin")),
+    )
+    assert environment(envoy)["ENVOY_DYNAMIC_MODULES_SEARCH_PATH"] == "/build/bin"
+    assert envoy.inherits == apart["engine"].inherits
+    document = yaml.safe_load((run_dir.path / "bootstrap.yaml").read_text())
+    (extension,) = document["bootstrap_extensions"]
+    assert json.loads(extension["typed_config"]["extension_config"]["value"]) == [*engine.arguments]
+    assert document["admin"]["address"]["pipe"]["path"] == str(envoy.sockets[0])
+
+
+def test_another_generation_is_written_when_envoy_is_started_again(settings: NodeSettings, run_dir: RunDir) -> None:
+    settings = replace(settings, in_envoy=True)
+    first = by_name(settings, run_dir)["envoy"]
+    second = with_engine(first, settings, run_dir, Generation(2, BuildOutput(Path("/next"), ())), {})
+    assert (second.sockets, second.relay, second.command) == (first.sockets, first.relay, first.command)
+    assert environment(second)["ENVOY_DYNAMIC_MODULES_SEARCH_PATH"] == "/next/bin"
+    for spec, generation in ((first, "1"), (second, "2")):
+        assert spec.guest is not None
+        spec.guest.hand_over(spec.guest.arguments)
+        (extension,) = yaml.safe_load((run_dir.path / "bootstrap.yaml").read_text())["bootstrap_extensions"]
+        arguments = json.loads(extension["typed_config"]["extension_config"]["value"])
+        assert arguments[arguments.index("--generation") + 1] == generation

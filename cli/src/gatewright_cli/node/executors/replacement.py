@@ -26,7 +26,6 @@ from gatewright_cli.supervision.managed_process import ManagedProcess, StartErro
 from gatewright_cli.supervision.specs import ProcessSpec
 from gatewright_cli.supervision.supervisor import Supervisor
 
-ENGINE = "engine"
 ENGINE_SECONDS = 30.0
 POLL_SECONDS = 0.1
 SLACK_SECONDS = 15.0
@@ -64,6 +63,7 @@ class Executors:
         on_unused: Callable[[Generation], None] = lambda _: None,
     ) -> None:
         self._settings, self._run_dir, self._supervisor = settings, run_dir, supervisor
+        self._engine = supervisor.process(processes.engine_process(settings))
         self._output, self._admin = output, admin
         self.generation, self._on_unused = first, on_unused
         self.serving = [
@@ -91,6 +91,8 @@ class Executors:
         superseded: Sequence[str] = (),
     ) -> asyncio.Task[None]:
         """Makes a generation the serving one. Raises EngineRefusedError, StartError; then the present one stays.
+
+        If it has another engine, and that runs inside Envoy, both are started again.
 
         Processes of a group that is the same in both generations stay. Returns a task that ends when the replaced
         processes are gone.
@@ -136,16 +138,38 @@ class Executors:
         try:
             with spent.measure("executors"):
                 await _start_all(fresh)
-                await self._wait_for_engine()
+                if not self._has_other_engine(generation):
+                    await self._wait_for_engine()
             before_deploy()
+            spec = processes.with_engine(self._engine.spec, self._settings, self._run_dir, generation, roster)
             with spent.measure("engine"):
-                manifest, addresses = generation.build.manifest, processes.addresses(roster)
-                await self._admin.deploy(generation.number, manifest, addresses, superseded)
+                if self._has_other_engine(generation):
+                    await self._restart_engine(spec)
+                else:
+                    manifest, addresses = generation.build.manifest, processes.addresses(roster)
+                    await self._admin.deploy(generation.number, manifest, addresses, superseded)
+                    self._engine.spec = spec
         except BaseException:
             await asyncio.shield(asyncio.gather(*(self._remove(executor) for executor in fresh)))
             raise
-        self._supervisor.process(ENGINE).spec = processes.engine(self._settings, self._run_dir, generation, roster)
         return serving
+
+    def _has_other_engine(self, generation: Generation) -> bool:
+        return self._settings.in_envoy and generation.build.module_digest != self.generation.build.module_digest
+
+    async def _restart_engine(self, spec: ProcessSpec) -> None:
+        """Starts Envoy again with another engine inside. Raises EngineRefusedError; the present engine then is back."""
+        before, name = self._engine.spec, self._engine.spec.name
+        self._output.event("another engine: Envoy is started again with it, and takes no connection meanwhile")
+        try:
+            await self._engine.restart(spec)
+        except StartError as error:
+            self._output.event("the new engine does not start: Envoy is started again with the present one", "error")
+            await self._engine.restart(before)
+            raise EngineRefusedError(f"{name} does not start with the new engine: {error}") from error
+        except BaseException:
+            self._engine.spec = before
+            raise
 
     def _next(self, group: str, slot: int) -> ExecutorId:
         serial = self._serials.get((group, slot), 0) + 1
@@ -161,13 +185,13 @@ class Executors:
             raise EngineRefusedError(str(error)) from error
 
     def _add(self, generation: Generation, executor_id: ExecutorId, spec: ProcessSpec) -> Executor:
-        executor = Executor(executor_id, self._supervisor.add(spec, before=ENGINE), generation)
+        executor = Executor(executor_id, self._supervisor.add(spec, before=self._engine.spec.name), generation)
         self._all.append(executor)
         return executor
 
     async def _wait_for_engine(self) -> None:
         """Waits until the engine is ready: it may be restarting at this moment."""
-        engine, end = self._supervisor.process(ENGINE), time.monotonic() + ENGINE_SECONDS
+        engine, end = self._engine, time.monotonic() + ENGINE_SECONDS
         while engine.state is not State.READY:
             if time.monotonic() > end:
                 raise EngineRefusedError(f"the policy engine is not ready, it is {engine.state}")

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
 
 VARIABLE = "GATEWRIGHT_BOOTSTRAP"
+EXTENSION = "engine_extension"
+"""The field for the extension that loads the engine."""
+OWN_EXTENSIONS = re.compile(r"^bootstrap_extensions:", re.MULTILINE)
+MODULE_NAME = "gatewright"
+"""Envoy loads libNAME.so from ENVOY_DYNAMIC_MODULES_SEARCH_PATH."""
+TYPES = "type.googleapis.com"
 GATEWAYS_OWN = frozenset(
     {"host", "port", "access_log", "access_log_sample", "underscored_headers", "request_headers_timeout"}
 )
@@ -40,13 +48,40 @@ def _shipped_template() -> Path:
     return find_sources().bootstrap
 
 
-def render(template: Path, fields: Mapping[str, str]) -> str:
-    """The template with `$field` filled in. Raises BootstrapError for values that would end their YAML string."""
+def engine_extension(arguments: Sequence[str]) -> str:
+    """The bootstrap extension that loads the engine into Envoy and starts it with these arguments."""
+    extension = {
+        "name": "envoy.bootstrap.dynamic_modules",
+        "typed_config": {
+            "@type": f"{TYPES}/envoy.extensions.bootstrap.dynamic_modules.v3.DynamicModuleBootstrapExtension",
+            "dynamic_module_config": {"name": MODULE_NAME, "do_not_close": True},
+            "extension_name": MODULE_NAME,
+            "extension_config": {
+                "@type": f"{TYPES}/google.protobuf.StringValue",
+                "value": json.dumps([*arguments], ensure_ascii=False),
+            },
+        },
+    }
+    return json.dumps(extension, ensure_ascii=False)  # YAML reads it, but not the escapes of some characters
+
+
+def render(template: Path, fields: Mapping[str, str], extension: str = "") -> str:
+    """The template with `$field` filled in. Raises BootstrapError for values that would end their YAML string.
+
+    extension: of the engine inside Envoy; "" for none. It is written below the template, or in the place of
+    $engine_extension, which a template with extensions of its own needs.
+    """
     text = Template(template.read_text())
-    if unknown := sorted(set(text.get_identifiers()) - set(fields)):
+    is_placed = EXTENSION in text.get_identifiers()
+    if extension and not is_placed and OWN_EXTENSIONS.search(text.template):
+        raise BootstrapError(
+            f"{template}: expected ${EXTENSION} in bootstrap_extensions, by which Envoy loads the engine, got none:"
+            f" write `bootstrap_extensions: [{{…}}, ${EXTENSION}]`, or run with --engine ext-proc"
+        )
+    if unknown := sorted(set(text.get_identifiers()) - set(fields) - {EXTENSION}):
         moved = GATEWAYS_OWN.intersection(unknown)
         raise BootstrapError(
-            f"{template}: unknown fields ${', $'.join(unknown)}; known are ${', $'.join(sorted(fields))}"
+            f"{template}: unknown fields ${', $'.join(unknown)}; known are ${', $'.join(sorted([*fields, EXTENSION]))}"
             + (f": listeners are no part of the bootstrap any more, {CURE}" if moved else "")
         )
     if unsafe := [name for name, value in fields.items() if set(value) & set('"\\\n')]:
@@ -55,4 +90,5 @@ def render(template: Path, fields: Mapping[str, str]) -> str:
         )
     if "lds_config" not in text.template:
         raise BootstrapError(f"{template}: expected lds_config below dynamic_resources, got none: {CURE}")
-    return text.substitute(fields)
+    below = f"\nbootstrap_extensions: [{extension}]\n" if extension and not is_placed else ""
+    return text.substitute({**fields, EXTENSION: extension}) + below

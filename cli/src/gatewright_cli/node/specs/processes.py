@@ -6,7 +6,7 @@ import os
 import secrets
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gatewright_cli.addresses import url
@@ -28,8 +28,8 @@ from gatewright_cli.node.specs.forwarded import Flags, Forwarded, command_line
 from gatewright_cli.supervision.handed_socket import DESCRIPTOR, HandedSocket
 from gatewright_cli.supervision.logs.records import LogLevel
 from gatewright_cli.supervision.orphans import MARK
-from gatewright_cli.supervision.probes import Accepts, Answers, Speaks
-from gatewright_cli.supervision.specs import ProcessSpec, Scheduling
+from gatewright_cli.supervision.probes import Accepts, All, Answers, Speaks
+from gatewright_cli.supervision.specs import Guest, ProcessSpec, Scheduling
 from gatewright_cli.supervision.stack_page import DESCRIPTOR as STACKS
 from gatewright_cli.supervision.temporary_folder import TemporaryFolder
 
@@ -60,6 +60,9 @@ CHALLENGES = "challenges"
 CONTROLLER_METRICS, SUPERVISOR_METRICS = "controller-metrics", "supervisor-metrics"
 """Names of sockets of the controller and the supervisor, from which the engine scrapes metrics."""
 STOP_SLACK_SECONDS = 5.0
+ENGINE, ENGINE_COMPONENT, ENVOY = "engine", "policy-engine", "envoy"
+MODULES_VARIABLE = "ENVOY_DYNAMIC_MODULES_SEARCH_PATH"
+"""Of Envoy's environment: the folder of the libraries that it loads."""
 UNBUFFERED = {"PYTHONUNBUFFERED": "1"}
 
 
@@ -81,6 +84,7 @@ class NodeSettings:
     progress before it is killed and started again. engine_scheduling: "batch" costs less CPU.
     temporary: the folder of the executors' temporary folders. isolation: that of the executors.
     log_level: of all processes but Envoy. edge: the limits for clients.
+    in_envoy: whether the engine runs inside of Envoy's process.
     pass_env: names of variables that Python and Go policies get. secrets: the folder of the secrets' files, which may
     not exist yet, or None.
     """
@@ -118,6 +122,7 @@ class NodeSettings:
     forwarded: Forwarded = field(default_factory=Forwarded)
     pass_env: tuple[str, ...] = ()
     secrets: Path | None = None
+    in_envoy: bool = False
 
     @property
     def url(self) -> str:
@@ -166,12 +171,13 @@ def at_start(settings: NodeSettings, run_dir: RunDir) -> list[ProcessSpec]:
     """All processes of a node at its start; also writes their configuration into the run directory."""
     roster = first_executors(settings, run_dir)
     first = Generation(1, settings.build)
+    proxy = envoy(settings, run_dir)
     return [
         *([controller(settings, run_dir)] if settings.controller else []),
         *([echo(settings.echo)] if settings.echo else []),
         *(executor(settings, run_dir, first, executor_id, socket) for executor_id, socket in roster.items()),
-        engine(settings, run_dir, first, roster),
-        envoy(settings, run_dir),
+        *([] if settings.in_envoy else [engine(settings, run_dir, first, roster)]),
+        inside(proxy, settings, run_dir, first, roster) if settings.in_envoy else proxy,
     ]
 
 
@@ -281,7 +287,90 @@ def executor(
 
 def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, roster: Roster) -> ProcessSpec:
     """The policy engine, which starts with these executors, and needs the rendered Gateway when it starts."""
-    ext_proc, xds, admin = (run_dir.socket(name) for name in ("ext-proc", "xds", "engine-admin"))
+    *_, admin = sockets = engine_sockets(run_dir)
+    return ProcessSpec(
+        name=ENGINE,
+        component=ENGINE_COMPONENT,
+        command=(str(generation.build.engine), *_engine_arguments(settings, run_dir, generation, roster)),
+        environment={MARK: str(run_dir.path)},
+        inherits=environment.engine(settings.pass_env),
+        ready=Answers("/ready", socket=admin),
+        scheduling=settings.engine_scheduling,
+        alive=Answers("/healthz", socket=admin, any_status=True),
+        silence_seconds=settings.silence_seconds,
+        sockets=sockets,
+        stop_seconds=settings.drain_seconds + STOP_SLACK_SECONDS,
+        go_policies=generation.build.go_policies,
+        cure=_engine_cure(settings),
+    )
+
+
+def engine_sockets(run_dir: RunDir) -> tuple[Path, Path, Path]:
+    """The engine's, for ext_proc, xDS and its admin."""
+    return run_dir.socket("ext-proc"), run_dir.socket("xds"), run_dir.socket("engine-admin")
+
+
+def engine_process(settings: NodeSettings) -> str:
+    """The name of the process that the engine runs in."""
+    return ENVOY if settings.in_envoy else ENGINE
+
+
+def with_engine(
+    spec: ProcessSpec, settings: NodeSettings, run_dir: RunDir, generation: Generation, roster: Roster
+) -> ProcessSpec:
+    """The spec of the process that the engine runs in, with an engine that starts with another generation.
+
+    spec: the present one.
+    """
+    if settings.in_envoy:
+        return inside(spec, settings, run_dir, generation, roster)
+    return engine(settings, run_dir, generation, roster)
+
+
+def inside(
+    spec: ProcessSpec, settings: NodeSettings, run_dir: RunDir, generation: Generation, roster: Roster
+) -> ProcessSpec:
+    """Envoy's spec, with the engine inside of its process: Envoy loads the build's library, which reads its arguments
+    from the bootstrap. Raises BootstrapError.
+    """
+    *_, admin = sockets = engine_sockets(run_dir)
+    proxy = envoy_admin_socket(run_dir)
+
+    def write_bootstrap(arguments: tuple[str, ...]) -> None:
+        _write_bootstrap(settings, run_dir, spec.sockets[0], bootstrap.engine_extension(arguments))
+
+    arguments = ("--in-envoy", *_engine_arguments(settings, run_dir, generation, roster))
+    write_bootstrap(arguments)
+    return replace(
+        spec,
+        environment={
+            **ENVOY_CLOCK,
+            MARK: str(run_dir.path),
+            MODULES_VARIABLE: str(generation.build.module.parent),
+        },
+        inherits=environment.engine(settings.pass_env),
+        ready=All((Answers("/ready", socket=admin), Answers("/ready", socket=proxy))),
+        alive=All(
+            (
+                Answers("/healthz", socket=admin, any_status=True),
+                Answers("/ready", socket=proxy, any_status=True),
+            )
+        ),
+        guest=Guest(ENGINE, ENGINE_COMPONENT, arguments, write_bootstrap, sockets),
+        go_policies=generation.build.go_policies,
+        stop_seconds=settings.drain_seconds + STOP_SLACK_SECONDS,
+        cure=f"{spec.cure.partition(' The engine')[0]} The engine is inside: {_engine_cure(settings)}",
+    )
+
+
+def _engine_cure(settings: NodeSettings) -> str:
+    return f"Its last good state is in {settings.state_dir / ENGINE_STATE}; another --state-dir starts without one."
+
+
+def _engine_arguments(
+    settings: NodeSettings, run_dir: RunDir, generation: Generation, roster: Roster
+) -> tuple[str, ...]:
+    ext_proc, xds, admin = engine_sockets(run_dir)
     options: Flags = {
         "manifest": str(generation.build.manifest),
         "ext-proc": f"unix:{ext_proc}",
@@ -310,25 +399,11 @@ def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, rost
     places = run_dir.write(state_sources.FILE, settings.states.lines)
     options |= settings.states.engine_options(places)
     executors = [f"{group}={','.join(places)}" for group, places in addresses(roster).items()]
-    return ProcessSpec(
-        name="engine",
-        component="policy-engine",
-        command=(
-            str(generation.build.engine),
-            *command_line(options, settings.forwarded.pe),
-            *(word for label in _labels(settings) for word in ("--node-label", label)),
-            *(word for source in metrics_sources(settings, run_dir) for word in ("--metrics-source", source)),
-            *(word for executor in executors for word in ("--executor", executor)),
-        ),
-        environment={MARK: str(run_dir.path)},
-        inherits=environment.engine(settings.pass_env),
-        ready=Answers("/ready", socket=admin),
-        scheduling=settings.engine_scheduling,
-        alive=Answers("/healthz", socket=admin, any_status=True),
-        silence_seconds=settings.silence_seconds,
-        sockets=(ext_proc, xds, admin),
-        stop_seconds=settings.drain_seconds + STOP_SLACK_SECONDS,
-        cure=f"Its last good state is in {settings.state_dir / ENGINE_STATE}; another --state-dir starts without one.",
+    return (
+        *command_line(options, settings.forwarded.pe),
+        *(word for label in _labels(settings) for word in ("--node-label", label)),
+        *(word for source in metrics_sources(settings, run_dir) for word in ("--metrics-source", source)),
+        *(word for executor in executors for word in ("--executor", executor)),
     )
 
 
@@ -355,18 +430,9 @@ def metrics_sources(settings: NodeSettings, run_dir: RunDir) -> list[str]:
 
 def envoy(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
     """Envoy; also writes its bootstrap into the run directory. Raises BootstrapError."""
-    admin, ext_proc, xds = (run_dir.socket(name) for name in ("envoy-admin", "ext-proc", "xds"))
+    admin = envoy_admin_socket(run_dir)
     own = run_dir.socket(f"envoy-{secrets.token_hex(8)}")  # the relay unlinks this name as soon as it exists
-    fields = {
-        "node_id": settings.node_id,
-        "max_connections": str(settings.gateway.connections or settings.edge.connections),
-        "envoy_heap_bytes": str(settings.gateway.heap or settings.edge.heap),
-        "admin_socket": str(own),
-        "ext_proc_socket": str(ext_proc),
-        "xds_socket": str(xds),
-        "challenges_socket": str(run_dir.socket(CHALLENGES)),
-    }
-    written = run_dir.write("bootstrap.yaml", bootstrap.render(settings.bootstrap_template, fields))
+    written = _write_bootstrap(settings, run_dir, own)
     options: Flags = {
         "config-path": str(written),
         "disable-hot-restart": None,
@@ -379,7 +445,7 @@ def envoy(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
     drain_time = settings.forwarded.envoy.get("drain-time-s") or ""
     accepts_seconds = float(drain_time) if drain_time.isdecimal() else None
     return ProcessSpec(
-        name="envoy",
+        name=ENVOY,
         command=(str(settings.envoy), *command_line(options, settings.forwarded.envoy)),
         ready=Answers("/ready", socket=admin),
         environment=ENVOY_CLOCK,
@@ -394,6 +460,25 @@ def envoy(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         drain=EnvoyDrain(admin, settings.drain_seconds, accepts_seconds),
         cure=f"Its bootstrap is made from {settings.bootstrap_template}.",
     )
+
+
+def envoy_admin_socket(run_dir: RunDir) -> Path:
+    """Where Envoy's admin interface is reached: the supervisor's socket in front of Envoy's own."""
+    return run_dir.socket("envoy-admin")
+
+
+def _write_bootstrap(settings: NodeSettings, run_dir: RunDir, own_admin: Path, extension: str = "") -> Path:
+    ext_proc, xds, _ = engine_sockets(run_dir)
+    fields = {
+        "node_id": settings.node_id,
+        "max_connections": str(settings.gateway.connections or settings.edge.connections),
+        "envoy_heap_bytes": str(settings.gateway.heap or settings.edge.heap),
+        "admin_socket": str(own_admin),
+        "ext_proc_socket": str(ext_proc),
+        "xds_socket": str(xds),
+        "challenges_socket": str(run_dir.socket(CHALLENGES)),
+    }
+    return run_dir.write("bootstrap.yaml", bootstrap.render(settings.bootstrap_template, fields, extension))
 
 
 def _duration(seconds: float) -> str:

@@ -73,7 +73,11 @@ class LogLevels:
         present = self._present()
         if present == self._started:
             return spec
-        return replace(spec, command=with_levels(spec.command, spec.component or spec.name, present))
+        guest = spec.guest
+        if guest is not None:
+            guest = replace(guest, arguments=with_levels(guest.arguments, guest.component, present))
+        command = with_levels(spec.command, spec.component or spec.name, present)
+        return replace(spec, command=command, guest=guest)
 
     def _present(self) -> dict[str, str]:
         timed = {target: temporary.level for target, temporary in self._timed.items()}

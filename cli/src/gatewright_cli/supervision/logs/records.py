@@ -86,6 +86,11 @@ def parse(source: Source, line: bytes, now: str) -> Record:
     return _record(source.component, _time(begins, now), begins["level"].decode(), members)
 
 
+def is_record(source: Source, line: bytes) -> bool:
+    """Whether a line begins in the form of all log lines, as one of this source's component."""
+    return _beginning(source.component).match(line) is not None
+
+
 def as_json(source: Source, line: bytes, now: str) -> bytes:
     """The line for a machine: one in the right form passes unchanged, except for an impossible time. now: see parse."""
     begins = _beginning(source.component).match(line)
