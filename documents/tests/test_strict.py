@@ -45,6 +45,15 @@ def test_all_mistakes_at_once_each_with_its_line_and_cure() -> None:
     ]
 
 
+def test_a_whole_number_has_no_decimal_point() -> None:
+    wrong = document("firstName: ab\nversion: v1\ninner:\n  size: 2.0")
+    expected = "inner.size: expected a whole number, got one with a decimal point; write 2, not 2.0"
+    found = decode(Outer, wrong, wrong.value)
+    assert isinstance(found, list)
+    assert list(map(str, found)) == [f"a.yaml:4: {expected}"]
+    assert list(map(str, mistakes_of(Outer, wrong.value))) == [expected]
+
+
 def test_for_a_document_that_is_no_mapping_the_keys_are_listed() -> None:
     for text, got in (("", "nothing"), ("- a", "an array"), ("a", "'a'")):
         empty = document(text)

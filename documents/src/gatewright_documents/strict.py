@@ -13,7 +13,7 @@ import msgspec
 
 from gatewright_documents.document import Document
 from gatewright_documents.mistake import Mistake, format_path, shown
-from gatewright_documents.schema import Schema
+from gatewright_documents.schema import NOT_GIVEN, Schema
 from gatewright_documents.values import JsonObject, JsonValue, KeyPath
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -35,10 +35,20 @@ def schema_of(kind: type[msgspec.Struct]) -> Schema:
     return Schema(msgspec.json.schema(kind), close=False)
 
 
-def mistakes_of(kind: type[msgspec.Struct], value: JsonValue, root: str = "") -> Iterator[Mistake]:
-    """All that keeps `value`, found at the field `root`, from being such a struct."""
+def mistakes_of(
+    kind: type[msgspec.Struct],
+    value: JsonValue,
+    root: str = "",
+    *,
+    hide_values: bool = False,
+    public: JsonValue = NOT_GIVEN,
+) -> Iterator[Mistake]:
+    """All that keeps `value`, found at the field `root`, from being such a struct.
+
+    hide_values, public: as in `Schema.mistakes`.
+    """
     mistake = None
-    for mistake in schema_of(kind).mistakes(value, root):
+    for mistake in schema_of(kind).mistakes(value, root, hide_values=hide_values, public=public):
         yield mistake
     if mistake is None:
         yield from _fractions(kind, value, root)
@@ -72,7 +82,7 @@ def decode(
         known = ", ".join(field.encode_name for field in msgspec.structs.fields(kind))
         got = "nothing" if value is None else shown(public)
         return [document.mistake(path, f"a mapping with {known}", got, "write its keys")]
-    mistakes = [document.located(mistake) for mistake in schema_of(kind).mistakes(value, root, public=public)]
+    mistakes = [document.located(mistake) for mistake in mistakes_of(kind, value, root, public=public)]
     return sorted(mistakes, key=lambda mistake: mistake.line) or msgspec.convert(value, kind)
 
 

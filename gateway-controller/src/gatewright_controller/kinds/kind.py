@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 from gatewright_documents.mistake import Mistake
-from gatewright_documents.strict import schema_of
+from gatewright_documents.strict import mistakes_of
 from gatewright_documents.values import JsonObject, KeyPath
 
 from gatewright_controller.access import Right
@@ -61,7 +61,7 @@ class Kind(ABC):
     @classmethod
     def mistakes(cls, document: JsonObject) -> Iterator[Mistake]:
         """All that keeps a document from being of this kind."""
-        yield from schema_of(cls.model).mistakes(document, "", hide_values=cls.hides_values)
+        yield from mistakes_of(cls.model, document, hide_values=cls.hides_values)
 
     @classmethod
     def filled(cls, document: JsonObject, values: Mapping[str, str]) -> JsonObject:
