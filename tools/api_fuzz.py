@@ -39,6 +39,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DEFINITIONS = ROOT / "gateway-controller" / "tests" / "testdata" / "definitions"
 TOKEN = "for-this-run-alone"  # noqa: S105
 SHORT_SEED, SHORT_EXAMPLES = 20, 3
+LOG = "controller.log"
 ROLES = {
     "admin": Grant("admin"),
     "publisher": Grant("publisher"),
@@ -97,7 +98,15 @@ def run_as(role: str, options: argparse.Namespace, answered: dict[str, Answered]
         if (found := Path(folder) / "answered").exists():
             answered[role] = json.loads(found.read_text())
             print(f"api-fuzz: as {role}: {reach(answered[role], ROLES[role])}", flush=True)
+        for error in logged_errors(Path(folder) / LOG):
+            print(f"api-fuzz: as {role}: the controller logged\n{error}", flush=True)
     return status
+
+
+def logged_errors(log: Path) -> list[str]:
+    """What the controller said of requests that failed, each text once."""
+    lines = (json.loads(line) for line in log.read_text().splitlines() if line.startswith("{"))
+    return [*dict.fromkeys(str(line.get("error", line)) for line in lines if line.get("level") == "error")]
 
 
 def reach(answered: Answered, grant: Grant) -> str:
@@ -133,7 +142,7 @@ def controller(folder: Path) -> Iterator[str]:
         "--definitions", str(DEFINITIONS), "--token-file", str(folder / "token"),
         "--secret-key-file", str(folder / "secret-keys"),
     ]  # fmt: skip
-    log = folder / "controller.log"
+    log = folder / LOG
     with log.open("wb") as lines, subprocess.Popen(command, stderr=lines) as process:
         try:
             yield f"http://{address(log, process)}"
@@ -164,7 +173,8 @@ def run(folder: Path, url: str, token: str, grant: Grant, options: argparse.Name
     ]  # fmt: skip
     setting = {
         "url": url,
-        "token": TOKEN,
+        "administrator": TOKEN,
+        "token": token,
         "rights": sorted(grant.rights),
         "is_bound": not grant.scope.is_every_api,
         "answered": str(folder / "answered"),

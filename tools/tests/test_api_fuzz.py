@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from api_fuzz import logged_errors
 from api_fuzz_rights import PAGE, contradictions, read_cells
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,6 +71,16 @@ def test_the_page_has_cells() -> None:
     cells = read_cells(PAGE.read_text())
     assert cells["DELETE /v1/apis/{name}", "viewer"] == "403"
     assert set(cells.values()) == {"yes", "403"}
+
+
+def test_what_the_controller_logged_of_a_failure_is_shown_once(tmp_path: Path) -> None:
+    (log := tmp_path / "controller.log").write_text(
+        '{"level": "info", "message": "ready"}\n'
+        '{"level": "error", "message": "request failed", "error": "Traceback …"}\n'
+        '{"level": "error", "message": "request failed", "error": "Traceback …"}\n'
+        "a line of a library\n"
+    )
+    assert logged_errors(log) == ["Traceback …"]
 
 
 @pytest.fixture(name="temporary")
