@@ -14,6 +14,7 @@ import (
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/consumers"
 	"gatewright.dev/policy-engine/internal/exchange"
+	"gatewright.dev/policy-engine/internal/extproc"
 	"gatewright.dev/policy-engine/internal/logexport"
 	"gatewright.dev/policy-engine/internal/metrics"
 	"gatewright.dev/policy-engine/internal/node"
@@ -55,6 +56,7 @@ type Engine struct {
 	traces        *tracing.Tracing
 	node          *node.Node
 	xds           *xds.Server
+	exchanges     *extproc.Server // those of the node's own Envoy
 	metrics       *metrics.Metrics
 	adminListener *metrics.Listener
 	logs          *logexport.Exporter

@@ -93,13 +93,18 @@ func runEngine(ctx context.Context, options Options) error {
 		}
 		return err
 	}
+	return engine.waitTuned(ctx)
+}
+
+// waitTuned is Wait, and tunes the garbage collector meanwhile.
+func (e *Engine) waitTuned(ctx context.Context) error {
 	tuning, cancel := context.WithCancel(context.WithoutCancel(ctx)) // also while it drains
 	tuned := make(chan struct{})
 	go func() {
 		defer close(tuned)
-		tuneGarbageCollector(tuning, engine.bodies)
+		tuneGarbageCollector(tuning, e.bodies)
 	}()
-	err = engine.Wait()
+	err := e.Wait()
 	cancel()
 	<-tuned
 	return err

@@ -40,8 +40,9 @@ type endpoint struct {
 
 // listen opens all sockets, or none.
 func (e *Engine) listen(ctx context.Context) (*servers, error) {
+	e.exchanges = extproc.NewServer(exchange.NewServer(e.table, e.operations, e.counters, &e.watches), e.redactAnalytics, e.options.Log)
 	s := &servers{
-		extProcServer: extproc.NewServer(exchange.NewServer(e.table, e.operations, e.counters, &e.watches), e.redactAnalytics, e.options.Log).GRPC(),
+		extProcServer: e.exchanges.GRPC(),
 		xdsServer:     grpc.NewServer(grpc.ForceServerCodecV2(xds.Codec{})),
 		adminServer:   admin.Server(e.adminSources()),
 	}
