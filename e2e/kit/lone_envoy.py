@@ -185,6 +185,10 @@ class LoneEnvoy:
         assert self._process.poll() is None, "Envoy has ended: see its words above"
         return self._listening.exists()
 
+    def ended(self) -> int | None:
+        """Its exit status; None while it runs."""
+        return self._process.poll()
+
     def stat(self, name: str) -> int:
         lines = self.admin(f"/stats?filter={name}").text.splitlines()
         return sum(int(line.rsplit(" ", 1)[1]) for line in lines)
