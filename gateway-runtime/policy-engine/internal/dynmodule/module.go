@@ -98,6 +98,9 @@ func (m *Module) Destroy(id ID, sameThread bool) {
 // Wait waits for the goroutines of streams, all of which have been destroyed.
 func (m *Module) Wait() { m.running.Wait() }
 
+// Streams is the number of streams that have not ended.
+func (m *Module) Streams() int { return m.streams.len() }
+
 // begin begins a stream: it finds the chain, and has it run.
 func (m *Module) begin(filter uintptr, message, room []byte) Result {
 	s := &stream{module: m}
