@@ -40,8 +40,8 @@ type Chain struct {
 	exchanges ExchangeObserver
 	template  pathTemplate
 	spelling  pathSpelling
-	paths     upstreamPaths
-	all       []*Instance // with shadow attachments, for which spec.Instances has placeholders that do nothing
+	patterns  []rewritePattern // of the upstream paths
+	all       []*Instance      // with shadow attachments, for which spec.Instances has placeholders that do nothing
 
 	shadowChain  *Chain // the chain of copied exchanges, with the budget of shadow attachments; nil: no shadow attachments
 	onlyShadows  bool   // there are no other attachments
@@ -76,7 +76,7 @@ func New(spec Spec) (*Chain, error) {
 	c.all, c.template = spec.Instances, newPathTemplate(spec.Context, spec.Operation)
 	c.spelling = newPathSpelling(spec.StrictPaths, spec.Operation)
 	var err error
-	if c.paths, err = newUpstreamPaths(spec.UpstreamPaths, spec.Context); err != nil {
+	if c.patterns, err = newRewritePatterns(spec.UpstreamPaths); err != nil {
 		return nil, fmt.Errorf("chain %s: %w", spec.ID, err)
 	}
 	for _, instance := range spec.Instances {

@@ -186,7 +186,7 @@ func (x *exchange) requestContext(to *v1alpha.RequestContext) *v1alpha.RequestCo
 // upstreamPath computes the path once for each combination of path and upstream.
 func (x *exchange) upstreamPath() string {
 	if cached := &x.pathUpstream; cached.path != x.path || cached.upstream != x.upstream || cached.of == "" {
-		cached.path, cached.upstream, cached.of = x.path, x.upstream, x.chain.paths.rewrite(x.path, x.upstream)
+		cached.path, cached.upstream, cached.of = x.path, x.upstream, x.chain.rewritePath(x.path, x.upstream)
 	}
 	return x.pathUpstream.of
 }

@@ -24,8 +24,9 @@ func SpellPath(strict bool, operation, path string) string {
 
 // UpstreamPathOf returns the path as the upstream gets it.
 func UpstreamPathOf(paths []UpstreamPath, context, path, upstream string) (string, error) {
-	rules, err := newUpstreamPaths(paths, context)
-	return rules.rewrite(path, upstream), err
+	patterns, err := newRewritePatterns(paths)
+	c := &Chain{spec: Spec{Context: context, UpstreamPaths: paths}, patterns: patterns}
+	return c.rewritePath(path, upstream), err
 }
 
 // PathParamsOf returns the parameters in a path.

@@ -86,7 +86,7 @@ func (c *Chain) replaceShadows() {
 	if c.spec.Shadows == nil {
 		c.spec.Shadows = NewShadows(MaxShadows, c.spec.Bodies)
 	}
-	c.shadowChain = &Chain{spec: c.spec, mode: c.mode, spelling: c.spelling, paths: c.paths}
+	c.shadowChain = &Chain{spec: c.spec, mode: c.mode, spelling: c.spelling, patterns: c.patterns}
 	c.shadowChain.spec.Bodies = c.spec.Shadows.bodies
 }
 

@@ -15,30 +15,28 @@ type UpstreamPath struct {
 	Substitution string // in RE2's syntax: \1 is the first group
 }
 
-// upstreamPaths are a chain's rules, a few: one for each upstream.
-type upstreamPaths []rewriteRule
-
-type rewriteRule struct {
-	upstream      string
-	context, base string
-	pattern       *regexp.Regexp
-	substitution  string
+// rewritePattern is a rule's pattern, and its substitution in Go's syntax.
+type rewritePattern struct {
+	*regexp.Regexp // nil: the rule has none
+	substitution   string
 }
 
-func newUpstreamPaths(paths []UpstreamPath, context string) (upstreamPaths, error) {
-	rules := make(upstreamPaths, 0, len(paths))
-	for _, path := range paths {
-		rule := rewriteRule{upstream: path.Upstream, context: strings.TrimSuffix(context, "/"), base: path.Base}
-		if path.Pattern != "" {
-			pattern, err := regexp.Compile(path.Pattern)
-			if err != nil {
-				return nil, fmt.Errorf("upstream path of %q: %w", path.Upstream, err)
-			}
-			rule.pattern, rule.substitution = pattern, expansion(path.Substitution)
+// newRewritePatterns returns the patterns of a chain's rules; nil: no rule has one, as in most chains.
+func newRewritePatterns(rules []UpstreamPath) (patterns []rewritePattern, err error) {
+	for n, rule := range rules {
+		if rule.Pattern == "" {
+			continue
 		}
-		rules = append(rules, rule)
+		pattern, err := regexp.Compile(rule.Pattern)
+		if err != nil {
+			return nil, fmt.Errorf("upstream path of %q: %w", rule.Upstream, err)
+		}
+		if patterns == nil {
+			patterns = make([]rewritePattern, len(rules))
+		}
+		patterns[n] = rewritePattern{pattern, expansion(rule.Substitution)}
 	}
-	return rules, nil
+	return patterns, nil
 }
 
 // expansion translates a substitution from RE2's syntax to Go's: `\1$\\` becomes `${1}$$\`.
@@ -61,21 +59,21 @@ func expansion(substitution string) string {
 	return expanded.String()
 }
 
-// rewrite returns the path that the upstream would get; "" if nothing goes upstream, or the upstream is not known yet.
-func (p upstreamPaths) rewrite(path, upstream string) string {
-	at := slices.IndexFunc(p, func(rule rewriteRule) bool { return rule.upstream == upstream })
+// rewritePath returns the path that the upstream would get; "" if nothing goes upstream, or the upstream is not known yet.
+func (c *Chain) rewritePath(path, upstream string) string {
+	at := slices.IndexFunc(c.spec.UpstreamPaths, func(rule UpstreamPath) bool { return rule.Upstream == upstream })
 	if at < 0 {
 		return ""
 	}
-	rule := &p[at]
-	if rule.pattern != nil {
-		return rule.pattern.ReplaceAllString(path, rule.substitution)
+	if c.patterns != nil && c.patterns[at].Regexp != nil {
+		return c.patterns[at].ReplaceAllString(path, c.patterns[at].substitution)
 	}
-	below, under := strings.CutPrefix(path, rule.context)
-	if rule.base == rule.context || !under {
+	base, context := c.spec.UpstreamPaths[at].Base, strings.TrimSuffix(c.spec.Context, "/")
+	below, under := strings.CutPrefix(path, context)
+	if base == context || !under {
 		return path
 	}
-	if rewritten := rule.base + below; rewritten != "" {
+	if rewritten := base + below; rewritten != "" {
 		return rewritten
 	}
 	return "/"

@@ -1,7 +1,9 @@
 package exchange
 
 import (
+	"cmp"
 	"container/list"
+	"slices"
 	"sync"
 
 	"gatewright.dev/policy-engine/internal/chain"
@@ -14,8 +16,8 @@ const maxIdle = 1000
 // table holds counters by their labels, so that they outlive the chains that use them.
 type table[C counter] struct {
 	mutex sync.Mutex
-	apis  map[string]map[chain.Labels]C
-	idle  list.List // the counters without a chain, of type C; the longest idle first
+	apis  map[string][]C // in the order of search; a map for each of many APIs would take more memory than the counters
+	idle  list.List      // the counters without a chain, of type C; the longest idle first
 }
 
 // counter is an element of a table. The table's mutex is held while its methods are called.
@@ -43,17 +45,17 @@ func (t *table[C]) open(labels chain.Labels, makeCounter func() C) C {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
 	if t.apis == nil {
-		t.apis = map[string]map[chain.Labels]C{}
+		t.apis = map[string][]C{}
 	}
-	if t.apis[labels.API] == nil {
-		t.apis[labels.API] = map[chain.Labels]C{}
-	}
-	element, ok := t.apis[labels.API][labels]
-	if !ok {
-		element = makeCounter()
+	counters := t.apis[labels.API]
+	n, found := search(counters, labels)
+	if !found {
+		element := makeCounter()
 		element.inTable().labels = labels
-		t.apis[labels.API][labels] = element
+		counters = slices.Insert(counters, n, element)
+		t.apis[labels.API] = counters
 	}
+	element := counters[n]
 	at := element.inTable()
 	at.chains++
 	at.removed = false
@@ -62,6 +64,21 @@ func (t *table[C]) open(labels chain.Labels, makeCounter func() C) C {
 		at.idle = nil
 	}
 	return element
+}
+
+// search finds the place of a counter among those of its API.
+func search[C counter](counters []C, labels chain.Labels) (int, bool) {
+	return slices.BinarySearchFunc(counters, labels, func(element C, labels chain.Labels) int {
+		own := &element.inTable().labels
+		return cmp.Or(cmp.Compare(own.Policy, labels.Policy), cmp.Compare(own.Operation, labels.Operation), order(own.Shadow)-order(labels.Shadow))
+	})
+}
+
+func order(isShadow bool) int {
+	if isShadow {
+		return 1
+	}
+	return 0
 }
 
 // close ends a chain's use of the counter.
@@ -90,7 +107,10 @@ func (t *table[C]) drop(element C) {
 		at.idle = nil
 	}
 	counters := t.apis[at.labels.API]
-	if delete(counters, at.labels); len(counters) == 0 {
+	if n, found := search(counters, at.labels); found {
+		counters = slices.Delete(counters, n, n+1)
+	}
+	if t.apis[at.labels.API] = counters; len(counters) == 0 {
 		delete(t.apis, at.labels.API)
 	}
 	element.onDrop()
@@ -100,7 +120,7 @@ func (t *table[C]) drop(element C) {
 func (t *table[C]) removeAPI(api string) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
-	for _, element := range t.apis[api] {
+	for _, element := range slices.Clone(t.apis[api]) { // drop changes the slice
 		if at := element.inTable(); at.chains == 0 {
 			t.drop(element)
 		} else {

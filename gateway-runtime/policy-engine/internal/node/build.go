@@ -45,9 +45,10 @@ type build struct {
 	built      map[string]*builtInstance
 	failures   map[string]error
 	unresolved error
-	refs       []*chainRef       // the acquired chains
-	operations *operations.Table // of the route that operations share; nil: they have routes of their own
-	attachedTo []string          // names of routes of other Envoys that lead to it; none: the route is the node's own
+	refs       []*chainRef          // the acquired chains
+	paths      []chain.UpstreamPath // the rules of the chain that was made last
+	operations *operations.Table    // of the route that operations share; nil: they have routes of their own
+	attachedTo []string             // names of routes of other Envoys that lead to it; none: the route is the node's own
 }
 
 // instance returns the id of an attachment's instance in this build.

@@ -200,7 +200,7 @@ func (c *chains) newChain(b *build, message *nodev1.Chain, mistakes *buildErrors
 		ID: message.GetId(), API: b.message.GetApi(), APIVersion: b.message.GetVersion(), Context: b.message.GetContext(),
 		Operation: message.GetOperation(), Instances: instances, Bodies: c.bodies, Shadows: c.shadows, Observer: c.observer,
 		RequestLimit: c.limit, EncodedResponses: message.GetEncodedResponses(), Upstreams: message.GetUpstreams(),
-		StrictPaths: b.message.GetStrictPaths(), UpstreamPaths: upstreamPaths(message),
+		StrictPaths: b.message.GetStrictPaths(), UpstreamPaths: b.upstreamPaths(message),
 	})
 	if err != nil {
 		fail(message.GetOperation(), err)
@@ -209,14 +209,18 @@ func (c *chains) newChain(b *build, message *nodev1.Chain, mistakes *buildErrors
 	return built
 }
 
-func upstreamPaths(message *nodev1.Chain) []chain.UpstreamPath {
-	var paths []chain.UpstreamPath
+// upstreamPaths returns the rules of a chain. Those of an API's chains are alike as a rule, and then they share a slice.
+func (b *build) upstreamPaths(message *nodev1.Chain) []chain.UpstreamPath {
+	paths := make([]chain.UpstreamPath, 0, len(message.GetUpstreamPaths()))
 	for _, path := range message.GetUpstreamPaths() {
 		paths = append(paths, chain.UpstreamPath{
 			Upstream: path.GetUpstream(), Base: path.GetBase(), Pattern: path.GetPattern(), Substitution: path.GetSubstitution(),
 		})
 	}
-	return paths
+	if !slices.Equal(paths, b.paths) {
+		b.paths = paths
+	}
+	return b.paths
 }
 
 func (c *chains) acquireChain(b *build, message *nodev1.Chain, built *chain.Chain) *chainRef {

@@ -6,6 +6,7 @@ package operations
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"unique"
@@ -34,14 +35,17 @@ type Table struct {
 type Row struct {
 	Route     string // the name that a route of its own would have: API|OPERATION|CHAIN_ID
 	ChainID   string // "": no policy runs
-	Websocket bool   // a connection may be upgraded to a WebSocket
 	Answer    *Answer
+	Websocket bool // a connection may be upgraded to a WebSocket
 
-	operation      string
-	path           int // index in the table's paths
-	methods        methodMatcher
-	headers, query []valueMatcher
+	path      int32 // index in the table's paths
+	operation string
+	methods   methodMatcher
+	values    *rowValues // nil: the row matches any, as most rows do
 }
+
+// rowValues are what the headers and the query of a row's requests have.
+type rowValues struct{ headers, query []valueMatcher }
 
 // Answer is given by the gateway once the chain has passed the request on.
 type Answer struct {
@@ -55,7 +59,7 @@ type Answer struct {
 // Find returns the first row that matches the request.
 func (t *Table) Find(r *Request) *Row {
 	path, _, _ := strings.Cut(r.Path, "?")
-	tried, matched := -1, false // the rows of a path stand together
+	tried, matched := int32(-1), false // the rows of a path stand together
 	for n := range t.rows {
 		row := &t.rows[n]
 		if row.path != tried {
@@ -68,14 +72,16 @@ func (t *Table) Find(r *Request) *Row {
 	return &t.rows[len(t.rows)-1] // which matches every request
 }
 
-func (row *Row) hasValues(r *Request) bool {
-	for n := range row.headers {
-		if !row.headers[n].matchesHeader(r) {
+func (row *Row) hasValues(r *Request) bool { return row.values == nil || row.values.match(r) }
+
+func (v *rowValues) match(r *Request) bool {
+	for n := range v.headers {
+		if !v.headers[n].matchesHeader(r) {
 			return false
 		}
 	}
-	for n := range row.query {
-		if !row.query[n].matchesQuery(r.Path) {
+	for n := range v.query {
+		if !v.query[n].matchesQuery(r.Path) {
 			return false
 		}
 	}
@@ -84,7 +90,7 @@ func (row *Row) hasValues(r *Request) bool {
 
 // isLast reports whether the row matches every request.
 func (t *Table) isLast(row *Row) bool {
-	return t.paths[row.path].kind == anyPath && row.methods.isAny() && len(row.headers)+len(row.query) == 0
+	return t.paths[row.path].kind == anyPath && row.methods.isAny() && row.values == nil
 }
 
 // NewAttachedTable is NewTable for an API that routes of other Envoys name: an operation may have no chain, for its requests
@@ -136,17 +142,21 @@ func (t *Table) newRow(api string, message *nodev1.OperationRow) (Row, error) {
 	operation := route[len(api)+len(envoynames.RouteNameSeparator):] // parts of the route, so that the message's texts can go
 	row := Row{
 		Route: route, ChainID: route[len(route)-len(message.GetChain()):], Websocket: message.GetWebsocket(), Answer: newAnswer(message.GetAnswer()),
-		operation: operation[:len(message.GetOperation())], path: int(message.GetPath()), methods: newMethodMatcher(message),
+		operation: operation[:len(message.GetOperation())], path: int32(min(message.GetPath(), math.MaxInt32)), methods: newMethodMatcher(message),
 	}
 	var errs [3]error
-	if row.path >= len(t.paths) {
+	if int(row.path) >= len(t.paths) {
 		return row, fmt.Errorf("path: expected an index below %d, got %d", len(t.paths), row.path)
 	}
 	if row.ChainID == "" && row.Answer == nil && !t.attached {
 		errs[0] = errors.New("chain: expected one, since without policies a request does not come here")
 	}
-	row.headers, errs[1] = newValueMatchers("headers", message.GetHeaders())
-	row.query, errs[2] = newValueMatchers("query", message.GetQuery())
+	var values rowValues
+	values.headers, errs[1] = newValueMatchers("headers", message.GetHeaders())
+	values.query, errs[2] = newValueMatchers("query", message.GetQuery())
+	if len(values.headers)+len(values.query) > 0 {
+		row.values = &values
+	}
 	return row, errors.Join(errs[:]...)
 }
 
