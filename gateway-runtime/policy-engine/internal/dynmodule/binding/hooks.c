@@ -43,6 +43,13 @@ static void fail(filter *f) {
 // outcome is what a hook does with the headers that it was called for.
 typedef enum { GO_ON, PAUSE, ANSWERED } outcome;
 
+// status_of is the status for Envoy. Behind headers that end the message, Envoy passes a body that is added later to the
+// filters after this one only if this one has not stopped all iteration.
+static headers_status status_of(outcome o, bool end) {
+  if (o == GO_ON) return CONTINUE;
+  return o == PAUSE && !end ? STOP_ALL_AND_WATERMARK : STOP_ITERATION;
+}
+
 // settle applies the answers of a call for the headers of one direction.
 static outcome settle(filter *f, call *c, bool response) {
   f->stream = c->stream;
@@ -122,7 +129,7 @@ headers_status HOOK(http_filter_request_headers)(void *envoy, const void *module
   outcome o = settle(f, &c, false);
   bool lives = leave(f);
   if (lives) f->request_paused = o == PAUSE;
-  return o == GO_ON ? CONTINUE : o == PAUSE ? STOP_ALL_AND_WATERMARK : STOP_ITERATION;
+  return status_of(o, end);
 }
 
 headers_status HOOK(http_filter_response_headers)(void *envoy, const void *module, bool end) {
@@ -139,7 +146,7 @@ headers_status HOOK(http_filter_response_headers)(void *envoy, const void *modul
   outcome o = settle(f, &c, true);
   bool lives = leave(f);
   if (lives) f->response_paused = o == PAUSE;
-  return o == GO_ON ? CONTINUE : o == PAUSE ? STOP_ALL_AND_WATERMARK : STOP_ITERATION;
+  return status_of(o, end);
 }
 
 // A stream that runs in a goroutine has answered, or has ended.
