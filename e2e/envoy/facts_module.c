@@ -33,6 +33,7 @@ enum { GO_ON = 1, APPEND = 2, ANSWER = 3, REMOVE = 4 }; // events
 
 bool CALL(http_get_header)(void *, int map, text name, text *value, size_t index, size_t *count);
 bool CALL(http_set_header)(void *, int map, text name, text value);
+bool CALL(http_add_header)(void *, int map, text name, text value);
 void CALL(http_send_response)(void *, uint32_t status, void *headers, size_t count, text body, text details);
 size_t CALL(http_get_body_size)(void *, int body);
 bool CALL(http_append_body)(void *, int body, text piece);
@@ -150,7 +151,8 @@ static void answer(filter *f) { CALL(http_send_response)(f->envoy, 403, NULL, 0,
 int HOOK(http_filter_request_headers)(void *envoy, void *module, bool end) {
   filter *f = module;
   begin(f, envoy, end ? "request_headers end" : "request_headers");
-  if (says(f, "empty")) CALL(http_set_header)(envoy, REQUEST, of("x-empty"), of(""));
+  if (says(f, "set-empty")) CALL(http_set_header)(envoy, REQUEST, of("x-empty"), of(""));
+  if (says(f, "add-empty")) CALL(http_add_header)(envoy, REQUEST, of("x-empty"), of(""));
   if (says(f, "send")) send_event(f);
   if (says(f, "answer")) answer(f);
   if (!says(f, "hold-request")) return says(f, "answer") ? 1 : CONTINUE;
