@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bench import load_tool
+from e2e.kit.engine_differences import expect_differences
 from e2e.kit.gateway import Gateway, running
 from e2e.kit.shared_build import build_output
 from e2e.kit.upstream import Upstream, echo
@@ -19,6 +21,11 @@ pytest.register_assert_rewrite("e2e.edge.passing", "e2e.kit.conversation")
 def pytest_addoption(parser: pytest.Parser) -> None:
     with contextlib.suppress(ValueError):  # another component's tests have it too
         parser.addoption("--update", action="store_true", help="rewrite pages with what came of what they say")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if os.environ.get("GATEWRIGHT_ENGINE") == "in-envoy":
+        expect_differences(items)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from e2e.kit.conformance import Case, ask, chain_cases, check, document, table_cases, write_twins
+from e2e.kit.engine_differences import differs_in_envoy
 from e2e.kit.gateway import Gateway, running
 from e2e.kit.places import ROOT
 from e2e.kit.upstream import Upstream
@@ -34,6 +35,7 @@ class Run:
         return [case for case in cases if len(case.policies) >= len(self.runtimes)]
 
 
+EMPTY = "A header that a policy sets to nothing is not sent; it is sent without a value by ext_proc."
 RUNS = (Run(("go",), 1), Run(("python",), 1), Run(("python",), 3), Run(("go", "python"), 3))
 
 
@@ -74,7 +76,16 @@ def client() -> Iterator[httpx.Client]:
 
 @pytest.mark.parametrize(
     ("deployed_run", "case"),
-    [pytest.param(run, case, id=f"{run.name}-{case.name}") for run in RUNS for case in run.cases()],
+    [
+        pytest.param(
+            run,
+            case,
+            id=f"{run.name}-{case.name}",
+            marks=[differs_in_envoy(EMPTY)] if case.name == "taken-headerValue-0" else [],
+        )
+        for run in RUNS
+        for case in run.cases()
+    ],
     indirect=["deployed_run"],
     scope="module",
 )
