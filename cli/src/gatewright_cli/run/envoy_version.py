@@ -29,8 +29,8 @@ def require(program: Path, oldest: Version) -> None:
         raise PreflightError([f"{expected} none from {program} --version ({why}): {cure}"]) from error
     found = LINE.search(done.stdout)
     if found is None:
-        said = " ".join((done.stdout + done.stderr).split())[:200] or f"exit status {done.returncode}"
-        raise PreflightError([f"{expected} {said!r} from {program} --version: {cure}"])
+        answer = " ".join((done.stdout + done.stderr).split())[:200] or f"exit status {done.returncode}"
+        raise PreflightError([f"{expected} {answer!r} from {program} --version: {cure}"])
     version = int(found["major"]), int(found["minor"])
     if version < oldest:
         raise PreflightError([f"{expected} {_text(version)} at {program}: {cure}"])
