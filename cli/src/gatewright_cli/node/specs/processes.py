@@ -42,6 +42,10 @@ ENVOY_UNSHOWN = tuple(
     )
 )
 """Beginnings of Envoy's log lines that are not passed on. No client can write them: `"` is escaped in a message."""
+ENGINE_ENDS = (
+    b'"component":"envoy","message":"DeltaAggregatedResources gRPC config stream to gatewright_xds closed: 13, '
+)
+"""Envoy's line about the end of an engine inside of it, which comes at the end of their process alone."""
 ENVOY_CLOCK = {"TZ": "UTC0"}
 """Envoy writes the times of its log lines in the time zone of its process."""
 ACCESS_FLUSH_MS = 500
@@ -335,6 +339,7 @@ def inside(
     """
     *_, admin = sockets = engine_sockets(run_dir)
     proxy = envoy_admin_socket(run_dir)
+    modules = generation.build.module.parent.resolve()  # outlives the generation, as long as the engine is the same
 
     def write_bootstrap(arguments: tuple[str, ...]) -> None:
         _write_bootstrap(settings, run_dir, spec.sockets[0], bootstrap.engine_extension(arguments))
@@ -346,7 +351,7 @@ def inside(
         environment={
             **ENVOY_CLOCK,
             MARK: str(run_dir.path),
-            MODULES_VARIABLE: str(generation.build.module.parent),
+            MODULES_VARIABLE: str(modules),
         },
         inherits=environment.engine(settings.pass_env),
         ready=All((Answers("/ready", socket=admin), Answers("/ready", socket=proxy))),
@@ -357,6 +362,7 @@ def inside(
             )
         ),
         guest=Guest(ENGINE, ENGINE_COMPONENT, arguments, write_bootstrap, sockets),
+        unshown=(*ENVOY_UNSHOWN, ENGINE_ENDS),
         go_policies=generation.build.go_policies,
         stop_seconds=settings.drain_seconds + STOP_SLACK_SECONDS,
         cure=f"{spec.cure.partition(' The engine')[0]} The engine is inside: {_engine_cure(settings)}",
