@@ -7,7 +7,8 @@ export GOTOOLCHAIN := local
 unexport PYTHONDONTWRITEBYTECODE
 PORT ?= 8080
 WORKERS ?= 4
-# BROWSER_REQUIRED=1: without a browser, the tests of pages fail; else they are skipped. VALKEY_REQUIRED=1: so for the store's.
+# BROWSER_REQUIRED=1: without a browser, the tests of pages fail; else they are skipped. VALKEY_REQUIRED=1: so for the store's,
+# C_COMPILER_REQUIRED=1: for those of the engine inside Envoy.
 # Checkouts share what mypy and ruff know of files that are the same in them.
 export MYPY_CACHE_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gatewright/mypy
 export RUFF_CACHE_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gatewright/ruff
@@ -15,7 +16,7 @@ GO_MODULES := $(shell sed -n 's,^	\./,,p' go.work)
 # mypy runs once for each of these: the tests of all three have a conftest.py that Python's names do not tell apart.
 TYPED := "sdk/python documents gateway-builder cli tools bench e2e" gateway-runtime/python-executor gateway-controller
 POLICIES := $(filter-out %/misbehave/policy.py,$(wildcard policies/*/*.py conformance/*/*.py sample-policies/*/*.py e2e/kit/policies/*/*.py))
-.PHONY: help setup run build test check check-python check-others format docs changelog version release generate lock e2e faults outages fuzz api-fuzz planted-faults soak bench image-test helm-test kubernetes-test openapi-test h2spec-test wheels wheel-test clean
+.PHONY: help setup run build test test-in-envoy check check-python check-others format docs changelog version release generate lock e2e faults outages fuzz api-fuzz planted-faults soak bench image-test helm-test kubernetes-test openapi-test h2spec-test wheels wheel-test clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,6 +36,10 @@ test: setup ## all tests that could have another outcome than before (ALL=1: all
 e2e: setup ## the end-to-end tests alone (ARGS="-k name")
 	python tools/browser.py
 	pytest -q --timeout 180 e2e $(ARGS)
+
+test-in-envoy: setup ## the end-to-end tests with the policy engine inside Envoy (a C compiler; ARGS="-k name")
+	python tools/browser.py
+	pytest -q --timeout 180 e2e --engine in-envoy $(ARGS)
 
 check: check-python check-others ## everything that is checked without running the product (with -j2: side by side)
 

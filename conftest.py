@@ -34,6 +34,23 @@ if "GATEWRIGHT_FUZZ_DRAWS" not in os.environ:
     providers._get_local_constants = lambda: no_constants  # else it draws what the modules have that others loaded
 
 
+ENGINE = "GATEWRIGHT_ENGINE"
+"""The variable by which `gatewright run` and `gatewright build` decide where the policy engine runs."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--engine",
+        choices=["ext-proc", "in-envoy"],
+        help="where the policy engine of gateways runs that tests start (default: where GATEWRIGHT_ENGINE says)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if engine := config.getoption("--engine"):
+        os.environ[ENGINE] = engine
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_context_of_all_authorities() -> Iterator[None]:
     """httpx.get reads all root certificates for each request: 30 ms of CPU, where plain HTTP takes one."""

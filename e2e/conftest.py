@@ -12,7 +12,7 @@ import pytest
 from bench import load_tool
 from e2e.kit.engine_differences import expect_differences
 from e2e.kit.gateway import Gateway, running
-from e2e.kit.shared_build import build_output
+from e2e.kit.shared_build import IN_ENVOY, build_output, engine_in_use, require_c_compiler
 from e2e.kit.upstream import Upstream, echo
 
 pytest.register_assert_rewrite("e2e.edge.passing", "e2e.kit.conversation")
@@ -34,10 +34,23 @@ def tool(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return load_tool.build(tmp_path_factory.mktemp("load"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _engine_can_be_compiled() -> None:
+    if engine_in_use() == IN_ENVOY:
+        require_c_compiler()
+
+
 @pytest.fixture(scope="session")
 def build() -> Path:
     """The build output of e2e/kit/build.yaml; costs nothing when nothing has changed."""
     return build_output()
+
+
+@pytest.fixture(scope="session")
+def module_build() -> Path:
+    """The same with the engine for Envoy, whatever the engine of the other tests."""
+    require_c_compiler()
+    return build_output(IN_ENVOY)
 
 
 @pytest.fixture(scope="session")

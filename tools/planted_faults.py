@@ -190,8 +190,8 @@ def environment() -> dict[str, str]:
     ours = ("VIRTUAL_ENV", "PYTHONPATH", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTEST_ADDOPTS")
     variables = {name: value for name, value in os.environ.items() if name not in ours}
     folders = [str(COPY / ".venv" / "bin"), str(COPY / ".tools" / "go"), os.environ["PATH"]]
-    # Tests that would be skipped for want of a browser or a store find nothing: they fail instead.
-    required = {"BROWSER_REQUIRED": "1", "VALKEY_REQUIRED": "1"}
+    # Tests that would be skipped for want of a browser, a store or a compiler find nothing: they fail instead.
+    required = {"BROWSER_REQUIRED": "1", "VALKEY_REQUIRED": "1", "C_COMPILER_REQUIRED": "1"}
     return {**variables, **required, "GOTOOLCHAIN": "local", "PATH": os.pathsep.join(folders)}
 
 

@@ -25,6 +25,8 @@ from suite.components import ROOT, Component
 
 ON_ITS_OWN = "alone"
 """The marker of tests that measure, or want the machine to themselves."""
+IN_ENVOY = "in_envoy_too"
+"""The marker of tests that also run with the policy engine inside Envoy."""
 
 
 def main() -> int:
@@ -119,6 +121,8 @@ def _run(selected: list[Component], seed: int, arguments: argparse.Namespace) ->
     if through_envoy:
         options = (*pool, "-m", f"not {ON_ITS_OWN}")
         finished.append(commands.run_pytest("e2e", _paths_of(through_envoy), seed, *options))
+        if files := [*components.find_word(IN_ENVOY, _paths_of(through_envoy))]:
+            finished.append(commands.run_pytest("in-envoy", files, seed, *pool, "-m", IN_ENVOY, "--engine", "in-envoy"))
         if files := [*components.find_word(ON_ITS_OWN, _paths_of(through_envoy))]:
             finished.append(commands.run_pytest(ON_ITS_OWN, files, seed, "-m", ON_ITS_OWN))
     return finished

@@ -15,6 +15,8 @@ from e2e.kit.upgrading import CRLF, SMUGGLED, SWITCHED, WEBSOCKET, RawUpstream, 
 from e2e.kit.upstream import Upstream
 from e2e.kit.wire import send_raw
 
+pytestmark = pytest.mark.in_envoy_too
+
 TRICKS: dict[str, list[bytes]] = {
     "websocket": WEBSOCKET,
     "in capitals": [b"Connection: UPGRADE", b"Upgrade: WebSocket"],

@@ -211,6 +211,9 @@ func (policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1alpha
 	return &v1alpha.UpstreamRequestModifications{Headers: headers}, nil
 }
 
+// OnResponse is never called.
+func (policy) OnResponse(context.Context, *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) { return nil, nil }
+
 // Close has nothing to close.
 func (policy) Close() error { return nil }
 

@@ -13,6 +13,7 @@ from e2e.kit.gateway import Gateway, api, attach, eventually
 from e2e.kit.upstream import Recorded, Reply, Upstream
 
 
+@pytest.mark.in_envoy_too
 def test_a_go_python_go_chain_runs_in_both_phases(gateway: Gateway, upstream: Upstream) -> None:
     gateway.deploy(api("sample", upstream.url, SAMPLE))
     answer = httpx.get(f"{gateway.url}/sample/7?q=1")
@@ -26,6 +27,7 @@ def test_a_go_python_go_chain_runs_in_both_phases(gateway: Gateway, upstream: Up
     assert answer.headers["x-upstream"] == "yes"
 
 
+@pytest.mark.in_envoy_too
 def test_requests_pass_the_list_in_order_and_responses_in_reverse(gateway: Gateway, upstream: Upstream) -> None:
     look = ["x-go-policy"]
     first, last = (attach("mark", {"name": name, "look": look}) for name in ("first", "last"))
@@ -36,6 +38,7 @@ def test_requests_pass_the_list_in_order_and_responses_in_reverse(gateway: Gatew
     assert answer.headers.get_list("x-order") == ["last()", "first(x-go-policy)"]
 
 
+@pytest.mark.in_envoy_too
 def test_api_level_policies_come_before_the_operations_own(gateway: Gateway, upstream: Upstream) -> None:
     own = {"method": "GET", "path": "/a", "policies": [attach("mark", {"name": "operation"})]}
     gateway.deploy(api("levels", upstream.url, [attach("mark", {"name": "api"})], [own]))

@@ -21,6 +21,8 @@ from e2e.kit.policy_project import PolicyProject
 from e2e.kit.streaming_upstream import StreamingUpstream
 from e2e.kit.upstream import Reply, Upstream
 
+pytestmark = pytest.mark.in_envoy_too
+
 SAMPLE = '''
 from typing import Any, Dict
 from sdk.policy import RequestContext, ResponseContext, RequestAction, ResponseAction
