@@ -255,6 +255,16 @@ func TestAnswersOfPolicies(t *testing.T) {
 	}
 }
 
+// TestAnAnswerToAGRPCClient has the status that the engine gives it, in the headers.
+func TestAnAnswerToAGRPCClient(t *testing.T) {
+	both(t, "answer", func(t *testing.T, path string) {
+		got := shared.send(t, "POST", path, strings.NewReader(""), "content-type", "application/grpc")
+		if got.StatusCode != 200 || got.Header.Get("grpc-status") == "" || got.Header.Get("grpc-message") != "tea" {
+			t.Errorf("got %d %v", got.StatusCode, got.Header)
+		}
+	})
+}
+
 func TestAPolicyThatPanicsFailsItsExchangeAlone(t *testing.T) {
 	for _, chain := range []string{"panic", "panic-response"} {
 		both(t, chain, func(t *testing.T, path string) {
