@@ -1,4 +1,7 @@
-"""`python -m e2e.faults`: the fault suite. Prints one table; the exit status is 1 when a row broke its contract."""
+"""`python -m e2e.faults`: the fault suite. Prints one table; the exit status is 1 when a row broke its contract.
+
+With GATEWRIGHT_ENGINE=in-envoy the engine of all gateways is inside Envoy.
+"""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 
 from e2e.faults.contract import Contract, Fault, Outcomes
 from e2e.faults.environment import LoadedEnvironment, Setting, now
+from e2e.faults.mode import IN_ENVOY
 from e2e.faults.row import Row
 from e2e.kit.gateway import attach
 from e2e.kit.load import Flow, pause, run_load
@@ -17,6 +18,13 @@ POLICY_ERRORS: Outcomes = frozenset({"503", "504"})  # crashed, unavailable, ove
 NO_ENGINE: Outcomes = frozenset({"503"})
 NO_ENVOY: Outcomes = frozenset({"refused", "broken"})
 ALL = ("go", "python", "bare")
+WITHOUT_ENVOY = dict.fromkeys(ALL, NO_ENVOY)
+WITHOUT_ENGINE = (
+    Contract(meanwhile=WITHOUT_ENVOY)
+    if IN_ENVOY
+    else Contract(recovery=1.0, meanwhile={"go": NO_ENGINE, "python": NO_ENGINE})
+)
+"""For faults of the process that the engine runs in."""
 SLOW = Flow("faulty", "/faulty/x", 20.0)
 UNACCEPTED_SECONDS = 0.1
 EXECUTOR = "executor-default-0"
@@ -108,23 +116,23 @@ ROWS = [
     Row(
         "engine kill -9, controller away",
         engine_without_controller,
-        Contract(recovery=1.0, meanwhile={"go": NO_ENGINE, "python": NO_ENGINE}),
+        WITHOUT_ENGINE,
     ),
     Row(
         "Envoy kill -9",
         lambda environment: kill(environment, "envoy"),
-        Contract(meanwhile=dict.fromkeys(ALL, NO_ENVOY)),
+        Contract(meanwhile=WITHOUT_ENVOY),
     ),
     Row("controller kill -9", lambda environment: kill(environment, "controller")),
     Row(
         "engine SIGSTOP",
         lambda environment: stop_for_good(environment, "engine"),
-        Contract(recovery=1.0, meanwhile={"go": NO_ENGINE, "python": NO_ENGINE}),
+        WITHOUT_ENGINE,
     ),
     Row(
         "Envoy SIGSTOP",
         lambda environment: stop_for_good(environment, "envoy"),
-        Contract(recovery=1.0, meanwhile=dict.fromkeys(ALL, NO_ENVOY)),
+        Contract(recovery=1.0, meanwhile=WITHOUT_ENVOY),
     ),
     Row("controller SIGSTOP", lambda environment: stop_for_good(environment, "controller")),
     Row(
