@@ -72,8 +72,11 @@ def answered_cells(answered: Mapping[str, Answered]) -> Iterator[tuple[tuple[str
             elif any(statuses[whose] for whose in ("own", "foreign")):
                 yield (operation, "bound: own"), cell_of(statuses["own"])
                 yield (operation, "bound: another's"), foreign_cell_of(statuses["foreign"])
-            elif row.method == "GET" and "api" not in {parameter.name for parameter in row.query}:
-                # of others the body or the query says whose resource is meant
+            elif (
+                row.method == "GET"
+                and "{name}" not in operation
+                and "api" not in {parameter.name for parameter in row.query}
+            ):  # of others the path, the body or the query says whose resource is meant
                 yield (operation, "bound: own"), cell_of(statuses["any"])
                 yield (operation, "bound: another's"), cell_of(statuses["any"])
 

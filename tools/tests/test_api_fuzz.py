@@ -60,6 +60,12 @@ def test_a_cell_that_the_answers_contradict_is_named(
     assert cell in found
 
 
+def test_answers_about_other_resources_say_nothing_of_those_of_the_teams(tmp_path: Path) -> None:
+    page = tmp_path / "rights.md"
+    page.write_text(PAGE_LINES)
+    assert contradictions({"bound": {"getApi any": {"404": 3, "403": 1}}}, page) == []
+
+
 def test_the_page_is_written_from_the_answers(tmp_path: Path) -> None:
     page = tmp_path / "rights.md"
     page.write_text(f"# Rights\n\n{PAGE_LINES}\nEnd.\n")
