@@ -26,7 +26,7 @@ import (
 // chains are those of the test module that the tests use.
 var chains = []string{"stats", "headers", "late-headers", "slow-headers", "slow-analytics", "panic", "late-panic", "panic-response", "late-panic-response", "answer", "late-answer",
 	"answer-response", "late-answer-response", "replace", "late-replace", "empty-header", "analytics", "late-analytics", "request-only", "late-request-only",
-	"late-leave-its-process", "no-such-chain"}
+	"late-leave-its-process", "no-such-chain", "goroutine-headers"}
 
 // envoy is a real Envoy with the test module, between clients and an upstream.
 type envoy struct {

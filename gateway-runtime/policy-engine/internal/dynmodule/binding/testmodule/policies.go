@@ -40,6 +40,7 @@ func (h *host) policies() map[string]attached {
 		all["late-"+id] = attached{delayed{script, func() time.Duration { return rand.N(3 * time.Millisecond) }}, both}
 		all["slow-"+id] = attached{delayed{script, func() time.Duration { return 700 * time.Millisecond }}, both}
 	}
+	all["goroutine-headers"] = attached{delayed{scripted{request: setRequest, response: setResponse}, nil}, both}
 	all["request-only"] = attached{scripted{request: setRequest}, request}
 	all["late-request-only"] = attached{delayed{scripted{request: setRequest}, func() time.Duration { return rand.N(3 * time.Millisecond) }}, request}
 	return all
@@ -71,12 +72,15 @@ func (s scripted) OnResponse(_ context.Context, r *v1alpha.ResponseContext) (v1a
 // delayed may wait.
 type delayed struct {
 	script scripted
-	wait   func() time.Duration
+	wait   func() time.Duration // nil: it does not
 }
 
 func (delayed) Close() error { return nil }
 
 func (d delayed) sleep(ctx context.Context) error {
+	if d.wait == nil {
+		return nil
+	}
 	timer := time.NewTimer(d.wait())
 	defer timer.Stop()
 	select {
