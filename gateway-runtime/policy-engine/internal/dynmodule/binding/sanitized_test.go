@@ -30,7 +30,7 @@ func TestTheHooksUnderSanitizers(t *testing.T) {
 	}
 	check(os.WriteFile(answers, allAnswers(t), 0o600))
 	for _, seed := range []string{"1", "2", "3"} {
-		if output, err := exec.CommandContext(t.Context(), program, seed, "10000", answers).CombinedOutput(); err != nil {
+		if output, err := exec.CommandContext(t.Context(), program, seed, "3000", answers).CombinedOutput(); err != nil {
 			t.Fatalf("seed %s: %v\n%s", seed, err, output)
 		}
 	}
