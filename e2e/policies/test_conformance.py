@@ -35,7 +35,7 @@ class Run:
         return [case for case in cases if len(case.policies) >= len(self.runtimes)]
 
 
-EMPTY = "A header that a policy sets to nothing is not sent; it is sent without a value by ext_proc."
+EMPTY = "A header that a policy sets to nothing is not sent; by ext_proc it is sent without a value."
 RUNS = (Run(("go",), 1), Run(("python",), 1), Run(("python",), 3), Run(("go", "python"), 3))
 
 
