@@ -46,7 +46,7 @@ _claimed: set[int] = set()
 
 @functools.cache
 def _locks() -> int:
-    """A file of which each process of tests locks a byte for each of its ports."""
+    """A file of which each process of tests locks a byte for each of its ports, those of the engine's tests too."""
     path = Path(tempfile.gettempdir()) / "gatewright-test-ports"
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 

@@ -43,17 +43,6 @@ func Directory(t *testing.T) string {
 	return directory
 }
 
-// FreePort returns a port that was free a moment ago.
-func FreePort(t *testing.T) int {
-	t.Helper()
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().(*net.TCPAddr).Port
-}
-
 // shipped returns the path of a file of gateway-runtime/envoy. Tests run in their package folder, below policy-engine.
 func shipped(t *testing.T, name string) string {
 	t.Helper()
