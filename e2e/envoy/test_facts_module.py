@@ -182,6 +182,12 @@ def test_an_answer_of_the_module_meets_the_other_filters_and_not_its_own(module:
     assert "a response_headers" not in hooks
 
 
+def test_an_answer_of_the_module_to_a_grpc_call_has_the_status_0(module: Module) -> None:
+    """Whatever its status of HTTP is: the module adds the header itself."""
+    answer, _ = module.ask("/a/x", "answer", ("content-type", "application/grpc"))
+    assert (answer.status, answer.value("grpc-status")) == (200, "0")
+
+
 @pytest.mark.parametrize(("path", "status"), [("/nowhere/x", 503), ("/direct/x", 202)])
 def test_an_answer_of_envoys_own_reaches_the_response_hook(module: Module, path: str, status: int) -> None:
     answer, number = module.ask(path)

@@ -190,6 +190,24 @@ static size_t write_number(char *digits, uint32_t number) {
   return count;
 }
 
+// grpc_status_of returns the status of a gRPC call that is answered with a status of HTTP, as the ext_proc filter has it.
+static uint32_t grpc_status_of(uint32_t status) {
+  switch (status) {
+    case 400: return 13;  // INTERNAL
+    case 401: return 16;  // UNAUTHENTICATED
+    case 403: return 7;   // PERMISSION_DENIED
+    case 404: return 12;  // UNIMPLEMENTED
+    case 429: case 502: case 503: case 504: return 14;  // UNAVAILABLE
+    default: return 2;    // UNKNOWN
+  }
+}
+
+size_t add_grpc_status(void *envoy, uint32_t status, header *into, char digits[10]) {
+  if (!request_is_grpc(envoy)) return 0;
+  *into = (header){"grpc-status", 11, digits, write_number(digits, status)};
+  return 1;
+}
+
 // send_immediate sends an ImmediateResponse. Afterwards Envoy may have destroyed the filter. All bytes of the message are
 // of a copy: a hook within the call may use the thread's buffers.
 static void send_immediate(void *envoy, text immediate) {
@@ -210,15 +228,18 @@ static void send_immediate(void *envoy, text immediate) {
   header *headers = malloc((count_fields(mutation.bytes, 1) + 1) * sizeof *headers);
   if (!headers) abort();
   size_t count = 0;
+  bool names_grpc_status = false;
   for (text rest = mutation.bytes; take(&rest, &f);) {
     option o;
     if (f.number != 1 || !read_option(f.bytes, &o)) continue;
+    names_grpc_status = names_grpc_status || equal(o.name, "grpc-status");
     headers[count++] = (header){o.name.at, o.name.length, o.value.at, o.value.length};
   }
   char digits[10];
-  if (find(message, 4, &grpc) && find(grpc.bytes, 1, &grpc_code) && request_is_grpc(envoy)) {
-    size_t length = write_number(digits, (uint32_t)grpc_code.value);
-    headers[count++] = (header){"grpc-status", 11, digits, length};
+  if (!names_grpc_status) {
+    bool given = find(message, 4, &grpc) && find(grpc.bytes, 1, &grpc_code);
+    uint32_t grpc_status = given ? (uint32_t)grpc_code.value : grpc_status_of((uint32_t)code.value);
+    count += add_grpc_status(envoy, grpc_status, &headers[count], digits);
   }
   CALLBACK(http_send_response)(envoy, (uint32_t)code.value, headers, count, body.bytes, details.bytes);
   free(headers);

@@ -12,6 +12,8 @@
 
 enum { FAILS_OPEN = 2 }; // a flag in the pointer of a route's configuration, which is no pointer
 
+enum { UNAVAILABLE = 14 }; // the status of gRPC
+
 static const text FAILED = {"ext_proc_error_gRPC_error_13", 28}; // the details of an ext_proc stream that failed
 
 static __thread char *answers;
@@ -37,7 +39,10 @@ static bool leave(filter *f) {
 // fail ends the exchange with the answer of an engine that is not there.
 static void fail(filter *f) {
   f->finished = true;
-  CALLBACK(http_send_response)(f->envoy, 503, NULL, 0, (text){"", 0}, FAILED);
+  header grpc;
+  char digits[10];
+  size_t count = add_grpc_status(f->envoy, UNAVAILABLE, &grpc, digits);
+  CALLBACK(http_send_response)(f->envoy, 503, &grpc, count, (text){"", 0}, FAILED);
 }
 
 // outcome is what a hook does with the headers that it was called for.

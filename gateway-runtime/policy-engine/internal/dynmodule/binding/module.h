@@ -57,6 +57,10 @@ typedef struct {
 // that Envoy may have destroyed the filter.
 verdict apply_answers(filter *, const call *);
 
+// add_grpc_status writes the header of a gRPC status if the request is gRPC, and returns how many headers it has written.
+// Without it send_response gives a gRPC client the status 0, whatever the status of HTTP is.
+size_t add_grpc_status(void *envoy, uint32_t status, header *into, char digits[10]);
+
 // batch_threads makes the threads of the Go runtime yield to those of Envoy's.
 void batch_threads(void);
 
