@@ -10,9 +10,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 
 from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
 from e2e.kit.markdown import blocks, page
+from e2e.kit.shared_build import IN_ENVOY, engine_in_use
 from e2e.kit.upstream import Upstream
 
 pytestmark = pytest.mark.timeout(180)
@@ -68,15 +70,23 @@ def test_a_logger_of_envoy_changes_and_an_unknown_one_is_refused(node: Gateway) 
     assert "envoy.http" not in levels(node, "envoy.http=default")
 
 
+def command_of(node: Gateway, name: str) -> list[str]:
+    """The command of a process; of an engine inside Envoy the arguments that Envoy's bootstrap has."""
+    if name == "engine" and engine_in_use() == IN_ENVOY:
+        (extension,) = yaml.safe_load((node.run_dir / "bootstrap.yaml").read_text())["bootstrap_extensions"]
+        arguments: list[str] = json.loads(extension["typed_config"]["extension_config"]["value"])
+        return arguments
+    return Path(f"/proc/{node.pid(name)}/cmdline").read_text().split("\0")
+
+
 def test_restarted_processes_have_the_level_too(node: Gateway) -> None:
     levels(node, "policy-engine=debug", "python-executor=debug", "envoy=info")
     try:
         for name in ("engine", node.executors()[0]["name"], "envoy"):
             pid = node.kill(name)
             eventually(f"{name} is back", lambda name=name, pid=pid: back(node, name, pid), 60)  # type: ignore[misc]
-            command = Path(f"/proc/{node.pid(name)}/cmdline").read_bytes().split(b"\0")
-            expected = b"info" if name == "envoy" else b"debug"
-            assert command[command.index(b"--log-level") + 1] == expected, command
+            command = command_of(node, name)
+            assert command[command.index("--log-level") + 1] == ("info" if name == "envoy" else "debug"), command
     finally:
         levels(node, "policy-engine=default", "python-executor=default", "envoy=default")
 
