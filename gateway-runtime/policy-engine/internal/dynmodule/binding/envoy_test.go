@@ -255,11 +255,11 @@ func TestAnswersOfPolicies(t *testing.T) {
 	}
 }
 
-// TestAnAnswerToAGRPCClient has the status that the engine gives it, in the headers.
+// TestAnAnswerToAGRPCClient has in its headers the status of gRPC that 418 is for the ext_proc filter: UNKNOWN.
 func TestAnAnswerToAGRPCClient(t *testing.T) {
 	both(t, "answer", func(t *testing.T, path string) {
 		got := shared.send(t, "POST", path, strings.NewReader(""), "content-type", "application/grpc")
-		if got.StatusCode != 200 || got.Header.Get("grpc-status") == "" || got.Header.Get("grpc-message") != "tea" {
+		if got.StatusCode != 200 || got.Header.Get("grpc-status") != "2" || got.Header.Get("grpc-message") != "tea" {
 			t.Errorf("got %d %v", got.StatusCode, got.Header)
 		}
 	})
