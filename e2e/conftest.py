@@ -11,7 +11,7 @@ import pytest
 from bench import load_tool
 from e2e.kit.engine_differences import expect_differences
 from e2e.kit.gateway import Gateway, running
-from e2e.kit.shared_build import IN_ENVOY, build_output, engine_in_use, require_c_compiler
+from e2e.kit.shared_build import IN_ENVOY, build_output, is_engine_in_envoy, require_c_compiler
 from e2e.kit.upstream import Upstream, echo
 
 pytest.register_assert_rewrite("e2e.edge.passing", "e2e.kit.conversation")
@@ -23,7 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if engine_in_use() == IN_ENVOY:
+    if is_engine_in_envoy():
         expect_differences(items)
 
 
@@ -35,7 +35,7 @@ def tool(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _engine_can_be_compiled() -> None:
-    if engine_in_use() == IN_ENVOY:
+    if is_engine_in_envoy():
         require_c_compiler()
 
 

@@ -9,10 +9,10 @@ from contextlib import contextmanager, suppress
 
 from e2e.faults.contract import Contract, Fault, Outcomes
 from e2e.faults.environment import LoadedEnvironment, Setting, now
-from e2e.faults.mode import IN_ENVOY
 from e2e.faults.row import Row
 from e2e.kit.gateway import attach
 from e2e.kit.load import Flow, pause, run_load
+from e2e.kit.shared_build import is_engine_in_envoy
 
 POLICY_ERRORS: Outcomes = frozenset({"503", "504"})  # crashed, unavailable, overloaded; timeout
 NO_ENGINE: Outcomes = frozenset({"503"})
@@ -21,7 +21,7 @@ ALL = ("go", "python", "bare")
 WITHOUT_ENVOY = dict.fromkeys(ALL, NO_ENVOY)
 WITHOUT_ENGINE = (
     Contract(meanwhile=WITHOUT_ENVOY)
-    if IN_ENVOY
+    if is_engine_in_envoy()
     else Contract(recovery=1.0, meanwhile={"go": NO_ENGINE, "python": NO_ENGINE})
 )
 """For faults of the process that the engine runs in."""

@@ -23,12 +23,11 @@ from e2e.faults.changes import write
 from e2e.faults.contract import Contract, Fault, judge
 from e2e.faults.environment import GO_POLICY, MARK, PYTHON_POLICY, LoadedEnvironment, Setting, loaded_environment, now
 from e2e.faults.leak_check import Sample, find_growth, report
-from e2e.faults.mode import IN_ENVOY
 from e2e.faults.table import Line, table
 from e2e.kit.gateway import api, attach
 from e2e.kit.load import Flow, pause
 from e2e.kit.processes import folders, resources_of
-from e2e.kit.shared_build import build_output
+from e2e.kit.shared_build import build_output, is_engine_in_envoy
 
 RATE = 100.0
 CHANGE_SECONDS, RELOAD_SECONDS, SAMPLE_SECONDS = 1.0, 10.0, 10.0
@@ -130,7 +129,7 @@ def sample(environment: LoadedEnvironment, at: float) -> Sample:
     everyone = folders(environment.gateway) | {"supervisor": Path(f"/proc/{environment.gateway.process.pid}")}
     held_by_process = {name: resources_of(folder) for name, folder in everyone.items()}
     held_by = {name.partition(".")[0]: values for name, values in held_by_process.items() if values}
-    if IN_ENVOY:
+    if is_engine_in_envoy():
         held_by["engine"] = {}  # what it holds otherwise is Envoy's
     held_by["engine"] |= {"goroutines": json.loads(environment.gateway.admin("engine", "/stats"))["goroutines"]}
     return Sample(at, held_by)

@@ -12,7 +12,6 @@ from functools import partial
 from e2e.faults.environment import Environment, Setting, mix
 from e2e.faults.figure import Figure
 from e2e.faults.measure import Measurement
-from e2e.faults.mode import IN_ENVOY
 from e2e.faults.quantile import latencies, p99
 from e2e.faults.slowdowns import slowdown_figures
 from e2e.faults.stalled_clients import (
@@ -27,6 +26,7 @@ from e2e.kit.answers import Answer
 from e2e.kit.gateway import attach
 from e2e.kit.load import pause, run_load
 from e2e.kit.processes import resident_memory
+from e2e.kit.shared_build import is_engine_in_envoy
 
 MIB = 2**20
 RATE = 200.0  # of the others
@@ -88,7 +88,7 @@ def memory_figures(grown: Mapping[str, float], back: float, stalling: Stalling) 
     clients have gone; it has a limit where Envoy's heap has one.
     """
     heap = stalling.heap and stalling.heap / MIB
-    if IN_ENVOY:
+    if is_engine_in_envoy():
         limit = heap and heap + stalling.growth / MIB
         return [Figure("Envoy with the engine above idle, MiB", grown["envoy"], limit), Figure("back after, s", back)]
     return [

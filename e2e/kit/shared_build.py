@@ -20,6 +20,11 @@ def engine_in_use() -> str:
     return os.environ.get("GATEWRIGHT_ENGINE") or EXT_PROC
 
 
+def is_engine_in_envoy() -> bool:
+    """Whether that is inside Envoy: it then has Envoy's pid in status.json, and a fault of one is a fault of both."""
+    return engine_in_use() == IN_ENVOY
+
+
 def build_output(engine: str = "") -> Path:
     """The build output of e2e/kit/build.yaml; costs nothing when nothing has changed. engine: as of `gatewright build`,
     "" for the one in use.

@@ -14,7 +14,7 @@ import yaml
 
 from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
 from e2e.kit.markdown import blocks, page
-from e2e.kit.shared_build import IN_ENVOY, engine_in_use
+from e2e.kit.shared_build import is_engine_in_envoy
 from e2e.kit.upstream import Upstream
 
 pytestmark = pytest.mark.timeout(180)
@@ -72,7 +72,7 @@ def test_a_logger_of_envoy_changes_and_an_unknown_one_is_refused(node: Gateway) 
 
 def command_of(node: Gateway, name: str) -> list[str]:
     """The command of a process; of an engine inside Envoy the arguments that Envoy's bootstrap has."""
-    if name == "engine" and engine_in_use() == IN_ENVOY:
+    if name == "engine" and is_engine_in_envoy():
         (extension,) = yaml.safe_load((node.run_dir / "bootstrap.yaml").read_text())["bootstrap_extensions"]
         arguments: list[str] = json.loads(extension["typed_config"]["extension_config"]["value"])
         return arguments

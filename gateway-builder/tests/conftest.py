@@ -6,6 +6,7 @@ import contextlib
 import http.server
 import io
 import json
+import shutil
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -13,7 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from gatewright_builder import stock_engine
+from gatewright_builder.build import BuildOptions, BuildResult, build
 from gatewright_builder.discovery import discover_policy
+from gatewright_builder.events import Step
 from gatewright_builder.fetching.location import locate
 from gatewright_builder.fetching.source_request import FetchLimits
 from gatewright_builder.manifest import Entry, Manifest
@@ -264,3 +268,37 @@ def find(fetch_limits: FetchLimits) -> Find:
         return located.origins[0][1]
 
     return found
+
+
+class Place:
+    """A product with one Go policy that ships, and a build.yaml; `steps` are those that the last build reported."""
+
+    def __init__(self, folder: Path, product: Path) -> None:
+        self.folder, self.product = folder, folder / "product"
+        shutil.copytree(product, self.product)
+        shutil.copytree(TESTDATA / "policies", folder / "policies")
+        shutil.copytree(TESTDATA / "policies" / "add-headers", self.product / "policies" / "add-headers")
+        self.steps: list[str] = []
+
+    def build(self, output: str, *entries: str, module: bool = False) -> BuildResult:
+        text = "".join(f"  - {entry}\n" for entry in entries)
+        (self.folder / "build.yaml").write_text(f"version: v1\npolicies:\n{text}")
+        self.steps.clear()
+        manifest = self.folder / "build.yaml"
+        return build(BuildOptions(manifest, self.folder / output, self.say, source_root=self.product, module=module))
+
+    def leave_to_wheel(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Makes the product what a wheel brings: the engine in the folder `wheel`, and no Go source."""
+        monkeypatch.setattr(stock_engine, "SHIPPED", self.folder / "wheel")
+        for folder in ("gateway-runtime/policy-engine", "sdk/go", "policies"):
+            shutil.rmtree(self.product / folder)
+        shutil.rmtree(self.folder / "cache")
+
+    def say(self, event: object) -> None:
+        if isinstance(event, Step) and "engine" in event.text:
+            self.steps.append(event.text)
+
+
+@pytest.fixture
+def place(tmp_path: Path, product: Path) -> Place:
+    return Place(tmp_path, product)

@@ -7,14 +7,18 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from gatewright_builder import stock_engine
-from gatewright_builder.build import BuildOptions, BuildResult, build
-from gatewright_builder.events import Step
 from gatewright_builder.fetching.go_command import find_go
 from gatewright_builder.mistake import BuildError
 from gatewright_builder.tree import write_tree
+
+if TYPE_CHECKING:
+    from gatewright_builder.build import BuildResult
+
+    from conftest import Place
 
 TESTDATA = Path(__file__).parent / "testdata"
 pytestmark = [pytest.mark.compiles, pytest.mark.timeout(180), pytest.mark.usefixtures("fresh_cache", "packages")]
@@ -22,33 +26,6 @@ STOCK_ONLY = "{name: add-headers, filePath: policies/add-headers}"
 PYTHON_ONLY = "{name: paint, filePath: policies/paint}"
 ANOTHER = "{name: add-headers, filePath: policies/add-headers-next}"
 SHOWN = "add-headers v1.9.0 old words <nil>\n"
-
-
-class Place:
-    """A product with one Go policy that ships, and a build.yaml; `steps` are those that the last build reported."""
-
-    def __init__(self, folder: Path, product: Path) -> None:
-        self.folder, self.product = folder, folder / "product"
-        shutil.copytree(product, self.product)
-        shutil.copytree(TESTDATA / "policies", folder / "policies")
-        shutil.copytree(TESTDATA / "policies" / "add-headers", self.product / "policies" / "add-headers")
-        self.steps: list[str] = []
-
-    def build(self, name: str, *entries: str) -> BuildResult:
-        text = "".join(f"  - {entry}\n" for entry in entries)
-        (self.folder / "build.yaml").write_text(f"version: v1\npolicies:\n{text}")
-        self.steps.clear()
-        options = BuildOptions(self.folder / "build.yaml", self.folder / name, self.say, source_root=self.product)
-        return build(options)
-
-    def say(self, event: object) -> None:
-        if isinstance(event, Step) and "engine" in event.text:
-            self.steps.append(event.text)
-
-
-@pytest.fixture
-def place(tmp_path: Path, product: Path) -> Place:
-    return Place(tmp_path, product)
 
 
 def shown(result: BuildResult) -> str:
@@ -133,10 +110,7 @@ def installed(place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
     """The same product as a wheel brings it: an engine, and no Go source."""
     engine = place.build("first", PYTHON_ONLY).output / "bin"
     shutil.copytree(engine, place.folder / "wheel")
-    monkeypatch.setattr(stock_engine, "SHIPPED", place.folder / "wheel")
-    for folder in ("gateway-runtime/policy-engine", "sdk/go", "policies"):
-        shutil.rmtree(place.product / folder)
-    shutil.rmtree(place.folder / "cache")
+    place.leave_to_wheel(monkeypatch)
     without_go(monkeypatch, place.folder / "path")
     return place
 
