@@ -306,7 +306,8 @@ def test_a_draft_is_kept_when_the_token_is_no_longer_accepted(
     assert "headerValue: kept" in text_of(page).input_value()
 
 
-def test_keys_leave_the_text_and_move_its_lines(page: Page, still_api: str) -> None:
+def test_keys_leave_the_text_and_move_its_lines(page: Page, still_api: str, faults: Faults) -> None:
+    faults.allow("status of 422")  # the page asks about a text that is half typed, if typing takes long enough
     editor(page, still_api)
     before = text_of(page).input_value()
     area = text_of(page)

@@ -111,8 +111,8 @@ class Place:
         with (self.product / "gateway-runtime/policy-engine/go.mod").open("a") as file:
             file.write(f"\nrequire {LIBRARY} v1.9.0\n")
         for source in (self.product / "gateway-runtime/policy-engine").glob("*/*.go"):
-            package, rest = source.read_text().split("\n", 1)
-            source.write_text(f'{package}\n\nimport _ "{LIBRARY}"\n{rest}')
+            before, package, rest = source.read_text().partition("package engine\n")
+            source.write_text(f'{before}{package}\nimport _ "{LIBRARY}"\n{rest}')
 
     def ask(self, version: str) -> None:
         requires = f"require (\n\tgatewright.dev/sdk v0.0.0\n\t{LIBRARY} {version}\n)\n"
