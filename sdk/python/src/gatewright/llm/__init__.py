@@ -1,0 +1,43 @@
+"""Requests to language models and their answers, whatever the provider: read once, for all policies.
+
+    request = llm.read_request(ctx.method, ctx.path, ctx.body or b"")     # None: no request to a model
+    reader = llm.AnswerReader(request.shape, content_type)
+    reader.feed(chunk)                                                    # for each chunk, cut anywhere
+    reader.end()
+    cost = prices.cost(reader.model or request.model, reader.usage)       # a Decimal; None: no price is known
+
+It knows six shapes: OpenAI's chat completions, completions, responses and embeddings, Anthropic's messages, and
+Gemini's generateContent. `Usage` means the same for each of them. Nothing here raises for what a client or a provider
+sends: what cannot be read is not there. Standard library only.
+"""
+
+from gatewright.llm.answer import AnswerError, AnswerReader
+from gatewright.llm.places import TextDelta, TextPlace, ended_texts, text_places
+from gatewright.llm.prices import Price, PriceError, Prices
+from gatewright.llm.prompt import PromptText
+from gatewright.llm.request import LlmRequest, read_request
+from gatewright.llm.shapes import SHAPES, Shape, shape_of_path
+from gatewright.llm.stream_usage import is_usage_chunk, with_stream_usage
+from gatewright.llm.usage import Usage, read_usage
+
+__all__ = [
+    "SHAPES",
+    "AnswerError",
+    "AnswerReader",
+    "LlmRequest",
+    "Price",
+    "PriceError",
+    "Prices",
+    "PromptText",
+    "Shape",
+    "TextDelta",
+    "TextPlace",
+    "Usage",
+    "ended_texts",
+    "is_usage_chunk",
+    "read_request",
+    "read_usage",
+    "shape_of_path",
+    "text_places",
+    "with_stream_usage",
+]
