@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from gatewright.llm import AnswerReader, Shape, Usage
+from gatewright.llm import AnswerReader, Shape, Usage, UsageChunkFilter
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -158,3 +158,52 @@ def test_a_reader_keeps_little_of_a_long_answer() -> None:
     assert kept <= 1 << 16
     assert reader.usage == Usage(8)
     assert reader.finished
+
+
+# ------------------------------------------------------------------ the chunk that the client has not asked for
+
+
+def filtered(body: bytes, cuts: list[int], limit: int = 1 << 20) -> bytes:
+    stream = UsageChunkFilter(limit)
+    places = sorted({place % (len(body) + 1) for place in cuts})
+    parts = [stream.feed(body[at:to]) for at, to in zip([0, *places], [*places, len(body)], strict=True)]
+    return b"".join([*parts, stream.end()])
+
+
+USAGE_CHUNK = b'data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":1}}'
+EVENTS = [
+    chunk("a"),
+    chunk("b", 7),
+    b": comment\n\n",
+    b"\n",
+    b"data: [DONE]\n\n",
+    b"event: x\ndata: {]\n\n",
+    USAGE_CHUNK + b"\n\n",
+]
+
+
+@given(st.lists(st.sampled_from(EVENTS)), st.sampled_from([b"", b"data: {", b"data", b"\r"]), CUTS)
+def test_only_the_usage_chunk_is_kept_back(events: list[bytes], rest: bytes, cuts: list[int]) -> None:
+    kept = b"".join(event for event in events if event != EVENTS[-1]) + rest
+    assert filtered(b"".join(events) + rest, cuts).replace(b"\n", b"") == kept.replace(b"\n", b"")
+
+
+def test_a_usage_chunk_without_its_blank_line_is_kept_back() -> None:
+    assert filtered(chunk("a") + USAGE_CHUNK, []) == chunk("a")
+
+
+@given(st.binary(max_size=200), CUTS)
+def test_other_bytes_pass_as_they_are(body: bytes, cuts: list[int]) -> None:
+    assert filtered(body, cuts) == body
+    assert filtered(body, cuts, limit=8) == body
+
+
+def test_a_complete_event_passes_at_once() -> None:
+    stream = UsageChunkFilter()
+    assert stream.feed(chunk("a") + b"data: {") == chunk("a")
+    assert stream.feed(b"}\n\n") == b"data: {}\n\n"
+
+
+def test_from_an_event_beyond_the_limit_on_all_passes() -> None:
+    body = b"data: 1\n\n" + b"data: " + b"x" * 500 + b"\n\n" + EVENTS[-1]
+    assert filtered(body, list(range(0, 600, 7)), limit=300) == body

@@ -17,7 +17,7 @@ from gatewright.llm.prices import Price, PriceError, Prices
 from gatewright.llm.prompt import PromptText
 from gatewright.llm.request import LlmRequest, read_request
 from gatewright.llm.shapes import SHAPES, Shape, shape_of_path
-from gatewright.llm.stream_usage import is_usage_chunk, with_stream_usage
+from gatewright.llm.stream_usage import UsageChunkFilter, is_usage_chunk, with_stream_usage
 from gatewright.llm.usage import Usage, read_usage
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "TextDelta",
     "TextPlace",
     "Usage",
+    "UsageChunkFilter",
     "ended_texts",
     "is_usage_chunk",
     "read_request",

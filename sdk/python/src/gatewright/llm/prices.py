@@ -64,12 +64,19 @@ class Prices:
     def load(cls, path: str | Path) -> Prices:
         """The prices of a JSON file, which has an object of models."""
         try:
-            models = json.loads(Path(path).read_bytes(), parse_float=Decimal)
+            text = Path(path).read_bytes()
         except OSError as error:
             raise PriceError(f"{path}: expected a file of prices, got {error.strerror}") from None
+        return cls.parse(text, str(path))
+
+    @classmethod
+    def parse(cls, text: str | bytes, where: str = "prices") -> Prices:
+        """The prices of a JSON text, which has an object of models. Its numbers are read as decimals."""
+        try:
+            models = json.loads(text, parse_float=Decimal)
         except (ValueError, RecursionError) as error:
-            raise PriceError(f"{path}: expected JSON, got {error}") from None
-        return cls(models, str(path))
+            raise PriceError(f"{where}: expected JSON, got {error}") from None
+        return cls(models, where)
 
     def find(self, model: str) -> Price | None:
         """The price of a model; None: no price is known."""

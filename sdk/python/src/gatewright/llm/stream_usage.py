@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from gatewright.llm.json_values import object_of
+from gatewright.llm.json_values import object_of, parse_json
 from gatewright.llm.request import LlmRequest
+from gatewright.streams import LIMIT, SseEvent, SseParser, StreamError
 
 _ASK = b'"stream_options":{"include_usage":true}'
 
@@ -15,8 +16,8 @@ def with_stream_usage(request: LlmRequest) -> bytes | None:
     """The request's body, which asks for usage at the end of the stream. None: there is nothing to change, for the
     shape needs no asking, the answer is whole, or the client has asked itself.
 
-    If it returns a body, the client does not expect the extra chunk: keep events from it for whose document
-    `is_usage_chunk` is true. All bytes of the client's stay as they are, unless it has stream_options of its own.
+    If it returns a body, the client does not expect the extra chunk: a UsageChunkFilter keeps it back. All bytes of the
+    client's stay as they are, unless it has stream_options of its own.
     """
     if not request.streams or request.shape not in ("chat", "completions") or request.asks_for_usage:
         return None
@@ -32,3 +33,44 @@ def is_usage_chunk(document: Any) -> bool:
     """Whether the document of an event is the chunk that providers add for include_usage: usage, and no choice."""
     holder = object_of(document)
     return holder.get("choices") == [] and isinstance(holder.get("usage"), dict)
+
+
+class UsageChunkFilter:
+    """An event stream without the chunks for which `is_usage_chunk` is true; all other bytes as they come.
+
+    It holds back nothing but an event that is not yet complete, of which a client could do nothing. From an event of
+    more than `limit` bytes on, all passes as it is, since it may no longer be an event stream.
+    """
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self._parser: SseParser | None = SseParser(limit)
+        self._held = b""
+
+    def feed(self, piece: bytes) -> bytes:
+        """What goes on of the stream after this piece; b"" if nothing does yet."""
+        if self._parser is None:
+            return piece
+        self._held += piece
+        passed = []
+        try:
+            for event in self._parser.feed(piece):
+                self._held = self._held[len(event.raw) :]
+                passed.append(b"" if _has_usage_chunk(event) else event.raw)
+        except StreamError:
+            self._parser = None
+            passed.append(self._release())
+        return b"".join(passed)
+
+    def end(self) -> bytes:
+        """The rest of the stream: an event without its end."""
+        events = [] if self._parser is None else [*self._parser.end()]
+        rest = self._release()
+        return b"" if any(map(_has_usage_chunk, events)) else rest
+
+    def _release(self) -> bytes:
+        held, self._held = self._held, b""
+        return held
+
+
+def _has_usage_chunk(event: SseEvent) -> bool:
+    return event.data is not None and '"usage"' in event.data and is_usage_chunk(parse_json(event.data))
