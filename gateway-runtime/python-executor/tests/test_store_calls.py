@@ -36,6 +36,19 @@ COUNT_ASYNC = """
         count = await ctx.prepared.increment("n", 5, ttl=60)
         return UpstreamRequestModifications(set_headers={"x-count": str(count)})
 """
+RESERVE = """
+    from gatewright.policy import UpstreamRequestModifications
+    from gatewright.store import AsyncStore
+
+    def prepare(params):
+        return AsyncStore(timeout=10)
+
+    async def on_request(ctx, params):
+        got = await ctx.prepared.reserve("b", "r", 5, at_most=8, hold=2, ttl=60)
+        settled = await ctx.prepared.settle("b", "r", 4)
+        text = f"{got.allowed} {got.spent} {got.reserved} {settled}"
+        return UpstreamRequestModifications(set_headers={"x-count": text})
+"""
 BLOCKS_ITS_LOOP = """
     from gatewright.store import Store
 
@@ -74,6 +87,18 @@ def test_a_call_goes_to_the_engine_and_its_result_comes_back(start_engine: Start
     expected = (b"sums:n", 5, True, True) if is_async else (b":n", 1, False, False)
     assert (call.key, call.amount, call.shared, call.kept) == expected
     assert engine.action(1).set_headers == COUNTED
+
+
+def test_a_reservation_and_its_settlement_go_to_the_engine(start_engine: Start) -> None:
+    engine = start_engine(count=RESERVE)
+    engine.configure(1, "count:v1.0.0")
+    engine.send(request_execution(1))
+    reserve = answer(engine, 1, yes=True, reserved=5)
+    assert (reserve.operation, reserve.ttl_ms, reserve.hold_ms) == (pb.STORE_OPERATION_RESERVE, 60_000, 2000)
+    assert (reserve.name, reserve.amount, reserve.at_most) == (b"r", 5, 8)
+    settle = answer(engine, 2)
+    assert (settle.operation, settle.name, settle.amount) == (pb.STORE_OPERATION_SETTLE, b"r", 4)
+    assert engine.action(1).set_headers == b"x-count\x00True 7 5 False\x00"
 
 
 @pytest.mark.parametrize("source", [COUNT, COUNT_ASYNC])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from gatewright import store, testing
-from gatewright.store import AsyncStore, Limit, Store, StoreFullError, StoreUnavailableError
+from gatewright.store import AsyncStore, Limit, Reserved, Store, StoreFullError, StoreUnavailableError
 
 CASES = json.loads((Path(__file__).parents[3] / "conformance" / "store.json").read_text())
 
@@ -32,6 +32,17 @@ def _ask(asked: Store, step: dict[str, Any]) -> object:
                 "allowed": answer.allowed, "remaining": answer.remaining, "retryAfter": answer.retry_after,
                 "resetAfter": answer.reset_after,
             }  # fmt: skip
+    return _ask_budget(asked, key, step)
+
+
+def _ask_budget(asked: Store, key: str, step: dict[str, Any]) -> object:
+    match step["do"]:
+        case "reserve":
+            times = {"at_most": step["atMost"], "hold": step["hold"], "ttl": step["ttl"]}
+            reserved = asked.reserve(key, step["name"], step["amount"], **times)
+            return {"allowed": reserved.allowed, "spent": reserved.spent, "reserved": reserved.reserved}
+        case "settle":
+            return asked.settle(key, step["name"], step["amount"])
     raise AssertionError(step)
 
 
@@ -62,6 +73,8 @@ def test_a_kept_store_has_keys_of_its_own_and_refuses_where_it_is_full() -> None
             kept.increment("b", ttl=1)
         with pytest.raises(StoreFullError):
             kept.throttle("b", Limit(1))
+        with pytest.raises(StoreFullError):
+            kept.reserve("b", "r", 1, at_most=1, hold=1, ttl=1)
         assert not kept.set("a", "2", ttl=1, if_absent=True)
         assert kept.get("b") is None
         assert plain.set("b", "1", ttl=1)
@@ -96,6 +109,8 @@ def test_an_async_store_is_the_same_awaited() -> None:
         assert await async_store.expire("a", 5)
         assert await async_store.delete("a")
         assert (await async_store.throttle("a", Limit(1))).remaining == 0
+        assert await async_store.reserve("a", "r", 2, at_most=3, hold=1, ttl=1) == Reserved(True, 0, 2)
+        assert await async_store.settle("a", b"r", 1)
 
     asyncio.run(uses())
 
@@ -115,6 +130,9 @@ def test_an_async_store_is_the_same_awaited() -> None:
         (lambda: Limit(2_000_000, 1), "limit: expected at most"),
         (lambda: Limit(1, 86_400, 1000), "limit: expected a burst"),
         (lambda: Store().throttle("a", Limit(1), -1), "cost: expected"),
+        (lambda: Store().reserve("a", "r", 1, at_most=1, hold=2, ttl=1), "hold: expected 0.001 seconds to the ttl, 1"),
+        (lambda: Store().reserve("a", "r", 1, at_most=2**53, hold=1, ttl=1), "at_most: expected 0 to"),
+        (lambda: Store().settle("a", "", 1), "name: expected 1 to 64 bytes, got 0"),
     ],
 )
 def test_what_is_out_of_bounds_is_refused(make: Any, expected: str) -> None:

@@ -107,6 +107,13 @@ func callStore(ctx context.Context, store v1alpha.Store, call *executorv1.StoreC
 		answer, err = store.Throttle(ctx, key, limit, call.GetAmount())
 		result.Yes, result.Number = answer.Allowed, answer.Remaining
 		result.RetryAfterUs, result.ResetAfterUs = uint64(answer.RetryAfter.Microseconds()), uint64(answer.ResetAfter.Microseconds())
+	case executorv1.StoreOperation_STORE_OPERATION_RESERVE:
+		budget := v1alpha.Budget{AtMost: call.GetAtMost(), Hold: duration(call.GetHoldMs(), time.Millisecond), TTL: ttl}
+		var answer v1alpha.Reserved
+		answer, err = store.Reserve(ctx, key, string(call.GetName()), call.GetAmount(), budget)
+		result.Yes, result.Number, result.Reserved = answer.Allowed, answer.Spent, answer.Reserved
+	case executorv1.StoreOperation_STORE_OPERATION_SETTLE:
+		result.Yes, err = store.Settle(ctx, key, string(call.GetName()), call.GetAmount())
 	default:
 		result.Outcome, result.Message = executorv1.StoreOutcome_STORE_OUTCOME_INVALID, "this engine does not know the operation"
 	}

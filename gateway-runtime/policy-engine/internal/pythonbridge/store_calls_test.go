@@ -63,8 +63,10 @@ func TestAPolicyUsesTheStoreByItsStream(t *testing.T) {
 		&executorv1.StoreCall{Id: 6, Instance: 1, Operation: 99, Key: []byte("there")},
 		&executorv1.StoreCall{Id: 7, Instance: 1, Operation: executorv1.StoreOperation_STORE_OPERATION_GET, Key: []byte("there"), Shared: true},
 		&executorv1.StoreCall{Id: 8, Instance: 1, Operation: executorv1.StoreOperation_STORE_OPERATION_GET, Key: []byte("there"), Kept: true},
+		&executorv1.StoreCall{Id: 9, Instance: 1, Operation: executorv1.StoreOperation_STORE_OPERATION_RESERVE, Key: []byte("b"), Name: []byte("r"), Amount: 5, AtMost: 8, HoldMs: 1000, TtlMs: 1000},
+		&executorv1.StoreCall{Id: 10, Instance: 1, Operation: executorv1.StoreOperation_STORE_OPERATION_SETTLE, Key: []byte("b"), Name: []byte("other"), Amount: 5},
 	)
-	got := c.results(8)
+	got := c.results(10)
 	wantBytes(t, "value", got[1].GetValue(), "\x00\xff")
 	if !got[1].GetYes() || got[2].GetNumber() != -3 || !got[3].GetYes() || got[3].GetNumber() != 3 || got[3].GetResetAfterUs() != 400_000 {
 		t.Errorf("expected the value, -3 and 3 that remain for 400 ms, got %v", got)
@@ -80,6 +82,9 @@ func TestAPolicyUsesTheStoreByItsStream(t *testing.T) {
 	}
 	if got[8].GetOutcome() != executorv1.StoreOutcome_STORE_OUTCOME_UNSPECIFIED || got[8].GetYes() {
 		t.Errorf("expected the kept store to have keys of its own, got %v", got[8])
+	}
+	if !got[9].GetYes() || got[9].GetReserved() != 5 || got[10].GetYes() || got[10].GetMessage() != "" {
+		t.Errorf("expected 5 to be reserved, and nothing to be settled, got %v and %v", got[9], got[10])
 	}
 }
 

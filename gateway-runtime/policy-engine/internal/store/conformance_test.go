@@ -19,6 +19,9 @@ type step struct {
 	By, Rate, Burst int64
 	Per             float64
 	Cost            int64
+	Name            string
+	Amount, AtMost  int64
+	Hold            float64
 	Gives           json.RawMessage
 	Error           string
 }
@@ -101,6 +104,12 @@ func (s step) run(t *testing.T, policy v1alpha.Store) (any, error) {
 		answer, err := policy.Throttle(ctx, s.Key, v1alpha.Limit{Rate: s.Rate, Per: seconds(s.Per), Burst: s.Burst}, s.Cost)
 		return map[string]any{"allowed": answer.Allowed, "remaining": answer.Remaining,
 			"retryAfter": answer.RetryAfter.Seconds(), "resetAfter": answer.ResetAfter.Seconds()}, err
+	case "reserve":
+		budget := v1alpha.Budget{AtMost: s.AtMost, Hold: seconds(s.Hold), TTL: seconds(s.TTL)}
+		answer, err := policy.Reserve(ctx, s.Key, s.Name, s.Amount, budget)
+		return map[string]any{"allowed": answer.Allowed, "spent": answer.Spent, "reserved": answer.Reserved}, err
+	case "settle":
+		return policy.Settle(ctx, s.Key, s.Name, s.Amount)
 	default:
 		t.Fatalf("expected an operation, got %q", s.Do)
 		return nil, nil

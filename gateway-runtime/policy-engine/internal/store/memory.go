@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"math"
 	"strconv"
 	"sync"
@@ -176,10 +177,12 @@ func (m *memory) removeSpace(name string, s *memorySpace) {
 
 // ---------------------------------------------------------------- the operations
 
-// Values and throttles have separate keys.
+// Values, throttles and budgets have separate keys. In memory each reservation has an entry, too.
 const (
-	ofValues    = "k:"
-	ofThrottled = "t:"
+	ofValues       = "k:"
+	ofThrottled    = "t:"
+	ofBudgets      = "b:"
+	ofReservations = "n:"
 )
 
 func (m *memory) get(_ context.Context, space, key string) (value []byte, found bool, err error) {
@@ -278,4 +281,62 @@ func (m *memory) throttle(_ context.Context, space, key string, limit v1alpha.Li
 		}
 	})
 	return answer, err
+}
+
+func (m *memory) reserve(_ context.Context, space, key, name string, amount int64, budget v1alpha.Budget) (answer v1alpha.Reserved, err error) {
+	key, name = ofBudgets+key, reservationKey(key, name)
+	m.change(space, func(s *memorySpace, now time.Duration) {
+		var a account
+		expires := now + budget.TTL
+		if e := s.find(key, now); e != nil {
+			a, expires = parseAccount(e.value), e.ends
+		}
+		a.dropEnded(now)
+		answer = v1alpha.Reserved{Spent: a.spent, Reserved: a.reserved()}
+		if s.find(name, now) != nil {
+			answer.Allowed = true
+			return
+		}
+		answer.Allowed = amount <= budget.AtMost-a.spent-answer.Reserved
+		if !answer.Allowed || amount == 0 {
+			return
+		}
+		held := slot{slotEnd(now, budget.Hold), amount}
+		a.add(held)
+		text, heldText := a.bytes(), account{slots: []slot{held}}.bytes()
+		if err = errors.Join(s.checkRoom(key, text, now), s.checkRoom(name, heldText, now)); err != nil {
+			answer = v1alpha.Reserved{}
+			return
+		}
+		s.put(key, text, expires, now)
+		s.put(name, heldText, expires, now)
+		answer.Reserved += amount
+	})
+	return answer, err
+}
+
+func (m *memory) settle(_ context.Context, space, key, name string, amount int64) (settled bool, err error) {
+	name = reservationKey(key, name)
+	m.change(space, func(s *memorySpace, now time.Duration) {
+		e, held := s.find(ofBudgets+key, now), s.find(name, now)
+		if e == nil || held == nil {
+			return
+		}
+		a := parseAccount(e.value)
+		if a.spent > math.MaxInt64-amount {
+			err = tooMuchSpent(key)
+			return
+		}
+		a.spent += amount
+		a.remove(parseAccount(held.value).slots[0])
+		s.put(ofBudgets+key, a.bytes(), e.ends, now) // no larger than before: there is room for it
+		s.remove(name)
+		settled = true
+	})
+	return settled, err
+}
+
+// reservationKey is unique, since a key's length comes first.
+func reservationKey(key, name string) string {
+	return ofReservations + strconv.Itoa(len(key)) + ":" + key + name
 }

@@ -210,7 +210,7 @@ func TestTheBytesAreThoseOfTheEntries(t *testing.T) {
 		view := s.Of("p", "a")
 		for range rapid.IntRange(1, 200).Draw(rt, "steps") {
 			key := fmt.Sprint(rapid.IntRange(0, 20).Draw(rt, "key"))
-			switch rapid.IntRange(0, 4).Draw(rt, "what") {
+			switch rapid.IntRange(0, 6).Draw(rt, "what") {
 			case 0:
 				_, _ = view.Set(t.Context(), key, make([]byte, rapid.IntRange(0, 3000).Draw(rt, "size")), 100*time.Second, false)
 			case 1:
@@ -219,6 +219,11 @@ func TestTheBytesAreThoseOfTheEntries(t *testing.T) {
 				_, _ = view.Throttle(t.Context(), key, v1alpha.Limit{Rate: 1, Per: 10 * time.Second}, 1)
 			case 3:
 				clock.advance(time.Duration(rapid.IntRange(0, 5000).Draw(rt, "ms")) * time.Millisecond)
+			case 4:
+				budget := v1alpha.Budget{AtMost: 100, Hold: 10 * time.Second, TTL: 50 * time.Second}
+				_, _ = view.Reserve(t.Context(), "budget", key, rapid.Int64Range(0, 40).Draw(rt, "amount"), budget)
+			case 5:
+				_, _ = view.Settle(t.Context(), "budget", key, 1)
 			default:
 				s.memory.sweep()
 			}
@@ -291,6 +296,68 @@ func TestALimitHoldsForManyAtOnce(t *testing.T) {
 	all.Wait()
 	if allowed.Load() != 700 || sum.Load() != 4000 {
 		t.Errorf("expected 700 allowed and 4000 counted, got %d and %d", allowed.Load(), sum.Load())
+	}
+}
+
+func TestABudgetHoldsForManyAtOnce(t *testing.T) {
+	s, _ := storeInMemory(t, 1<<20)
+	reservesFromManyAtOnce(t, s.Of("p", "a"))
+}
+
+// reservesFromManyAtOnce holds 250 reservations of 4 against a budget of 999, and settles each with 3 in place of 4 as soon as
+// it has it: at no time is more than 999 spent and reserved, and as many fit as must.
+func reservesFromManyAtOnce(t *testing.T, views ...v1alpha.Store) {
+	t.Helper()
+	budget := v1alpha.Budget{AtMost: 999, Hold: time.Hour, TTL: time.Hour}
+	var settled atomic.Int64
+	var all sync.WaitGroup
+	for worker := range 8 {
+		view := views[worker%len(views)]
+		all.Go(func() {
+			for i := range 100 {
+				name := fmt.Sprint(worker, "-", i)
+				answer, err := view.Reserve(t.Context(), "k", name, 4, budget)
+				if err != nil || answer.Spent+answer.Reserved > budget.AtMost {
+					t.Errorf("expected at most the budget, got %v, %v", answer, err)
+				}
+				if !answer.Allowed {
+					continue
+				}
+				if yes, err := view.Settle(t.Context(), "k", name, 3); err != nil || !yes {
+					t.Errorf("expected the reservation to be settled, got %v, %v", yes, err)
+				}
+				settled.Add(3)
+			}
+		})
+	}
+	all.Wait()
+	end, err := views[0].Reserve(t.Context(), "k", "last", 4, budget)
+	if err != nil || end.Allowed || end.Reserved != 0 || end.Spent != settled.Load() || end.Spent != 996 {
+		t.Errorf("expected 996 spent by settlements of %d, and no room for 4, got %v, %v", settled.Load(), end, err)
+	}
+}
+
+func TestAKeptBudgetIsRefusedWhereItDoesNotFit(t *testing.T) {
+	s, _ := storeInMemory(t, 4000)
+	kept := s.Of("p", "a").Kept()
+	budget := v1alpha.Budget{AtMost: 1000, Hold: time.Hour, TTL: time.Hour}
+	names := 0
+	var err error
+	for ; err == nil && names < 100; names++ {
+		_, err = kept.Reserve(t.Context(), "k", fmt.Sprint(names), 1, budget)
+	}
+	if !errors.Is(err, v1alpha.ErrStoreFull) || names < 3 {
+		t.Fatalf("expected the store to be full after some reservations, got %v after %d", err, names)
+	}
+	fill(t, s.Of("p", "a"), "flood", 100)
+	for i := range names - 1 {
+		if settled, err := kept.Settle(t.Context(), "k", fmt.Sprint(i), 2); err != nil || !settled {
+			t.Errorf("expected a settlement to need no room, got %v, %v", settled, err)
+		}
+	}
+	answer, err := kept.Reserve(t.Context(), "k", "next", 1, budget)
+	if want := (v1alpha.Reserved{Allowed: true, Spent: int64(2 * (names - 1)), Reserved: 1}); answer != want || err != nil {
+		t.Errorf("expected %v, got %v, %v", want, answer, err)
 	}
 }
 

@@ -17,6 +17,8 @@ const (
 	opExpire    = "expire"
 	opDelete    = "delete"
 	opThrottle  = "throttle"
+	opReserve   = "reserve"
+	opSettle    = "settle"
 )
 
 // The outcomes of a call, as labels of metrics.
@@ -57,7 +59,7 @@ func newMeter(s *Store) *meter {
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "gatewright_store_call_duration_seconds",
 			Help: "How long these took, in the engine.", Buckets: v1alpha.DefaultBuckets}, []string{"operation"}),
 	}
-	for _, name := range []string{opGet, opSet, opIncrement, opExpire, opDelete, opThrottle} {
+	for _, name := range []string{opGet, opSet, opIncrement, opExpire, opDelete, opThrottle, opReserve, opSettle} {
 		op := operation{outcomes: map[string]prometheus.Counter{}, took: m.took.WithLabelValues(name)}
 		for _, outcome := range []string{outcomeOK, outcomeUnavailable, outcomeInvalid, outcomeFull} {
 			op.outcomes[outcome] = m.count.WithLabelValues(name, outcome)

@@ -27,7 +27,7 @@ type remote struct {
 	stopped  chan struct{}
 	closing  sync.WaitGroup // of replaced clients
 
-	fixedTime func() string // for tests: microseconds for throttle, in place of the server's clock
+	fixedTime func() time.Duration // for tests: in place of the server's clock
 }
 
 const (

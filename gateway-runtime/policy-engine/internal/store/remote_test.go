@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -101,7 +100,7 @@ func TestValkeyConforms(t *testing.T) {
 	s := remoteStore(t, startServer(t).settings())
 	now := time.Duration(0)
 	r := s.remote.Load()
-	r.fixedTime = func() string { return strconv.FormatInt(now.Microseconds(), 10) }
+	r.fixedTime = func() time.Duration { return now }
 	conforms(t, s, func(t *testing.T, space string, by time.Duration) {
 		now += by
 		endSooner(t, *r.client.Load(), "test:"+space, by)
@@ -114,7 +113,7 @@ func endSooner(t *testing.T, client valkey.Client, prefix string, by time.Durati
 	t.Helper()
 	script := valkey.NewLuaScript(`
 for _, key in ipairs(redis.call('KEYS', '*')) do
-  if string.sub(key, 1, #ARGV[1]) == ARGV[1] and string.find(key, ':k:', 1, true) then
+  if string.sub(key, 1, #ARGV[1]) == ARGV[1] and (string.find(key, ':k:', 1, true) or string.find(key, ':b:', 1, true)) then
     local left = math.ceil(redis.call('PTTL', key) / 1000) * 1000 - ARGV[2]
     if left > 0 then redis.call('PEXPIRE', key, left) else redis.call('DEL', key) end
   end
@@ -123,6 +122,11 @@ return 1`)
 	if err := script.Exec(t.Context(), client, nil, []string{prefix, fmt.Sprint(by.Milliseconds())}).Error(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func TestABudgetHoldsForManyNodesAtOnce(t *testing.T) {
+	server := startServer(t)
+	reservesFromManyAtOnce(t, remoteStore(t, server.settings()).Of("p", "a"), remoteStore(t, server.settings()).Of("p", "a"))
 }
 
 func TestWritesOfAnotherNodeAreSeen(t *testing.T) {

@@ -31,6 +31,8 @@ type place interface {
 	expire(ctx context.Context, space, key string, ttl time.Duration) (bool, error)
 	delete(ctx context.Context, space, key string) (bool, error)
 	throttle(ctx context.Context, space, key string, limit v1alpha.Limit, cost int64) (v1alpha.Throttled, error)
+	reserve(ctx context.Context, space, key, name string, amount int64, budget v1alpha.Budget) (v1alpha.Reserved, error)
+	settle(ctx context.Context, space, key, name string, amount int64) (bool, error)
 }
 
 // Store is the store of one engine.
@@ -186,6 +188,22 @@ func (v *view) Throttle(ctx context.Context, key string, limit v1alpha.Limit, co
 	return v.store.place().throttle(ctx, v.space, key, limit, cost)
 }
 
+func (v *view) Reserve(ctx context.Context, key, name string, amount int64, budget v1alpha.Budget) (answer v1alpha.Reserved, err error) {
+	defer v.store.meter.call(opReserve, &err)()
+	if err := errors.Join(checkKey(key), checkName(name), budget.Check(amount)); err != nil {
+		return answer, err
+	}
+	return v.store.place().reserve(ctx, v.space, key, name, amount, budget)
+}
+
+func (v *view) Settle(ctx context.Context, key, name string, amount int64) (settled bool, err error) {
+	defer v.store.meter.call(opSettle, &err)()
+	if err := errors.Join(checkKey(key), checkName(name), checkSettled(amount)); err != nil {
+		return false, err
+	}
+	return v.store.place().settle(ctx, v.space, key, name, amount)
+}
+
 func (v *view) Shared() v1alpha.Store {
 	return v.at(space(v.policy, allAPIs), isKept(v.space))
 }
@@ -204,6 +222,20 @@ func (v *view) at(space string, kept bool) *view {
 func checkKey(key string) error {
 	if key == "" || len(key) > v1alpha.MaxStoreKey {
 		return fmt.Errorf("%w: key: expected 1 to %d bytes, got %d", v1alpha.ErrStoreInput, v1alpha.MaxStoreKey, len(key))
+	}
+	return nil
+}
+
+func checkName(name string) error {
+	if name == "" || len(name) > v1alpha.MaxStoreName {
+		return fmt.Errorf("%w: name: expected 1 to %d bytes, got %d", v1alpha.ErrStoreInput, v1alpha.MaxStoreName, len(name))
+	}
+	return nil
+}
+
+func checkSettled(amount int64) error {
+	if amount < 0 || amount > v1alpha.MaxAmount {
+		return fmt.Errorf("%w: amount: expected 0 to %d, got %d", v1alpha.ErrStoreInput, int64(v1alpha.MaxAmount), amount)
 	}
 	return nil
 }
@@ -229,4 +261,8 @@ func full(format string, args ...any) error {
 
 func notANumber(key string) error {
 	return fmt.Errorf("%w: increment: expected a whole number at key %.40q, and a sum that fits 64 bits", v1alpha.ErrStoreInput, key)
+}
+
+func tooMuchSpent(key string) error {
+	return fmt.Errorf("%w: settle: expected a sum that fits 64 bits at key %.40q", v1alpha.ErrStoreInput, key)
 }

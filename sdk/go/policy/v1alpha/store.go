@@ -17,7 +17,7 @@ import (
 // MaxStoreTTL. An input beyond these bounds is an error that wraps ErrStoreInput. A store that does not answer is a *Failure of
 // ClassUnavailable: if the policy returns it unchanged, the attachment's onError decides.
 //
-// Throttle has keys of its own, which Get, Expire and Delete do not see.
+// Throttle, and Reserve with Settle, have keys of their own, which Get, Expire and Delete do not see.
 type Store interface {
 	// Get returns the value of key, and whether there is one.
 	Get(ctx context.Context, key string) (value []byte, found bool, err error)
@@ -33,6 +33,15 @@ type Store interface {
 	Delete(ctx context.Context, key string) (found bool, err error)
 	// Throttle takes cost from the amount that limit allows at key, if enough is left. Cost 0 takes nothing and only reports.
 	Throttle(ctx context.Context, key string, limit Limit, cost int64) (Throttled, error)
+	// Reserve adds a reservation of amount to the budget at key, unless what is spent and reserved there would pass
+	// budget.AtMost. A reservation counts until Settle, and at most for budget.Hold and an eighth of it, so that a policy that
+	// ends without Settle blocks its amount no longer. name is the reservation's, and unique at the key: a second call with the
+	// same name is allowed and adds nothing, so that a call without an answer can be repeated. Amount 0 reserves nothing and
+	// only reports. The key expires budget.TTL after the first reservation.
+	Reserve(ctx context.Context, key, name string, amount int64, budget Budget) (Reserved, error)
+	// Settle removes a reservation, and adds amount to what is spent, even if the reservation no longer counts. It returns false,
+	// and changes nothing, if there is no such reservation: it was settled before, or the store has lost it.
+	Settle(ctx context.Context, key, name string, amount int64) (settled bool, err error)
 	// Shared returns the policy's store for all APIs that attach it.
 	Shared() Store
 	// Kept returns a store with keys of its own whose entries are not evicted before they expire: a write for which there is no
@@ -47,6 +56,8 @@ const (
 	MaxStoreKey   = 1 << 10              // bytes
 	MaxStoreValue = 1 << 20              // bytes
 	MaxStoreTTL   = 366 * 24 * time.Hour // also for the memory of a throttled key
+	MaxStoreName  = 64                   // bytes of a reservation's name
+	MaxAmount     = 1<<53 - 1            // of a reservation, a settlement and a budget: a Valkey's scripts count in doubles
 	maxRate       = 1_000_000            // of a Limit, per second
 	maxBurst      = 1_000_000_000        // of a Limit
 )
@@ -72,6 +83,35 @@ type Throttled struct {
 	Remaining  int64         // the amount allowed right now
 	RetryAfter time.Duration // until the same cost is allowed; 0 if it was
 	ResetAfter time.Duration // until the whole Burst is available again
+}
+
+// Budget is what Reserve may reserve at a key.
+type Budget struct {
+	AtMost int64         // of what is spent and reserved together
+	Hold   time.Duration // how long a reservation counts unless it is settled; at most TTL
+	TTL    time.Duration // how long the key lives, from its first reservation on
+}
+
+// Reserved is the answer of Reserve.
+type Reserved struct {
+	Allowed  bool
+	Spent    int64 // by settled reservations
+	Reserved int64 // by those that count now, with this one if it is allowed
+}
+
+// Check returns an error that wraps ErrStoreInput if the budget or the amount is invalid.
+func (b Budget) Check(amount int64) error {
+	switch {
+	case amount < 0 || amount > MaxAmount:
+		return fmt.Errorf("%w: amount: expected 0 to %d, got %d", ErrStoreInput, int64(MaxAmount), amount)
+	case b.AtMost < 0 || b.AtMost > MaxAmount:
+		return fmt.Errorf("%w: budget: expected an amount of 0 to %d, got %d", ErrStoreInput, int64(MaxAmount), b.AtMost)
+	case b.TTL < time.Millisecond || b.TTL > MaxStoreTTL:
+		return fmt.Errorf("%w: ttl: expected 1 ms to %s, got %s", ErrStoreInput, MaxStoreTTL, b.TTL)
+	case b.Hold < time.Millisecond || b.Hold > b.TTL:
+		return fmt.Errorf("%w: hold: expected 1 ms to the budget's ttl, %s, got %s", ErrStoreInput, b.TTL, b.Hold)
+	}
+	return nil
 }
 
 // Check returns an error that wraps ErrStoreInput if the limit or the cost is invalid.

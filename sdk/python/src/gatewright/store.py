@@ -28,8 +28,8 @@ from math import ceil, floor
 from typing import Literal, Protocol, TypeAlias
 
 __all__ = [
-    "MAX_KEY", "MAX_TTL", "MAX_VALUE", "AsyncStore", "Limit", "Store", "StoreFullError", "StoreUnavailableError",
-    "Throttled",
+    "MAX_AMOUNT", "MAX_KEY", "MAX_NAME", "MAX_TTL", "MAX_VALUE", "AsyncStore", "Limit", "Reserved", "Store",
+    "StoreFullError", "StoreUnavailableError", "Throttled",
 ]  # fmt: skip
 
 MAX_KEY = 1024
@@ -38,13 +38,17 @@ MAX_VALUE = 1 << 20
 """The most bytes of a value."""
 MAX_TTL = 366 * 86_400
 """The most seconds that an entry may live."""
+MAX_NAME = 64
+"""The most bytes of a reservation's name."""
+MAX_AMOUNT = 2**53 - 1
+"""The largest amount of a reservation, a settlement and a budget: a Valkey's scripts count in doubles."""
 _MAX_RATE = 1_000_000  # in a second
 _MAX_BURST = 1_000_000_000
 _TOLERANCE = 1e-3  # of a microsecond, and of a unit of cost
 _NAME = re.compile(r"[A-Za-z0-9._-]{0,64}")
 
 Text: TypeAlias = str | bytes
-Operation: TypeAlias = Literal["get", "set", "increment", "expire", "delete", "throttle"]
+Operation: TypeAlias = Literal["get", "set", "increment", "expire", "delete", "throttle", "reserve", "settle"]
 
 
 class StoreUnavailableError(Exception):
@@ -112,6 +116,17 @@ class Throttled:
     """Seconds until the whole burst is available."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """The result of `reserve`."""
+
+    allowed: bool
+    spent: int
+    """By settled reservations."""
+    reserved: int
+    """By the reservations that count now, with this one if it is allowed."""
+
+
 # ------------------------------------------------------------------ for the code that runs policies
 
 
@@ -125,10 +140,15 @@ class Call:
     ttl: float = 0.0
     if_absent: bool = False
     amount: int = 0
-    """Of increment: the number to add. Of throttle: the cost."""
+    """Of increment: the number to add. Of throttle: the cost. Of reserve and settle: the amount."""
     limit: Limit | None = None
     shared: bool = False
     kept: bool = False
+    name: bytes = b""
+    """Of reserve and settle: the reservation's."""
+    at_most: int = 0
+    """Of reserve, as `hold`."""
+    hold: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +156,15 @@ class Answer:
     """The result of a call."""
 
     yes: bool = False
-    """get, expire, delete: there was one; set: it was written; throttle: it is allowed."""
+    """get, expire, delete: there was one; set: it was written; throttle, reserve: it is allowed; settle: it was
+    reserved."""
     value: bytes = b""
     number: int = 0
-    """Of increment: the sum. Of throttle: the remaining cost."""
+    """Of increment: the sum. Of throttle: the remaining cost. Of reserve: what is spent."""
     retry_after: float = 0.0
     reset_after: float = 0.0
+    reserved: int = 0
+    """Of reserve: by all reservations."""
 
 
 class Backend(Protocol):
@@ -211,6 +234,20 @@ class _Calls:
         limit.check(cost)
         return Call("throttle", self._key(key), amount=cost, limit=limit, shared=self._shared, kept=self._keep)
 
+    def _reserve(self, key: Text, name: Text, amount: int, at_most: int, hold: float, ttl: float) -> Call:
+        if not 0.001 <= hold <= _checked_ttl(ttl):
+            raise ValueError(f"hold: expected 0.001 seconds to the ttl, {ttl:g}, got {hold!r:.80}")
+        return Call(
+            "reserve", self._key(key), ttl=ttl, amount=_checked_amount("amount", amount), shared=self._shared,
+            kept=self._keep, name=_checked_name(name), at_most=_checked_amount("at_most", at_most), hold=hold,
+        )  # fmt: skip
+
+    def _settle(self, key: Text, name: Text, amount: int) -> Call:
+        return Call(
+            "settle", self._key(key), amount=_checked_amount("amount", amount), shared=self._shared, kept=self._keep,
+            name=_checked_name(name),
+        )  # fmt: skip
+
     def _key(self, key: Text) -> bytes:
         text = key.encode() if isinstance(key, str) else bytes(key)
         whole = self._prefix + text
@@ -264,6 +301,24 @@ class Store(_Calls):
         """
         return _throttled(self._backend.call(self._throttle(key, limit, cost), self._timeout))
 
+    def reserve(self, key: Text, name: Text, amount: int, *, at_most: int, hold: float, ttl: float) -> Reserved:
+        """Adds a reservation of `amount` to the budget at this key, unless what is spent and reserved there would pass
+        `at_most`.
+
+        A reservation counts until `settle`, and at most for `hold` seconds and an eighth of that, so that one whose
+        policy has ended without `settle` blocks its amount no longer. `name` is the reservation's, and unique at the
+        key: a second call with the same name is allowed and adds nothing, so that a call without an answer can be
+        repeated. An amount of 0 reserves nothing and only reads. The budget expires `ttl` seconds after its first
+        reservation; its keys are separate from those of values.
+        """
+        call = self._reserve(key, name, amount, at_most, hold, ttl)
+        return _reserved(self._backend.call(call, self._timeout))
+
+    def settle(self, key: Text, name: Text, amount: int) -> bool:
+        """Removes a reservation, and adds `amount` to what is spent, even if the reservation no longer counts. False,
+        and nothing is changed: there is no such reservation, since it was settled before or the store has lost it."""
+        return self._backend.call(self._settle(key, name, amount), self._timeout).yes
+
 
 class AsyncStore(_Calls):
     """A store for async functions: the same as `Store`, awaited."""
@@ -293,9 +348,35 @@ class AsyncStore(_Calls):
         """Like `Store.throttle`."""
         return _throttled(await self._backend.call_async(self._throttle(key, limit, cost), self._timeout))
 
+    async def reserve(self, key: Text, name: Text, amount: int, *, at_most: int, hold: float, ttl: float) -> Reserved:
+        """Like `Store.reserve`."""
+        call = self._reserve(key, name, amount, at_most, hold, ttl)
+        return _reserved(await self._backend.call_async(call, self._timeout))
+
+    async def settle(self, key: Text, name: Text, amount: int) -> bool:
+        """Like `Store.settle`."""
+        return (await self._backend.call_async(self._settle(key, name, amount), self._timeout)).yes
+
 
 def _throttled(answer: Answer) -> Throttled:
     return Throttled(answer.yes, answer.number, answer.retry_after, answer.reset_after)
+
+
+def _reserved(answer: Answer) -> Reserved:
+    return Reserved(answer.yes, answer.number, answer.reserved)
+
+
+def _checked_amount(what: str, amount: int) -> int:
+    if not 0 <= amount <= MAX_AMOUNT:
+        raise ValueError(f"{what}: expected 0 to {MAX_AMOUNT}, got {amount!r:.80}")
+    return amount
+
+
+def _checked_name(name: Text) -> bytes:
+    name = name.encode() if isinstance(name, str) else bytes(name)
+    if not 0 < len(name) <= MAX_NAME:
+        raise ValueError(f"name: expected 1 to {MAX_NAME} bytes, got {len(name)}; it names one reservation")
+    return name
 
 
 def _checked_ttl(ttl: float) -> float:

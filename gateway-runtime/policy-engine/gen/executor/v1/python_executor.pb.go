@@ -164,6 +164,8 @@ const (
 	StoreOperation_STORE_OPERATION_EXPIRE      StoreOperation = 4
 	StoreOperation_STORE_OPERATION_DELETE      StoreOperation = 5
 	StoreOperation_STORE_OPERATION_THROTTLE    StoreOperation = 6
+	StoreOperation_STORE_OPERATION_RESERVE     StoreOperation = 7
+	StoreOperation_STORE_OPERATION_SETTLE      StoreOperation = 8
 )
 
 // Enum value maps for StoreOperation.
@@ -176,6 +178,8 @@ var (
 		4: "STORE_OPERATION_EXPIRE",
 		5: "STORE_OPERATION_DELETE",
 		6: "STORE_OPERATION_THROTTLE",
+		7: "STORE_OPERATION_RESERVE",
+		8: "STORE_OPERATION_SETTLE",
 	}
 	StoreOperation_value = map[string]int32{
 		"STORE_OPERATION_UNSPECIFIED": 0,
@@ -185,6 +189,8 @@ var (
 		"STORE_OPERATION_EXPIRE":      4,
 		"STORE_OPERATION_DELETE":      5,
 		"STORE_OPERATION_THROTTLE":    6,
+		"STORE_OPERATION_RESERVE":     7,
+		"STORE_OPERATION_SETTLE":      8,
 	}
 )
 
@@ -1777,15 +1783,18 @@ type StoreCall struct {
 	Operation     StoreOperation         `protobuf:"varint,3,opt,name=operation,proto3,enum=gatewright.executor.v1.StoreOperation" json:"operation,omitempty"`
 	Key           []byte                 `protobuf:"bytes,4,opt,name=key,proto3" json:"key,omitempty"`
 	Value         []byte                 `protobuf:"bytes,5,opt,name=value,proto3" json:"value,omitempty"`                            // of set
-	TtlMs         uint64                 `protobuf:"varint,6,opt,name=ttl_ms,json=ttlMs,proto3" json:"ttl_ms,omitempty"`              // of set, increment and expire
+	TtlMs         uint64                 `protobuf:"varint,6,opt,name=ttl_ms,json=ttlMs,proto3" json:"ttl_ms,omitempty"`              // of set, increment, expire and reserve
 	IfAbsent      bool                   `protobuf:"varint,7,opt,name=if_absent,json=ifAbsent,proto3" json:"if_absent,omitempty"`     // of set
-	Amount        int64                  `protobuf:"zigzag64,8,opt,name=amount,proto3" json:"amount,omitempty"`                       // of increment: what is added; of throttle: the cost
+	Amount        int64                  `protobuf:"zigzag64,8,opt,name=amount,proto3" json:"amount,omitempty"`                       // of increment: what is added; of throttle: the cost; of reserve and settle: the amount
 	Shared        bool                   `protobuf:"varint,9,opt,name=shared,proto3" json:"shared,omitempty"`                         // the keys that the policy has in common at all APIs
 	TimeoutUs     uint32                 `protobuf:"varint,10,opt,name=timeout_us,json=timeoutUs,proto3" json:"timeout_us,omitempty"` // after which the engine does not wait for the result
 	Rate          uint64                 `protobuf:"varint,11,opt,name=rate,proto3" json:"rate,omitempty"`                            // of throttle, as the two below
 	PerUs         uint64                 `protobuf:"varint,12,opt,name=per_us,json=perUs,proto3" json:"per_us,omitempty"`
-	Burst         uint64                 `protobuf:"varint,13,opt,name=burst,proto3" json:"burst,omitempty"` // 0: as rate
-	Kept          bool                   `protobuf:"varint,14,opt,name=kept,proto3" json:"kept,omitempty"`   // the keys of a store whose entries are not evicted before their end
+	Burst         uint64                 `protobuf:"varint,13,opt,name=burst,proto3" json:"burst,omitempty"`                   // 0: as rate
+	Kept          bool                   `protobuf:"varint,14,opt,name=kept,proto3" json:"kept,omitempty"`                     // the keys of a store whose entries are not evicted before their end
+	Name          []byte                 `protobuf:"bytes,15,opt,name=name,proto3" json:"name,omitempty"`                      // of reserve and settle: the reservation's
+	AtMost        int64                  `protobuf:"zigzag64,16,opt,name=at_most,json=atMost,proto3" json:"at_most,omitempty"` // of reserve, as the one below
+	HoldMs        uint64                 `protobuf:"varint,17,opt,name=hold_ms,json=holdMs,proto3" json:"hold_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1918,16 +1927,39 @@ func (x *StoreCall) GetKept() bool {
 	return false
 }
 
+func (x *StoreCall) GetName() []byte {
+	if x != nil {
+		return x.Name
+	}
+	return nil
+}
+
+func (x *StoreCall) GetAtMost() int64 {
+	if x != nil {
+		return x.AtMost
+	}
+	return 0
+}
+
+func (x *StoreCall) GetHoldMs() uint64 {
+	if x != nil {
+		return x.HoldMs
+	}
+	return 0
+}
+
 type StoreResult struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	Outcome       StoreOutcome           `protobuf:"varint,2,opt,name=outcome,proto3,enum=gatewright.executor.v1.StoreOutcome" json:"outcome,omitempty"`
-	Message       string                 `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`                                  // why it is not OK
-	Yes           bool                   `protobuf:"varint,4,opt,name=yes,proto3" json:"yes,omitempty"`                                         // get, expire, delete: there was one; set: it was written; throttle: it is allowed
-	Value         []byte                 `protobuf:"bytes,5,opt,name=value,proto3" json:"value,omitempty"`                                      // of get
-	Number        int64                  `protobuf:"zigzag64,6,opt,name=number,proto3" json:"number,omitempty"`                                 // of increment: the sum; of throttle: what remains
-	RetryAfterUs  uint64                 `protobuf:"varint,7,opt,name=retry_after_us,json=retryAfterUs,proto3" json:"retry_after_us,omitempty"` // of throttle
-	ResetAfterUs  uint64                 `protobuf:"varint,8,opt,name=reset_after_us,json=resetAfterUs,proto3" json:"reset_after_us,omitempty"` // of throttle
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Id      uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Outcome StoreOutcome           `protobuf:"varint,2,opt,name=outcome,proto3,enum=gatewright.executor.v1.StoreOutcome" json:"outcome,omitempty"`
+	Message string                 `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"` // why it is not OK
+	// get, expire, delete: there was one; set: it was written; throttle, reserve: it is allowed; settle: it was reserved
+	Yes           bool   `protobuf:"varint,4,opt,name=yes,proto3" json:"yes,omitempty"`
+	Value         []byte `protobuf:"bytes,5,opt,name=value,proto3" json:"value,omitempty"`                                      // of get
+	Number        int64  `protobuf:"zigzag64,6,opt,name=number,proto3" json:"number,omitempty"`                                 // of increment: the sum; of throttle: what remains; of reserve: what is spent
+	RetryAfterUs  uint64 `protobuf:"varint,7,opt,name=retry_after_us,json=retryAfterUs,proto3" json:"retry_after_us,omitempty"` // of throttle
+	ResetAfterUs  uint64 `protobuf:"varint,8,opt,name=reset_after_us,json=resetAfterUs,proto3" json:"reset_after_us,omitempty"` // of throttle
+	Reserved      int64  `protobuf:"zigzag64,9,opt,name=reserved,proto3" json:"reserved,omitempty"`                             // of reserve: by all reservations
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2014,6 +2046,13 @@ func (x *StoreResult) GetRetryAfterUs() uint64 {
 func (x *StoreResult) GetResetAfterUs() uint64 {
 	if x != nil {
 		return x.ResetAfterUs
+	}
+	return 0
+}
+
+func (x *StoreResult) GetReserved() int64 {
+	if x != nil {
+		return x.Reserved
 	}
 	return 0
 }
@@ -2799,7 +2838,7 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\x04hook\x18\x04 \x01(\tR\x04hook\x12\x16\n" +
 	"\x06logged\x18\x05 \x01(\bR\x06logged\x12\x12\n" +
 	"\x04file\x18\x06 \x01(\tR\x04file\x12\x12\n" +
-	"\x04line\x18\a \x01(\rR\x04line\"\xfd\x02\n" +
+	"\x04line\x18\a \x01(\rR\x04line\"\xc3\x03\n" +
 	"\tStoreCall\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\rR\binstance\x12D\n" +
@@ -2816,7 +2855,10 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\x04rate\x18\v \x01(\x04R\x04rate\x12\x15\n" +
 	"\x06per_us\x18\f \x01(\x04R\x05perUs\x12\x14\n" +
 	"\x05burst\x18\r \x01(\x04R\x05burst\x12\x12\n" +
-	"\x04kept\x18\x0e \x01(\bR\x04kept\"\x83\x02\n" +
+	"\x04kept\x18\x0e \x01(\bR\x04kept\x12\x12\n" +
+	"\x04name\x18\x0f \x01(\fR\x04name\x12\x17\n" +
+	"\aat_most\x18\x10 \x01(\x12R\x06atMost\x12\x17\n" +
+	"\ahold_ms\x18\x11 \x01(\x04R\x06holdMs\"\x9f\x02\n" +
 	"\vStoreResult\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12>\n" +
 	"\aoutcome\x18\x02 \x01(\x0e2$.gatewright.executor.v1.StoreOutcomeR\aoutcome\x12\x18\n" +
@@ -2825,7 +2867,8 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\x05value\x18\x05 \x01(\fR\x05value\x12\x16\n" +
 	"\x06number\x18\x06 \x01(\x12R\x06number\x12$\n" +
 	"\x0eretry_after_us\x18\a \x01(\x04R\fretryAfterUs\x12$\n" +
-	"\x0ereset_after_us\x18\b \x01(\x04R\fresetAfterUs\"\x14\n" +
+	"\x0ereset_after_us\x18\b \x01(\x04R\fresetAfterUs\x12\x1a\n" +
+	"\breserved\x18\t \x01(\x12R\breserved\"\x14\n" +
 	"\x12HealthCheckRequest\"\xf5\x03\n" +
 	"\x13HealthCheckResponse\x12\x18\n" +
 	"\aserving\x18\x01 \x01(\bR\aserving\x12\x10\n" +
@@ -2895,7 +2938,7 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\x17FAILURE_CLASS_EXCEPTION\x10\x05\x12\x1c\n" +
 	"\x18FAILURE_CLASS_BAD_ACTION\x10\x06\x12 \n" +
 	"\x1cFAILURE_CLASS_BODY_TOO_LARGE\x10\a\x12\x1a\n" +
-	"\x16FAILURE_CLASS_BAD_BODY\x10\b*\xd8\x01\n" +
+	"\x16FAILURE_CLASS_BAD_BODY\x10\b*\x91\x02\n" +
 	"\x0eStoreOperation\x12\x1f\n" +
 	"\x1bSTORE_OPERATION_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13STORE_OPERATION_GET\x10\x01\x12\x17\n" +
@@ -2903,7 +2946,9 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\x19STORE_OPERATION_INCREMENT\x10\x03\x12\x1a\n" +
 	"\x16STORE_OPERATION_EXPIRE\x10\x04\x12\x1a\n" +
 	"\x16STORE_OPERATION_DELETE\x10\x05\x12\x1c\n" +
-	"\x18STORE_OPERATION_THROTTLE\x10\x06*\x7f\n" +
+	"\x18STORE_OPERATION_THROTTLE\x10\x06\x12\x1b\n" +
+	"\x17STORE_OPERATION_RESERVE\x10\a\x12\x1a\n" +
+	"\x16STORE_OPERATION_SETTLE\x10\b*\x7f\n" +
 	"\fStoreOutcome\x12\x1d\n" +
 	"\x19STORE_OUTCOME_UNSPECIFIED\x10\x00\x12\x1d\n" +
 	"\x19STORE_OUTCOME_UNAVAILABLE\x10\x01\x12\x19\n" +

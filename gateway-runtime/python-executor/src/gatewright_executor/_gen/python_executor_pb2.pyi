@@ -36,6 +36,8 @@ class StoreOperation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     STORE_OPERATION_EXPIRE: _ClassVar[StoreOperation]
     STORE_OPERATION_DELETE: _ClassVar[StoreOperation]
     STORE_OPERATION_THROTTLE: _ClassVar[StoreOperation]
+    STORE_OPERATION_RESERVE: _ClassVar[StoreOperation]
+    STORE_OPERATION_SETTLE: _ClassVar[StoreOperation]
 
 class StoreOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -64,6 +66,8 @@ STORE_OPERATION_INCREMENT: StoreOperation
 STORE_OPERATION_EXPIRE: StoreOperation
 STORE_OPERATION_DELETE: StoreOperation
 STORE_OPERATION_THROTTLE: StoreOperation
+STORE_OPERATION_RESERVE: StoreOperation
+STORE_OPERATION_SETTLE: StoreOperation
 STORE_OUTCOME_UNSPECIFIED: StoreOutcome
 STORE_OUTCOME_UNAVAILABLE: StoreOutcome
 STORE_OUTCOME_INVALID: StoreOutcome
@@ -354,7 +358,7 @@ class Failure(_message.Message):
     def __init__(self, failure_class: _Optional[_Union[FailureClass, str]] = ..., message: _Optional[str] = ..., policy: _Optional[str] = ..., hook: _Optional[str] = ..., logged: _Optional[bool] = ..., file: _Optional[str] = ..., line: _Optional[int] = ...) -> None: ...
 
 class StoreCall(_message.Message):
-    __slots__ = ("id", "instance", "operation", "key", "value", "ttl_ms", "if_absent", "amount", "shared", "timeout_us", "rate", "per_us", "burst", "kept")
+    __slots__ = ("id", "instance", "operation", "key", "value", "ttl_ms", "if_absent", "amount", "shared", "timeout_us", "rate", "per_us", "burst", "kept", "name", "at_most", "hold_ms")
     ID_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
     OPERATION_FIELD_NUMBER: _ClassVar[int]
@@ -369,6 +373,9 @@ class StoreCall(_message.Message):
     PER_US_FIELD_NUMBER: _ClassVar[int]
     BURST_FIELD_NUMBER: _ClassVar[int]
     KEPT_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    AT_MOST_FIELD_NUMBER: _ClassVar[int]
+    HOLD_MS_FIELD_NUMBER: _ClassVar[int]
     id: int
     instance: int
     operation: StoreOperation
@@ -383,10 +390,13 @@ class StoreCall(_message.Message):
     per_us: int
     burst: int
     kept: bool
-    def __init__(self, id: _Optional[int] = ..., instance: _Optional[int] = ..., operation: _Optional[_Union[StoreOperation, str]] = ..., key: _Optional[bytes] = ..., value: _Optional[bytes] = ..., ttl_ms: _Optional[int] = ..., if_absent: _Optional[bool] = ..., amount: _Optional[int] = ..., shared: _Optional[bool] = ..., timeout_us: _Optional[int] = ..., rate: _Optional[int] = ..., per_us: _Optional[int] = ..., burst: _Optional[int] = ..., kept: _Optional[bool] = ...) -> None: ...
+    name: bytes
+    at_most: int
+    hold_ms: int
+    def __init__(self, id: _Optional[int] = ..., instance: _Optional[int] = ..., operation: _Optional[_Union[StoreOperation, str]] = ..., key: _Optional[bytes] = ..., value: _Optional[bytes] = ..., ttl_ms: _Optional[int] = ..., if_absent: _Optional[bool] = ..., amount: _Optional[int] = ..., shared: _Optional[bool] = ..., timeout_us: _Optional[int] = ..., rate: _Optional[int] = ..., per_us: _Optional[int] = ..., burst: _Optional[int] = ..., kept: _Optional[bool] = ..., name: _Optional[bytes] = ..., at_most: _Optional[int] = ..., hold_ms: _Optional[int] = ...) -> None: ...
 
 class StoreResult(_message.Message):
-    __slots__ = ("id", "outcome", "message", "yes", "value", "number", "retry_after_us", "reset_after_us")
+    __slots__ = ("id", "outcome", "message", "yes", "value", "number", "retry_after_us", "reset_after_us", "reserved")
     ID_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
@@ -395,6 +405,7 @@ class StoreResult(_message.Message):
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     RETRY_AFTER_US_FIELD_NUMBER: _ClassVar[int]
     RESET_AFTER_US_FIELD_NUMBER: _ClassVar[int]
+    RESERVED_FIELD_NUMBER: _ClassVar[int]
     id: int
     outcome: StoreOutcome
     message: str
@@ -403,7 +414,8 @@ class StoreResult(_message.Message):
     number: int
     retry_after_us: int
     reset_after_us: int
-    def __init__(self, id: _Optional[int] = ..., outcome: _Optional[_Union[StoreOutcome, str]] = ..., message: _Optional[str] = ..., yes: _Optional[bool] = ..., value: _Optional[bytes] = ..., number: _Optional[int] = ..., retry_after_us: _Optional[int] = ..., reset_after_us: _Optional[int] = ...) -> None: ...
+    reserved: int
+    def __init__(self, id: _Optional[int] = ..., outcome: _Optional[_Union[StoreOutcome, str]] = ..., message: _Optional[str] = ..., yes: _Optional[bool] = ..., value: _Optional[bytes] = ..., number: _Optional[int] = ..., retry_after_us: _Optional[int] = ..., reset_after_us: _Optional[int] = ..., reserved: _Optional[int] = ...) -> None: ...
 
 class HealthCheckRequest(_message.Message):
     __slots__ = ()

@@ -29,6 +29,8 @@ OPERATIONS: dict[Operation, pb.StoreOperation] = {
     "expire": pb.STORE_OPERATION_EXPIRE,
     "delete": pb.STORE_OPERATION_DELETE,
     "throttle": pb.STORE_OPERATION_THROTTLE,
+    "reserve": pb.STORE_OPERATION_RESERVE,
+    "settle": pb.STORE_OPERATION_SETTLE,
 }
 
 
@@ -136,6 +138,9 @@ class InstanceStore:
             shared=call.shared,
             kept=call.kept,
             timeout_us=round(timeout * 1e6),
+            name=call.name,
+            at_most=call.at_most,
+            hold_ms=round(call.hold * 1000),
         )
         if (limit := call.limit) is not None:
             message.rate, message.per_us, message.burst = limit.rate, round(limit.per * 1e6), limit.burst
@@ -180,7 +185,12 @@ def _answer(result: pb.StoreResult | None) -> Answer:
     match result.outcome:
         case pb.STORE_OUTCOME_UNSPECIFIED:
             return Answer(
-                result.yes, result.value, result.number, result.retry_after_us / 1e6, result.reset_after_us / 1e6
+                result.yes,
+                result.value,
+                result.number,
+                result.retry_after_us / 1e6,
+                result.reset_after_us / 1e6,
+                result.reserved,
             )
         case pb.STORE_OUTCOME_INVALID:
             raise ValueError(result.message)
