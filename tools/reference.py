@@ -423,6 +423,7 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
     "gatewright.store": {
         "Stores": ("Store", "AsyncStore", "StoreUnavailableError", "StoreFullError"),
         "Limits of requests": ("Limit", "Throttled"),
+        "Budgets": ("Reserved", "MAX_AMOUNT", "MAX_NAME"),
         "Bounds": ("MAX_KEY", "MAX_VALUE", "MAX_TTL"),
     },
     "gatewright.streams": {
