@@ -6,8 +6,8 @@ end, also when client or provider leave in the middle. docs/decisions/0101-reser
 store does.
 
 Limits. The estimate of the input may be too low, and a request without a limit of output may have more than
-`defaultMaxOutput`: then the budget is passed by the difference. If a client leaves before the answer begins, nobody
-knows the usage: the reservation counts until its hold has passed.
+`defaultMaxOutput`: then the budget is passed by the difference. If a client leaves before the answer begins, the
+usage is not known: the reservation counts until its hold has passed.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ UNCOUNTED = Counter("llm_budget_uncounted_total", "Requests that no budget count
 ANSWERS_WITHOUT_USAGE = Counter("llm_budget_answers_without_usage_total", "Answers that cost nothing, without usage.")
 CLOCK_SLACK = 3600
 """Seconds for which a budget is kept after its period, since the clocks of nodes differ."""
-STORE_TIMEOUT = 0.4
+STORE_TIMEOUT = 5.0
+"""Seconds. The engine answers sooner that a Valkey does not: after `spec.store.valkey.timeout`."""
 RETRY_SOON = 1
 """Seconds after which a request may be sent again that only reservations of others have kept out."""
 EVENTS = "text/event-stream"
@@ -151,15 +152,17 @@ async def reserve_all(
 
 def refusal(budget: Budget, span: Span, amount: int, answer: Reserved) -> ImmediateResponse:
     """429 for a budget without room, with the time after which the same request may fit."""
-    what = f"the budget {budget.name} has {budget.show(budget.limit)} each {budget.period}"
+    detail = (
+        f"the budget {budget.name} has {budget.show(budget.limit)} each {budget.period}, of which "
+        f"{budget.show(answer.spent)} are spent and {budget.show(answer.reserved)} reserved; "
+        f"this request may need {budget.show(amount)}"
+    )
     headers = {"retry-after": str(ceil(span.left))}
     if amount > budget.limit:
-        detail = f"{what}, this request may need {budget.show(amount)}: limit its output, or shorten its prompt"
+        detail += ": limit its output, or shorten its prompt"
         del headers["retry-after"]
-    elif answer.spent + amount > budget.limit:
-        detail = f"{what}, of which {budget.show(answer.spent)} are spent; this request may need {budget.show(amount)}"
-    else:
-        detail = f"{what}, of which requests under way have reserved {budget.show(answer.reserved)}: try again soon"
+    elif answer.spent + amount <= budget.limit:
+        detail += ": try again when requests under way have ended"
         headers["retry-after"] = str(RETRY_SOON)
     return problem(429, detail, headers, budget=budget.name)
 

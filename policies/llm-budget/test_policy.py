@@ -189,7 +189,10 @@ def test_a_request_that_does_not_fit_is_refused_until_the_period_ends() -> None:
         refused = await g.ask()
         problem = problem_of(refused)
         assert problem["budget"] == "tokens"
-        assert "the budget tokens has 1000 tokens each day, of which 880 tokens are spent" in problem["detail"]
+        assert (
+            "the budget tokens has 1000 tokens each day, of which 880 tokens are spent and 0 tokens reserved"
+            in problem["detail"]
+        )
         assert header(refused, "retry-after") == str(12 * 3600)
         assert policy.REFUSED.value(budget="tokens") == 1
         assert await g.standing() == (880, 0)
@@ -207,7 +210,7 @@ def test_of_two_at_once_that_fit_alone_one_passes() -> None:
         body = chat(max_tokens=600)
         actions = await asyncio.gather(g.ask(body), g.ask(body))
         (refused,) = (action for action in actions if action is not None)
-        assert "requests under way have reserved" in problem_of(refused)["detail"]
+        assert "try again when requests under way have ended" in problem_of(refused)["detail"]
         assert header(refused, "retry-after") == "1"
         await g.answer(whole(), number=actions.index(None))
         assert await g.ask(body) is None

@@ -22,18 +22,19 @@ TOOL = ROOT / "tools" / "valkey.py"
 
 
 class Server:
-    """A server that can be killed, paused and started again, which loses its data.
+    """A server that can be killed, paused and started again, which loses its data unless `keeps`.
 
     `address` is in clear, `tls_address` speaks TLS; `authority` has signed its certificate.
     """
 
-    def __init__(self, program: str, folder: Path) -> None:
+    def __init__(self, program: str, folder: Path, keeps: bool = False) -> None:
         self.port, tls_port = free_port(), free_port()
         self.address, self.tls_address = f"127.0.0.1:{self.port}", f"127.0.0.1:{tls_port}"
         signer = authority(folder, "valkey-authority")
         self.authority, (chain, key) = signer.file, signer.issue("valkey", "127.0.0.1")
         self._command = [
-            program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+            program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
+            "--appendonly", "yes" if keeps else "no", "--appendfsync", "always",
             "--tls-port", str(tls_port), "--tls-auth-clients", "no",
             "--tls-cert-file", str(chain), "--tls-key-file", str(key),
         ]  # fmt: skip
@@ -74,15 +75,16 @@ class Server:
 
 
 @contextmanager
-def server(folder: Path) -> Iterator[Server]:
-    """Runs a server. Skips the test if the machine has none, unless VALKEY_REQUIRED is set."""
+def server(folder: Path, keeps: bool = False) -> Iterator[Server]:
+    """Runs a server. keeps: it has its data again after a restart. Skips the test if the machine has none, unless
+    VALKEY_REQUIRED is set."""
     result = subprocess.run([sys.executable, str(TOOL)], capture_output=True, text=True, check=False)
     program = result.stdout.strip()
     if not program:
         if os.environ.get("VALKEY_REQUIRED", "") not in {"", "0"}:
             pytest.fail(result.stderr)
         pytest.skip(result.stderr)
-    started = Server(program, folder)
+    started = Server(program, folder, keeps)
     try:
         yield started
     finally:
