@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 ANSWERS: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("answers.yaml").read_text())
+SHAPES = st.sampled_from(["chat", "completions", "responses", "messages", "gemini", "embeddings"])
 CUTS = st.lists(st.integers(0, 1 << 16), max_size=12)
 
 
@@ -58,6 +59,20 @@ def test_an_answer_cut_anywhere(name: str, cuts: list[int], line_end: str) -> No
     assert read(answer["shape"], body, cuts) == expected(answer)
 
 
+@given(st.lists(st.tuples(st.sampled_from(sorted(ANSWERS)), st.integers(0, 9)), max_size=8), SHAPES)
+def test_whole_events_are_read_as_single_bytes_are(places: list[tuple[str, int]], shape: Shape) -> None:
+    """Without texts, where a reader looks more closely only at some of the events."""
+    events = [[f"{event}\n\n".encode() for event in ANSWERS[name]["body"].split("\n\n")] for name, _ in places]
+    pieces = [found[number % len(found)] for found, (_, number) in zip(events, places, strict=True)]
+    by_event, by_byte = (AnswerReader(shape, "text/event-stream") for _ in range(2))
+    for piece in pieces:
+        by_event.feed(piece)
+        for at in range(len(piece)):
+            by_byte.feed(piece[at : at + 1])
+    for name in ("usage", "model", "finished", "error"):
+        assert getattr(by_event, name) == getattr(by_byte, name)
+
+
 # ------------------------------------------------------------------ hostile input
 
 NAMES = st.sampled_from(
@@ -72,7 +87,6 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4),
     max_leaves=12,
 )
-SHAPES = st.sampled_from(["chat", "completions", "responses", "messages", "gemini", "embeddings"])
 
 
 @given(SHAPES, st.lists(st.dictionaries(NAMES, VALUES, max_size=4), max_size=4), CUTS, st.booleans())

@@ -11,7 +11,7 @@ from gatewright.streams import SseEvent, SseParser, StreamError
 
 _MEMBERS = re.compile(rb'["{}\[\],]')
 _NESTED = re.compile(rb'["{}\[\]]')
-_STRING = re.compile(rb'["\\]')
+_STRING_REST = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _EVENT_END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
 _MARKS = 3
 """The bytes before a piece with which an event's end may begin: CR LF CR of CR LF CR LF."""
@@ -61,21 +61,24 @@ class JsonItems:
     def _next_mark(self, piece: bytes, at: int) -> tuple[bytes, int]:
         """The next mark of the structure, and the place behind it; b"" if the piece has no more."""
         while at < len(piece):
-            if self._is_escaped:
-                self._is_escaped, at = False, at + 1
+            if self._in_string:
+                at = self._skip_string(piece, at)
                 continue
-            pattern = _STRING if self._in_string else _MEMBERS if self._depth == 1 else _NESTED
-            found = pattern.search(piece, at)
+            found = (_MEMBERS if self._depth == 1 else _NESTED).search(piece, at)
             if found is None:
                 break
-            mark, at = found[0], found.end()
-            if mark == b"\\":
-                self._is_escaped = True
-            elif mark == b'"':
-                self._in_string = not self._in_string
-            else:
-                return mark, at
+            if found[0] != b'"':
+                return found[0], found.end()
+            self._in_string, at = True, found.end()
         return b"", len(piece)
+
+    def _skip_string(self, piece: bytes, at: int) -> int:
+        """The place behind the string that goes on at `at`, or the end of the piece."""
+        rest = _STRING_REST.match(piece, at + self._is_escaped)
+        end = rest.end() if rest else len(piece)
+        self._is_escaped = piece[end : end + 1] == b"\\"  # whose character comes with the next piece
+        self._in_string = piece[end : end + 1] != b'"'
+        return end + 1
 
     def _add(self, part: bytes) -> None:
         if self._is_skipped or (len(self._item) + len(part) > self._limit and self._skip()):
@@ -106,16 +109,21 @@ class JsonItems:
 
 
 class Events:
-    """The events of a stream. One of more than `limit` bytes is skipped."""
+    """The events of a stream. One of more than `limit` bytes is skipped.
+
+    is_between: whether all that was fed is of events that have ended; False also where that is not certain.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._parser = SseParser(limit)
         self._tail: bytes | None = None  # while it skips: the last bytes, with which the event's end may begin
         self._before = b""
+        self.is_between = True
         self.skipped = 0
 
     def feed(self, piece: bytes) -> Iterator[SseEvent]:
+        self.is_between = piece.endswith(b"\n\n")
         size = max(1, self._limit // 2)  # an event that is too long began before the piece in which that shows
         for at in range(0, len(piece), size):
             yield from self._feed_part(piece[at : at + size])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from gatewright.llm.json_values import object_of, parse_json
 from gatewright.llm.request import LlmRequest
 from gatewright.streams import LIMIT, SseEvent, SseParser, StreamError
 
+_USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _ASK = b'"stream_options":{"include_usage":true}'
 
 
@@ -50,6 +52,8 @@ class UsageChunkFilter:
         """What goes on of the stream after this piece; b"" if nothing does yet."""
         if self._parser is None:
             return piece
+        if not self._held and piece.endswith(b"\n\n") and _USAGE.search(piece) is None:
+            return piece
         self._held += piece
         passed = []
         try:
@@ -73,4 +77,4 @@ class UsageChunkFilter:
 
 
 def _has_usage_chunk(event: SseEvent) -> bool:
-    return event.data is not None and '"usage"' in event.data and is_usage_chunk(parse_json(event.data))
+    return event.data is not None and _USAGE.search(event.raw) is not None and is_usage_chunk(parse_json(event.data))
