@@ -89,15 +89,15 @@ def labels(model: str = "gpt-4o-x", client: str = "", team: str = "") -> dict[st
     return {"api": "models", "model": model, "client": client, "team": team}
 
 
-def counts(**chosen: Any) -> dict[str, int]:
+def counts(**names: str) -> dict[str, int]:
     """The counters that are not 0."""
-    values = {name: int(counter.value(**labels(**chosen))) for name, counter in COUNTERS.items()}
+    values = {name: int(counter.value(**labels(**names))) for name, counter in COUNTERS.items()}
     return {name: value for name, value in values.items() if value}
 
 
-def outcomes(**chosen: Any) -> dict[str, int]:
-    names = ("counted", "no_usage", "aborted", "error", "unknown_shape")
-    values = {name: int(tally.REQUESTS.value(**labels(**chosen), outcome=name)) for name in names}
+def outcomes(**names: str) -> dict[str, int]:
+    kinds = ("counted", "no_usage", "aborted", "error", "unknown_shape")
+    values = {kind: int(tally.REQUESTS.value(**labels(**names), outcome=kind)) for kind in kinds}
     return {name: value for name, value in values.items() if value}
 
 

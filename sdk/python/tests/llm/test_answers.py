@@ -1,4 +1,4 @@
-"""Answers of each shape, cut anywhere, and what no provider should send."""
+"""Answers of each shape, cut anywhere, and hostile ones."""
 
 import json
 from pathlib import Path

@@ -251,8 +251,9 @@ def test_a_prompt_that_is_nested_deeply_is_read() -> None:
     [
         ("/v1/embeddings", {"input": [1, 2, 3]}, 1 + 2 + 3),
         ("/v1/embeddings", {"input": "abcdef"}, 1 + 2 + 2),
-        ("/v1/embeddings", {"input": "日本"}, 1 + 2 + 2),
-        ("/v1/embeddings", {"input": [{"image_url": "data:image/png;base64," + "A" * 90_000}]}, 1 + 2 + 1 + 3 + 1600),
+        ("/v1/embeddings", {"input": "日本"}, 1 + 2 + 3),
+        ("/v1/embeddings", {"input": "A-1🤖"}, 1 + 2 + 5),
+        ("/v1/embeddings", {"input": [{"image_url": "data:image/png;base64," + "A" * 90_000}]}, 1 + 2 + 1 + 4 + 1600),
         ("/v1/embeddings", {"input": [{"file": {"file_data": "A" * 80_000}}]}, 1 + 2 + 1 + 2 + 10_000),
         ("/v1/embeddings", {"input": [{"file": {"file_id": "f"}}]}, 1 + 2 + 1 + 2 + 1600),
     ],

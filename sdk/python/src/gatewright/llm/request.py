@@ -50,8 +50,8 @@ class LlmRequest:
         return tool_names(self.shape, self.document)
 
     def estimated_input(self) -> int:
-        """An estimate of the prompt's tokens that is mostly too high: a token for each 3 bytes of text, and 1,600 for
-        an image. `gatewright.llm.estimate` has the whole rule."""
+        """An estimate of the prompt's tokens that is mostly too high: of text by the kinds of its characters, and 1,600
+        for an image. `gatewright.llm.estimate` has the whole rule, and how far it is from tokenizers."""
         return estimate_tokens(self.document)
 
     @property
