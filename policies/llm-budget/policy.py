@@ -20,7 +20,7 @@ from http import HTTPStatus
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from sdk import clock, llm, streams
+from sdk import clock, llm
 from sdk.metrics import Counter
 from sdk.policy import (
     Chunks,
@@ -54,8 +54,6 @@ STORE_TIMEOUT = 5.0
 RETRY_SOON = 1
 """Seconds after which a request may be sent again that only reservations of others have kept out."""
 EVENTS = "text/event-stream"
-MAX_EVENT = 16 << 20
-"""The most bytes of an event of a stream from which a chunk is kept. A longer one ends the stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,17 +215,13 @@ async def read(chunks: Chunks, reader: llm.AnswerReader) -> AsyncIterator[bytes]
 
 async def read_without_usage(chunks: Chunks, reader: llm.AnswerReader) -> AsyncIterator[bytes]:
     """Event by event, without the chunk for which the policy, and not the client, has asked."""
-    async for event in streams.sse_events(chunks, limit=MAX_EVENT):
-        reader.feed(event.raw)
-        if event.data is None or '"usage"' not in event.data or not is_usage(event.data):
-            yield event.raw
-
-
-def is_usage(data: str) -> bool:
-    try:
-        return llm.is_usage_chunk(json.loads(data))
-    except (ValueError, RecursionError):
-        return False
+    events = llm.UsageChunkFilter()
+    async for chunk in chunks:
+        reader.feed(chunk)
+        if passed := events.feed(chunk):
+            yield passed
+    if rest := events.end():
+        yield rest
 
 
 def settlements(prepared: Prepared, note: Json, reader: llm.AnswerReader | None) -> list[Settlement]:
