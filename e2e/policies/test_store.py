@@ -197,12 +197,37 @@ def _count(gateway: Gateway, upstream: Upstream, name: str) -> int:
     return int(upstream.received[-1].value("x-tally") or 0) if upstream.received else 0
 
 
-def test_the_shown_test_of_the_store_passes(tmp_path: Path) -> None:
-    policy, test = blocks(page("docs/how-to/store.md"), "python")
-    (tmp_path / "policy.py").write_text(policy)
-    (tmp_path / "test_policy.py").write_text(test)
+BUDGET_TEST = """
+import asyncio
+
+from sdk import testing
+
+policy = testing.load_policy(__file__)
+
+
+def test_20_requests_fit_and_one_more_when_one_has_cost_nothing():
+    with testing.store(), testing.prepared(policy) as made:
+        requests = [testing.request(prepared=made) for _ in range(21)]
+        answers = [asyncio.run(policy.on_request(request, testing.params())) for request in requests]
+        assert [answer and answer.status_code for answer in answers] == [None] * 20 + [429]
+        response = testing.response(request=requests[0])
+        asyncio.run(policy.on_response(response, testing.params()))
+        assert asyncio.run(policy.on_request(testing.request(prepared=made), testing.params())) is None
+"""
+
+
+def test_the_shown_policies_of_the_store_pass_their_tests(tmp_path: Path) -> None:
+    policy, budget, test = blocks(page("docs/how-to/store.md"), "python")
+    pass_test(tmp_path / "shown", policy, test)
+    pass_test(tmp_path / "budget", budget, BUDGET_TEST)
+
+
+def pass_test(folder: Path, policy: str, test: str) -> None:
+    folder.mkdir()
+    (folder / "policy.py").write_text(policy)
+    (folder / "test_policy.py").write_text(test)
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)],
+        cwd=folder, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert "1 passed" in result.stdout, result.stdout
