@@ -1,25 +1,24 @@
 """Masks server-sent events in which a model's text comes token by token, and follows the text from event to event.
 
-It knows the deltas of chat completions and completions, of messages, of responses, and of candidates: text, and the
-arguments of tool calls. Data that is no JSON is one text. All other strings of an event are masked separately. Each
-event goes on at once. Text that may be the beginning of a match is held back: it goes with the next event, or, if the
-text ends, in an event of its own.
+`sdk.llm` knows the places of texts in the events of all providers: text, reasoning, and the arguments of tool calls.
+Data that is no JSON is one text. All other strings of an event are masked separately. Each event goes on at once. Text
+that may be the beginning of a match is held back: it goes with the next event, or, if the text ends, in an event of its
+own.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
+from collections.abc import Hashable
 from typing import Any
 
+from sdk.llm import TextPlace, ended_texts, text_places
 from sdk.policy import Chunks
 from sdk.streams import SseEvent, sse_events
 
 from .bodies import SLICE, Places, mask_strings, read_json, write_json
 from .replacing import MaskedText, Masking
 
-Json = dict[str, Any]
 Key = tuple[Hashable, ...]
 """Identifies a text: its kind, the index of its choice, block or candidate, and more."""
 PLAIN: Key = ("plain", None)
@@ -27,15 +26,6 @@ PLAIN: Key = ("plain", None)
 LAST = "[DONE]"
 MAX_TEXTS = 64
 """The most texts that are followed at once; a further text ends the oldest."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """The place of a part of a text: its object, the member's name there, and the text's key."""
-
-    holder: Json
-    name: str
-    key: Key
 
 
 async def mask_events(chunks: Chunks, masking: Masking, places: Places, limit: int) -> Chunks:
@@ -64,8 +54,8 @@ class _Events:
             return [*self.end(self.keys()), event.raw]
         if not isinstance(document, dict | list):
             return [*self.end(self.keys() - {PLAIN}), await self._mask_plain(event, event.data)]
-        parts = list(_parts(document))
-        ended = set(_ends(document))
+        parts = list(text_places(document))
+        ended = set(ended_texts(document))
         rests = self.end({key for key in self._texts if key[:2] in ended} - {part.key for part in parts} | {PLAIN})
         masked = await self._mask_document(event, document, parts, has_duplicates)
         finished = self.end({key for key in self._texts if key[:2] in ended} | {*list(self._texts)[:-MAX_TEXTS]})
@@ -80,10 +70,12 @@ class _Events:
         text = self._text(PLAIN)
         holder = {"data": await text.feed(data)}
         encoded = event.with_data(holder["data"]).encode()
-        text.remember(event, holder, [], Part(holder, "data", PLAIN))
+        text.remember(event, holder, [], TextPlace(holder, "data", PLAIN, "other"))
         return encoded
 
-    async def _mask_document(self, event: SseEvent, document: Any, parts: list[Part], has_duplicates: bool) -> bytes:
+    async def _mask_document(
+        self, event: SseEvent, document: Any, parts: list[TextPlace], has_duplicates: bool
+    ) -> bytes:
         values = [part.holder[part.name] for part in parts]
         for part in parts:
             part.holder[part.name] = ""
@@ -119,7 +111,7 @@ class _Text:
     def rest(self) -> str:
         return "".join(self._stream.end())
 
-    def remember(self, event: SseEvent, document: Any, parts: list[Part], place: Part) -> None:
+    def remember(self, event: SseEvent, document: Any, parts: list[TextPlace], place: TextPlace) -> None:
         self._event, self._document, self._parts, self._place = event, document, parts, place
 
     def rest_event(self) -> bytes:
@@ -132,66 +124,6 @@ class _Text:
         self._place.holder[self._place.name] = rest
         is_plain = self._place.key == PLAIN
         return self._event.with_data(rest if is_plain else write_json(self._document)).encode()
-
-
-# ------------------------------------------------------------------ the places of models' texts
-
-
-def _parts(document: Any) -> Iterator[Part]:
-    if not isinstance(document, dict):
-        return
-    for choice in _objects(document.get("choices")):
-        at = choice.get("index")
-        yield from _strings(choice, ("text",), "choice", at)
-        message = _object(choice.get("delta"))
-        yield from _strings(message, ("content", "refusal", "reasoning_content"), "choice", at)
-        for call in _objects(message.get("tool_calls")):
-            yield from _strings(_object(call.get("function")), ("arguments",), "choice", at, call.get("index"))
-    delta = document.get("delta")
-    if isinstance(delta, str):
-        yield Part(document, "delta", _item(document, document.get("type")))
-    yield from _strings(_object(delta), ("text", "partial_json", "thinking"), "block", document.get("index"))
-    for candidate in _objects(document.get("candidates")):
-        for number, part in enumerate(_objects(_object(candidate.get("content")).get("parts"))):
-            yield from _strings(part, ("text",), "candidate", candidate.get("index"), number)
-
-
-def _ends(document: Any) -> Iterator[Key]:
-    """The first two items of the keys of texts that end with or before this document."""
-    if not isinstance(document, dict):
-        return
-    for kind, place, reason in (("choice", "choices", "finish_reason"), ("candidate", "candidates", "finishReason")):
-        for item in _objects(document.get(place)):
-            if item.get(reason) is not None:
-                yield kind, _hashable(item.get("index"))
-    event_type = document.get("type")
-    if event_type == "content_block_stop":
-        yield "block", _hashable(document.get("index"))
-    elif isinstance(event_type, str) and event_type.endswith(".done"):
-        yield _item(document, event_type.removesuffix("done") + "delta")
-
-
-def _strings(holder: Json, names: tuple[str, ...], kind: str, index: Any, *more: Any) -> Iterator[Part]:
-    for name in names:
-        if isinstance(holder.get(name), str):
-            yield Part(holder, name, (kind, _hashable(index), name, *map(_hashable, more)))
-
-
-def _item(document: Json, kind: Any) -> Key:
-    names = ("item_id", "output_index", "content_index")
-    return "delta", (_hashable(kind), *(_hashable(document.get(name)) for name in names))
-
-
-def _hashable(value: Any) -> Hashable:
-    return value if isinstance(value, str | int | None) else repr(value)
-
-
-def _objects(value: Any) -> list[Json]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _object(value: Any) -> Json:
-    return value if isinstance(value, dict) else {}
 
 
 def _parse(data: str) -> tuple[Any, bool]:
