@@ -400,6 +400,13 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
         "Streams": ("stream", "Stream", "run_stream", "StreamResult", "collect_stream", "streaming"),
         "Recorded exchanges": ("replay", "Replay", "ReplayedExecution", "IncompleteRecordingError"),
     },
+    "gatewright.llm": {
+        "Requests": ("read_request", "LlmRequest", "PromptText", "Shape", "SHAPES"),
+        "Answers": ("AnswerReader", "AnswerError", "TextDelta", "Usage", "read_usage"),
+        "Usage of streams": ("with_stream_usage", "UsageChunkFilter", "is_usage_chunk"),
+        "Prices": ("Prices", "Price", "PriceError"),
+        "Texts in events": ("text_places", "ended_texts", "TextPlace"),
+    },
     "gatewright.metrics": {
         "Metrics": ("Counter", "Gauge", "Histogram", "DEFAULT_BUCKETS", "MetricError"),
         "One set of label values": ("CounterSeries", "GaugeSeries", "HistogramSeries", "Timer"),
@@ -448,6 +455,7 @@ GIVEN = {
     *("Headers", "Metadata", "Trailers", "Prepared", "Stream"),
     *("Cookies", "QueryParams", "Every"),
     *("CounterSeries", "GaugeSeries", "HistogramSeries", "Timer"),
+    *("LlmRequest", "PromptText", "AnswerError", "TextDelta", "TextPlace"),
 }
 """Classes that authors of policies never construct."""
 INSIDE = {"RequestFields", "ResponseFields", "HOOKS", "STREAM_HOOKS"}

@@ -16,7 +16,7 @@ from gatewright.llm.places import TextDelta, TextPlace, ended_texts, text_places
 from gatewright.llm.prices import Price, PriceError, Prices
 from gatewright.llm.prompt import PromptText
 from gatewright.llm.request import LlmRequest, read_request
-from gatewright.llm.shapes import SHAPES, Shape, shape_of_path
+from gatewright.llm.shapes import SHAPES, Shape
 from gatewright.llm.stream_usage import UsageChunkFilter, is_usage_chunk, with_stream_usage
 from gatewright.llm.usage import Usage, read_usage
 
@@ -38,7 +38,6 @@ __all__ = [
     "is_usage_chunk",
     "read_request",
     "read_usage",
-    "shape_of_path",
     "text_places",
     "with_stream_usage",
 ]
