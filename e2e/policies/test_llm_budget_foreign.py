@@ -149,7 +149,8 @@ def test_what_a_foreign_provider_reports_is_what_is_spent(gateway: Gateway, llmo
             question, key = draw(random), f"{name}-{number % 3}"
             direct, body = talk.ask(llmock, question, key, asks=True)
             status, _ = talk.ask(talk.gateway, question, key, asks=question.asks)
-            assert status == direct, question
+            is_reset = question.fault is not None and question.fault.get("kind") == "disconnect"
+            assert status == direct or (is_reset and status == 502), question  # reset before the client had the headers
             tokens = reported_tokens(body)
             invoice[key] += tokens
             outcomes[f"{question.shape}, {'usage' if tokens else 'none'}"] += 1
