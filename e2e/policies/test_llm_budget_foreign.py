@@ -140,7 +140,8 @@ class Talk:
 def test_what_a_foreign_provider_reports_is_what_is_spent(gateway: Gateway, llmock: str) -> None:
     name, random = fresh_name("foreign"), Random(7)  # noqa: S311 — no secret
     budget = {"name": "key", "tokens": 10**9, "period": "month", "per": [{"from": "header", "name": "x-key"}]}
-    gateway.deploy(api(name, llmock, [attach("llm-budget", {"budgets": [budget]}, timeout="10s")]))
+    params = {"budgets": [budget], "holdSeconds": 5}  # which ends a reservation whose answer was reset before it began
+    gateway.deploy(api(name, llmock, [attach("llm-budget", params, timeout="10s")]))
     invoice: Counter[str] = Counter()
     outcomes: Counter[str] = Counter()
     with httpx.Client(timeout=30) as client:

@@ -6,8 +6,9 @@ end, also when client or provider leave in the middle. docs/decisions/0101-reser
 store does.
 
 Limits. The estimate of the input may be too low, and a request without a limit of output may have more than
-`defaultMaxOutput`: then the budget is passed by the difference. If a client leaves before the answer begins, the
-usage is not known: the reservation counts until its hold has passed.
+`defaultMaxOutput`: then the budget is passed by the difference. If client or provider leave before the answer
+has begun here, the usage is not known: the reservation counts until its hold has passed. What a provider sends right
+before it resets its stream may be lost on the way, with the usage in it.
 """
 
 from __future__ import annotations
