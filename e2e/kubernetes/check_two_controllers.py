@@ -78,6 +78,14 @@ def add_route(cluster: Cluster, name: str, seconds: float) -> None:
     eventually(f"{path_of(route)} is programmed", lambda: is_programmed(cluster, route), seconds)
 
 
+def answers_at(url: str) -> bool:
+    """Whether the balancer leads to a node. A Service has a pod as an endpoint only after the pod's node is ready."""
+    try:
+        return httpx.get(url, timeout=10).status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
+
+
 @contextlib.contextmanager
 def asked(url: str) -> Iterator[list[str]]:
     """What a client is answered that asks again and again meanwhile: statuses, or errors."""
@@ -107,7 +115,9 @@ def test_each_goes_on_where_the_other_is_killed(release: Product) -> None:
     cluster.client.apply(echo("echo", NAMESPACE))
     address = release.address("pair", NAMESPACE)
     add_route(cluster, "before", 60)
-    with asked(f"http://{address}/before") as answers:
+    url = f"http://{address}/before"
+    eventually("the balancer leads to a node", lambda: answers_at(url), 60)
+    with asked(url) as answers:
         leaders = [leader(cluster)]
         for name in ("first", "second"):
             began = time.monotonic()
