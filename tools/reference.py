@@ -403,7 +403,7 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
     "gatewright.llm": {
         "Requests": ("read_request", "LlmRequest", "PromptText", "Shape", "SHAPES"),
         "Answers": ("AnswerReader", "AnswerError", "TextDelta", "Usage", "read_usage"),
-        "Usage of streams": ("with_stream_usage", "UsageChunkFilter", "is_usage_chunk"),
+        "Usage of streams": ("with_stream_usage", "read_answer", "UsageChunkFilter", "is_usage_chunk"),
         "Prices": ("Prices", "Price", "PriceError"),
         "Texts in events": ("text_places", "ended_texts", "TextPlace"),
     },
@@ -425,6 +425,7 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
         "Names": ("of_content_type", "encoding", "CHARSETS", "CharsetError"),
     },
     "gatewright.cookies": {"A cookie of a response": ("set_cookie",)},
+    "gatewright.problems": {"A refusal": ("problem", "CONTENT_TYPE")},
     "gatewright.secrets": {"A secret": ("Secret",)},
     "gatewright.clock": {"The time": ("now", "monotonic"), "For tests": ("use", "Source")},
     "gatewright.store": {

@@ -13,11 +13,9 @@ before it resets its stream may be lost on the way, with the usage in it.
 
 from __future__ import annotations
 
-import json
 import secrets
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from http import HTTPStatus
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +32,7 @@ from sdk.policy import (
     UpstreamRequestModifications,
     UpstreamResponseModifications,
 )
+from sdk.problems import problem
 from sdk.store import AsyncStore, Reserved
 
 if TYPE_CHECKING:  # the folder's name cannot be a package's
@@ -54,7 +53,6 @@ STORE_TIMEOUT = 5.0
 """Seconds. The engine answers sooner that a Valkey does not: after `spec.store.valkey.timeout`."""
 RETRY_SOON = 1
 """Seconds after which a request may be sent again that only reservations of others have kept out."""
-EVENTS = "text/event-stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +161,7 @@ def refusal(budget: Budget, span: Span, amount: int, answer: Reserved) -> Immedi
     elif answer.spent + amount <= budget.limit:
         detail += ": try again when requests under way have ended"
         headers["retry-after"] = str(RETRY_SOON)
-    return problem(429, detail, headers, budget=budget.name)
+    return problem(429, detail, headers=headers, budget=budget.name)
 
 
 # ------------------------------------------------------------------ after
@@ -192,12 +190,10 @@ async def on_response_stream(ctx: ResponseStreamContext, chunks: Chunks, params:
         async for chunk in chunks:
             yield chunk
         return
-    content_type = ctx.headers.get("content-type", "")
-    reader = llm.AnswerReader(note["shape"], content_type)
+    reader = llm.AnswerReader(note["shape"], ctx.headers.get("content-type", ""))
     is_settled = False
     try:
-        hides = note["hidesUsage"] and content_type.partition(";")[0].strip().lower() == EVENTS
-        async for piece in read_without_usage(chunks, reader) if hides else read(chunks, reader):
+        async for piece in llm.read_answer(chunks, reader, hides_usage=note["hidesUsage"]):
             yield piece
         reader.end()
         is_settled = True
@@ -206,23 +202,6 @@ async def on_response_stream(ctx: ResponseStreamContext, chunks: Chunks, params:
         if not is_settled:  # the client or the provider has left: what came until now was spent
             reader.end()
             prepared.settler.begin(settlements(prepared, note, reader))
-
-
-async def read(chunks: Chunks, reader: llm.AnswerReader) -> AsyncIterator[bytes]:
-    async for chunk in chunks:
-        reader.feed(chunk)
-        yield chunk
-
-
-async def read_without_usage(chunks: Chunks, reader: llm.AnswerReader) -> AsyncIterator[bytes]:
-    """Event by event, without the chunk for which the policy, and not the client, has asked."""
-    events = llm.UsageChunkFilter()
-    async for chunk in chunks:
-        reader.feed(chunk)
-        if passed := events.feed(chunk):
-            yield passed
-    if rest := events.end():
-        yield rest
 
 
 def settlements(prepared: Prepared, note: Json, reader: llm.AnswerReader | None) -> list[Settlement]:
@@ -238,8 +217,3 @@ def settlements(prepared: Prepared, note: Json, reader: llm.AnswerReader | None)
         SPENT.inc(amount, budget=item["budget"], unit=unit)
         found.append(Settlement(item["key"], item["name"], amount))
     return found
-
-
-def problem(status: int, detail: str, headers: dict[str, str] | None = None, **members: str) -> ImmediateResponse:
-    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **members}
-    return ImmediateResponse(status, {"content-type": "application/problem+json", **(headers or {})}, json.dumps(body))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,6 @@ Json = dict[str, Any]
 log = logging.getLogger(__name__)
 NOTE = "llm-usage"
 """The key of the exchange's metadata: what the request asked, and from the answer's end on what it took."""
-EVENTS = "text/event-stream"
 
 
 def prepare(params: Json) -> Iterator[Tariff]:
@@ -89,34 +88,15 @@ async def on_response_stream(ctx: ResponseStreamContext, chunks: Chunks, params:
         async for chunk in chunks:
             yield chunk
         return
-    content_type = ctx.headers.get("content-type", "")
-    reader = llm.AnswerReader(note["shape"], content_type)
-    hides = note["hidesUsage"] and content_type.partition(";")[0].strip().lower() == EVENTS
+    reader = llm.AnswerReader(note["shape"], ctx.headers.get("content-type", ""))
     is_whole = False
     try:
-        async for piece in read_without_usage(chunks, reader) if hides else read(chunks, reader):
+        async for piece in llm.read_answer(chunks, reader, hides_usage=note["hidesUsage"]):
             yield piece
         is_whole = True
     finally:
         reader.end()
         settle(ctx, note, reader, params, is_whole=is_whole)
-
-
-async def read(chunks: Chunks, reader: llm.AnswerReader) -> AsyncIterator[bytes]:
-    async for chunk in chunks:
-        reader.feed(chunk)
-        yield chunk
-
-
-async def read_without_usage(chunks: Chunks, reader: llm.AnswerReader) -> AsyncIterator[bytes]:
-    """Without the chunk for which the policy, and not the client, has asked."""
-    events = llm.UsageChunkFilter()
-    async for chunk in chunks:
-        reader.feed(chunk)
-        if passed := events.feed(chunk):
-            yield passed
-    if rest := events.end():
-        yield rest
 
 
 def settle(ctx: ResponseContext, note: Json, reader: llm.AnswerReader, params: Json, *, is_whole: bool) -> None:

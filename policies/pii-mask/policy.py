@@ -13,10 +13,8 @@ anew, so that whitespace and the notation of numbers may differ. Path and traile
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal
 
 from sdk import charsets
@@ -24,7 +22,6 @@ from sdk.metrics import Counter
 from sdk.policy import (
     Chunks,
     Headers,
-    ImmediateResponse,
     Reject,
     RequestAction,
     RequestContext,
@@ -35,6 +32,7 @@ from sdk.policy import (
     UpstreamRequestModifications,
     UpstreamResponseModifications,
 )
+from sdk.problems import problem
 from sdk.streams import StreamError
 
 if TYPE_CHECKING:  # the folder's name cannot be a package's
@@ -239,8 +237,3 @@ def kind_of(media_type: str) -> Kind:
     if media_type.endswith(("/xml", "+xml")):
         return "xml"
     return "text" if media_type in TEXT or media_type.startswith("text/") else "other"
-
-
-def problem(status: int, detail: str) -> ImmediateResponse:
-    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
-    return ImmediateResponse(status, {"content-type": "application/problem+json"}, json.dumps(body))

@@ -40,6 +40,7 @@ from sdk.policy import (
     ResponseContext,
     UpstreamResponseModifications,
 )
+from sdk.problems import problem
 
 if TYPE_CHECKING:
     from caching.answers import Answer, Cache, Names
@@ -223,20 +224,15 @@ def pass_on(
 async def purge(ctx: RequestContext, key: str, settings: Mapping[str, Any]) -> ImmediateResponse:
     lines = ctx.headers.get_all(settings["header"])
     if len(lines) != 1 or not settings["token"].matches(lines[0]):
-        return problem(403, "Forbidden", "expected the purge token")
+        return problem(403, "expected the purge token")
     if not await ctx.prepared.forget(key):
-        return problem(503, "Service Unavailable", "the store does not answer; the response may remain cached")
+        return problem(503, "the store does not answer; the response may remain cached")
     return ImmediateResponse(204)
-
-
-def problem(status: int, title: str, detail: str, headers: Mapping[str, str] | None = None) -> ImmediateResponse:
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    return ImmediateResponse(status, {"content-type": "application/problem+json", **(headers or {})}, json.dumps(body))
 
 
 def not_cached(params: Mapping[str, Any]) -> ImmediateResponse:
     """Returns the answer to only-if-cached without a cached response (RFC 9111, 5.2.1.7)."""
-    return problem(504, "Gateway Timeout", "no fresh response is cached", status_header("miss", params))
+    return problem(504, "no fresh response is cached", headers=status_header("miss", params))
 
 
 def status_header(status: str, params: Mapping[str, Any]) -> dict[str, str]:

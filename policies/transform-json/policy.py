@@ -15,7 +15,6 @@ import logging
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any
 
 import jmespath  # type: ignore[import-untyped]
@@ -23,7 +22,6 @@ from jmespath.exceptions import JMESPathError  # type: ignore[import-untyped]
 from jmespath.functions import Functions, signature  # type: ignore[import-untyped]
 from sdk.policy import (
     Headers,
-    ImmediateResponse,
     RequestAction,
     RequestContext,
     ResponseAction,
@@ -31,6 +29,7 @@ from sdk.policy import (
     UpstreamRequestModifications,
     UpstreamResponseModifications,
 )
+from sdk.problems import problem
 
 Json = dict[str, Any]
 JSON = {"content-type": "application/json"}
@@ -218,8 +217,3 @@ def transform(
     if other_types == "pass" and len(lines) < 2:
         return None
     raise OtherTypeError
-
-
-def problem(status: int, detail: str) -> ImmediateResponse:
-    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
-    return ImmediateResponse(status, {"content-type": "application/problem+json"}, json.dumps(body))

@@ -12,13 +12,12 @@ not describe pass. `discriminator` is ignored; `oneOf` and `anyOf` are not.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from sdk.metrics import Counter
-from sdk.policy import ImmediateResponse, PolicyMetadata, RequestAction, RequestContext
+from sdk.policy import PolicyMetadata, RequestAction, RequestContext
+from sdk.problems import problem
 
 if TYPE_CHECKING:  # the folder's name cannot be a package's
     from validation import parameters
@@ -94,15 +93,5 @@ def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
     if params["onInvalid"] == "report":
         ctx.metadata[ctx.policy.policy_name] = {"reason": mistake.reason, "errors": mistake.errors}
         return None
-    return problem(STATUS.get(mistake.reason, params["statusCode"]), mistake)
-
-
-def problem(status: int, mistake: Finding) -> ImmediateResponse:
-    body = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": "the request does not match the description of this operation",
-        "errors": mistake.errors,
-    }
-    return ImmediateResponse(status, {"content-type": "application/problem+json"}, json.dumps(body))
+    status = STATUS.get(mistake.reason, params["statusCode"])
+    return problem(status, "the request does not match the description of this operation", errors=mistake.errors)

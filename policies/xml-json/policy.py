@@ -12,15 +12,12 @@ list has one entry; name such elements in `lists`. Prefixes are kept as they are
 
 from __future__ import annotations
 
-import json
 import logging
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from sdk import charsets
 from sdk.policy import (
     Headers,
-    ImmediateResponse,
     RequestAction,
     RequestContext,
     ResponseAction,
@@ -28,6 +25,7 @@ from sdk.policy import (
     UpstreamRequestModifications,
     UpstreamResponseModifications,
 )
+from sdk.problems import problem
 
 if TYPE_CHECKING:  # the folder's name cannot be a package's
     from conversion.limits import ConversionError, Limits
@@ -101,8 +99,3 @@ def convert(
     if conversion == "xml-to-json":
         return json_of(text, params["lists"], limits)
     return xml_of(text, params.get("rootName"), limits)
-
-
-def problem(status: int, detail: str) -> ImmediateResponse:
-    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
-    return ImmediateResponse(status, {"content-type": "application/problem+json"}, json.dumps(body))

@@ -1,12 +1,14 @@
 """Answers of each shape, cut anywhere, and hostile ones."""
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from gatewright.llm import AnswerReader, Shape, Usage, UsageChunkFilter
+from gatewright.llm import AnswerReader, Shape, Usage, UsageChunkFilter, read_answer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -221,3 +223,32 @@ def test_a_complete_event_passes_at_once() -> None:
 def test_from_an_event_beyond_the_limit_on_all_passes() -> None:
     body = b"data: 1\n\n" + b"data: " + b"x" * 500 + b"\n\n" + EVENTS[-1]
     assert filtered(body, list(range(0, 600, 7)), limit=300) == body
+
+
+async def passed(body: bytes, content_type: str, *, hides_usage: bool) -> tuple[bytes, Usage | None]:
+    async def chunks() -> AsyncIterator[bytes]:
+        for at in range(0, len(body), 10):
+            yield body[at : at + 10]
+
+    reader = AnswerReader("chat", content_type)
+    pieces = [piece async for piece in read_answer(chunks(), reader, hides_usage=hides_usage)]
+    reader.end()
+    assert b"" not in pieces
+    return b"".join(pieces), reader.usage
+
+
+@pytest.mark.parametrize(
+    ("content_type", "hides_usage", "expected"),
+    [
+        ("text/event-stream; charset=utf-8", True, chunk("a") + EVENTS[4]),
+        ("text/event-stream", False, chunk("a") + USAGE_CHUNK + b"\n\n" + EVENTS[4]),
+        ("text/plain", True, chunk("a") + USAGE_CHUNK + b"\n\n" + EVENTS[4]),
+    ],
+)
+def test_an_answer_passes_with_the_usage_chunk_that_the_client_expects(
+    content_type: str, hides_usage: bool, expected: bytes
+) -> None:
+    body = chunk("a") + USAGE_CHUNK + b"\n\n" + EVENTS[4]
+    answer, usage = asyncio.run(passed(body, content_type, hides_usage=hides_usage))
+    assert answer == expected
+    assert usage == Usage(7, 1)

@@ -17,7 +17,7 @@ from gatewright.llm.prices import Price, PriceError, Prices
 from gatewright.llm.prompt import PromptText
 from gatewright.llm.request import LlmRequest, read_request
 from gatewright.llm.shapes import SHAPES, Shape
-from gatewright.llm.stream_usage import UsageChunkFilter, is_usage_chunk, with_stream_usage
+from gatewright.llm.stream_usage import UsageChunkFilter, is_usage_chunk, read_answer, with_stream_usage
 from gatewright.llm.usage import Usage, read_usage
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "UsageChunkFilter",
     "ended_texts",
     "is_usage_chunk",
+    "read_answer",
     "read_request",
     "read_usage",
     "text_places",

@@ -60,10 +60,11 @@ class AnswerReader:
         """Whether the answer came to its end: its last event, or the end of its JSON."""
         self.error: AnswerError | None = None
         """The first error in the answer."""
-        self._is_stream = content_type.partition(";")[0].strip().lower() == EVENT_STREAM
+        self.is_stream = content_type.partition(";")[0].strip().lower() == EVENT_STREAM
+        """Whether the content type is that of an event stream."""
         self._with_texts = with_texts
         self._limit = limit
-        self._events: Events | None = Events(limit) if self._is_stream else None
+        self._events: Events | None = Events(limit) if self.is_stream else None
         self._items: JsonItems | None = None
         self._counts: dict[str, int] = {}
         self._has_begun = False

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import AsyncIterator
 from typing import Any
 
+from gatewright.llm.answer import AnswerReader
 from gatewright.llm.json_values import object_of, parse_json
 from gatewright.llm.request import LlmRequest
 from gatewright.streams import LIMIT, SseEvent, SseParser, StreamError
@@ -35,6 +37,23 @@ def is_usage_chunk(document: Any) -> bool:
     """Whether the document of an event is the chunk that providers add for include_usage: usage, and no choice."""
     holder = object_of(document)
     return holder.get("choices") == [] and isinstance(holder.get("usage"), dict)
+
+
+async def read_answer(
+    chunks: AsyncIterator[bytes], reader: AnswerReader, *, hides_usage: bool = False
+) -> AsyncIterator[bytes]:
+    """Yields the answer as it passes, having fed it to the reader; whoever asks calls the reader's `end` at its end.
+
+    hides_usage: whether the request was sent with the body of `with_stream_usage`: a UsageChunkFilter then keeps the
+    chunk back that the client does not expect.
+    """
+    events = UsageChunkFilter() if hides_usage and reader.is_stream else None
+    async for chunk in chunks:
+        reader.feed(chunk)
+        if passed := chunk if events is None else events.feed(chunk):
+            yield passed
+    if events is not None and (rest := events.end()):
+        yield rest
 
 
 class UsageChunkFilter:
