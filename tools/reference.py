@@ -401,11 +401,17 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
         "Recorded exchanges": ("replay", "Replay", "ReplayedExecution", "IncompleteRecordingError"),
     },
     "gatewright.llm": {
-        "Requests": ("read_request", "LlmRequest", "PromptText", "Shape", "SHAPES"),
+        "Requests": ("read_request", "LlmRequest", "PromptText", "shape_of_path", "PathShape", "Shape", "SHAPES"),
         "Answers": ("AnswerReader", "AnswerError", "TextDelta", "Usage", "read_usage"),
         "Usage of streams": ("with_stream_usage", "read_answer", "UsageChunkFilter", "is_usage_chunk"),
         "Prices": ("Prices", "Price", "PriceError"),
-        "Texts in events": ("text_places", "ended_texts", "TextPlace"),
+        "Texts in events": ("text_places", "answer_places", "ended_texts", "TextPlace"),
+        "Texts that are filtered as they stream": ("EventFilter", "TextFilter"),
+    },
+    "gatewright.masking": {
+        "A text": ("Masking", "MaskedText", "mask_slices"),
+        "What is found": ("Detector", "longest_match", "Replace", "Span", "LONGEST", "SLICE"),
+        "JSON": ("mask_strings", "read_json", "write_json"),
     },
     "gatewright.metrics": {
         "Metrics": ("Counter", "Gauge", "Histogram", "DEFAULT_BUCKETS", "MetricError"),

@@ -268,7 +268,8 @@ def test_the_shown_policy_reads_bearer_tokens(tmp_path: Path) -> None:
 
 
 def test_the_shown_requests_to_models_are_read_as_shown() -> None:
-    exec(blocks(page("docs/how-to/policy-llm.md"), "python")[0], {})  # noqa: S102 - our own page, which has assertions
+    for block in blocks(page("docs/how-to/policy-llm.md"), "python"):
+        exec(block, {})  # noqa: S102 - our own page, which has assertions
 
 
 def test_the_shown_policy_shares_a_client(tmp_path: Path, upstream: Upstream) -> None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from sdk import charsets
+from sdk.masking import Detector, Masking, Replace
 from sdk.metrics import Counter
 from sdk.policy import (
     Chunks,
@@ -37,14 +38,14 @@ from sdk.streams import StreamError
 
 if TYPE_CHECKING:  # the folder's name cannot be a package's
     from masking import bodies
-    from masking.detectors import BUILT_IN, Detector, compile_custom
+    from masking.detectors import BUILT_IN, compile_custom
     from masking.events import mask_events
-    from masking.replacing import Masking, Replace, hash_values, keep_last, new_masking, set_text
+    from masking.replacing import hash_values, keep_last, set_text
 else:
     from .masking import bodies
-    from .masking.detectors import BUILT_IN, Detector, compile_custom
+    from .masking.detectors import BUILT_IN, compile_custom
     from .masking.events import mask_events
-    from .masking.replacing import Masking, Replace, hash_values, keep_last, new_masking, set_text
+    from .masking.replacing import hash_values, keep_last, set_text
 
 Json = dict[str, Any]
 Kind = Literal["json", "lines", "form", "events", "xml", "text", "other"]
@@ -109,7 +110,7 @@ def prepare(params: Json) -> Prepared:
         counters = {name: MASKED.labels(direction=direction, detector=name) for name in names}
         if direction not in params["directions"]:
             return None
-        return new_masking(detectors, replacements, lambda name: counters[name].inc())
+        return Masking(detectors, replacements, lambda name: counters[name].inc())
 
     include, exclude = (tuple(map(bodies.steps_of, params[name])) for name in ("include", "exclude"))
     return Prepared(masking_of("request"), masking_of("response"), bodies.Places(include, exclude))

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import codecs
-import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from sdk import charsets
+from sdk.masking import Masking, mask_slices, mask_strings, read_json, write_json
 from sdk.policy import Chunks, QueryParams
 from sdk.streams import lines, text
-
-from .replacing import MaskedText, Masking
-
-Json = dict[str, Any]
-SLICE = 8192
-"""The characters to search before the event loop may do other work."""
 
 
 class UnreadableError(ValueError):
@@ -101,62 +94,11 @@ async def mask_document(body: bytes, encoding: str, masking: Masking, places: Pl
     try:
         document, has_duplicates = read_json(body.decode(encoding))
         holder = [document]
-        if not await mask_strings(holder, masking, places) and not has_duplicates:
+        if not await mask_strings(holder, masking, places.has) and not has_duplicates:
             return body
         return write_json(holder[0]).encode(encoding)
     except (ValueError, RecursionError):
         raise UnreadableError("expected JSON") from None
-
-
-def read_json(body: str) -> tuple[Any, bool]:
-    """Returns the value, and whether an object has a name twice; then the last member counts. ValueError: no JSON."""
-    duplicates: list[bool] = []
-
-    def to_object(pairs: list[tuple[str, Any]]) -> Json:
-        members = dict(pairs)
-        if len(members) < len(pairs):
-            duplicates.append(True)
-        return members
-
-    return json.loads(body, object_pairs_hook=to_object), bool(duplicates)
-
-
-def write_json(value: Any) -> str:
-    """Returns JSON in ASCII, since a string may end with half of a surrogate pair, whose other half comes later."""
-    return json.dumps(value, separators=(",", ":"))
-
-
-async def mask_strings(holder: list[Any], masking: Masking, places: Places) -> bool:
-    """Masks the strings of the value in `holder`, in place. Returns whether anything was masked."""
-    changed, searched = False, 0
-    for container, key, steps in _strings(holder):
-        value = container[key]
-        if not places.has(steps):
-            continue
-        searched += len(value) + 1
-        if len(value) <= SLICE:
-            masked = masking.mask(value)
-        else:
-            masked = "".join([part async for part in _in_slices(_iterate(value), masking)])
-        if searched > SLICE:
-            searched = 0
-            await asyncio.sleep(0)
-        if masked != value:
-            container[key], changed = masked, True
-    return changed
-
-
-def _strings(holder: list[Any]) -> Iterator[tuple[Any, Any, tuple[str, ...]]]:
-    """Yields each string's container, its key there, and the steps that lead to it."""
-    waiting: list[tuple[Any, tuple[str, ...], bool]] = [(holder, (), True)]
-    while waiting:
-        container, steps, is_root = waiting.pop()
-        for key, value in list(container.items() if isinstance(container, dict) else enumerate(container)):
-            path = steps if is_root else (*steps, str(key))
-            if isinstance(value, str):
-                yield container, key, path
-            elif isinstance(value, dict | list):
-                waiting.append((value, path, False))
 
 
 # ------------------------------------------------------------------ text
@@ -167,25 +109,10 @@ async def mask_text(body: Body, masking: Masking) -> Chunks:
     errors = "surrogateescape" if body.encoding in {"utf-8", "utf-8-sig", "ascii"} else "strict"
     encoder = codecs.getincrementalencoder(body.encoding)(errors)
     try:
-        async for part in _in_slices(text(body.chunks, body.encoding, errors), masking):
+        async for part in mask_slices(text(body.chunks, body.encoding, errors), masking):
             yield encoder.encode(part)
     except UnicodeError:
         raise UnreadableError(f"expected text in {body.encoding}") from None
-
-
-async def _in_slices(pieces: AsyncIterator[str], masking: Masking) -> AsyncIterator[str]:
-    stream = MaskedText(masking)
-    async for piece in pieces:
-        for at in range(0, len(piece), SLICE):
-            for part in stream.feed(piece[at : at + SLICE]):
-                yield part
-            await asyncio.sleep(0)
-    for part in stream.end():
-        yield part
-
-
-async def _iterate(value: str) -> AsyncIterator[str]:
-    yield value
 
 
 # ------------------------------------------------------------------ forms and queries

@@ -8,41 +8,20 @@ which has no meaning in a stream.
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
-from re import _constants, _parser  # type: ignore[attr-defined]  # the width of matches has no public API
-from typing import Any, Protocol
+from typing import Any
 
 import re2
+from sdk.masking import Detector, Span, longest_match
 
-Span = tuple[int, int]
 Accept = Callable[[str, "re.Match[str]"], int]
-LONGEST = 1024
-"""The most characters of a match of a publisher's pattern."""
 LARGEST_PROGRAM = 2000
 """The most instructions of RE2's program, since a count such as `{200}` makes many of a few characters."""
-BOUNDARIES = {_constants.AT_BOUNDARY, _constants.AT_NON_BOUNDARY}
 SURROGATES = re.compile("[\ud800-\udfff]")
 SEPARATOR = "[ \u00a0-]"
 DIGITS, LETTERS = re.compile("[0-9]"), re.compile("[A-Za-z][0-9]{2}")
-
-
-class Detector(Protocol):
-    """longest: the most characters of a match with its look-ahead. begins: a pattern that matches every beginning of a
-    match, up to the text's end; None: any text may be one."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def longest(self) -> int: ...
-    @property
-    def begins(self) -> str | None: ...
-
-    def find(self, text: str, at: int) -> Iterator[Span]:
-        """The spans of the matches that begin at `at` or later, from left to right."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +29,14 @@ class BuiltIn:
     """A built-in detector.
 
     needs: a quick pattern without which a text has no match. accept: returns the end of the match in a candidate that
-    the pattern has found; 0: it is no match, and the search goes on from its second character.
+    the pattern has found; 0: it is no match, and the search goes on from its second character. beginning: a pattern
+    that matches every beginning of a match, up to the text's end.
     """
 
     name: str
     needs: re.Pattern[str]
     pattern: re.Pattern[str]
-    begins: str
+    beginning: re.Pattern[str]
     longest: int
     accept: Accept
 
@@ -69,6 +49,10 @@ class BuiltIn:
                 yield match.start(), end
             at = end or match.start() + 1
 
+    def held_from(self, text: str, at: int) -> int:
+        match = self.beginning.search(text, max(at, len(text) - self.longest))
+        return match.start() if match else len(text)
+
 
 @dataclass(frozen=True, slots=True)
 class Custom:
@@ -77,11 +61,13 @@ class Custom:
     name: str
     pattern: Any
     longest: int
-    begins: None = None
 
     def find(self, text: str, at: int) -> Iterator[Span]:
         searchable = SURROGATES.sub("\ufffd", text)  # RE2 accepts only UTF-8
         yield from (match.span() for match in self.pattern.finditer(searchable, at))
+
+    def held_from(self, text: str, at: int) -> int:
+        return max(at, len(text) - self.longest)
 
 
 # ------------------------------------------------------------------ publishers' patterns
@@ -89,21 +75,8 @@ class Custom:
 
 def compile_custom(name: str, pattern: str) -> Custom:
     """Returns the detector of a publisher's pattern. ValueError: the pattern cannot be used."""
-    expected = (
-        f"expected a pattern of RE2's syntax whose matches have 1 to {LONGEST} characters, got {name}: {pattern!r}"
-    )
-    try:
-        with warnings.catch_warnings(action="error"):
-            tree = _parser.parse(pattern)
-    except (re.error, FutureWarning, OverflowError, RecursionError) as error:
-        raise ValueError(f"{expected}: {error}") from None
-    shortest, longest = tree.getwidth()
-    if shortest < 1:
-        raise ValueError(f"{expected}, which matches the empty text")
-    if longest > LONGEST:
-        raise ValueError(f"{expected}, which matches longer ones; write counts, such as {{1,64}}, instead of + and *")
-    if any(_anchors(tree)):
-        raise ValueError(rf"{expected}, which has an anchor other than \b and \B: a stream has no lines")
+    longest = longest_match(name, pattern)
+    expected = f"expected a pattern of RE2's syntax, got {name}: {pattern!r}"
     options = re2.Options()
     options.log_errors = False  # the ValueError reports them
     try:
@@ -114,14 +87,6 @@ def compile_custom(name: str, pattern: str) -> Custom:
     if compiled.programsize > LARGEST_PROGRAM:
         raise ValueError(f"{expected}, which is too large: write it with smaller counts")
     return Custom(name, compiled, longest + 1)
-
-
-def _anchors(tree: Any) -> Iterator[bool]:
-    for node in tree:
-        if isinstance(node, tuple) and len(node) == 2 and node[0] is _constants.AT:
-            yield node[1] not in BOUNDARIES
-        elif isinstance(node, tuple | list | _parser.SubPattern):
-            yield from _anchors(node)
 
 
 # ------------------------------------------------------------------ built-in detectors
@@ -212,12 +177,16 @@ def _german_tax_id(_: str, match: re.Match[str]) -> int:
     return match.end() if is_valid else 0
 
 
+def _beginning(pattern: str) -> re.Pattern[str]:
+    return re.compile(rf"(?:{pattern})\Z")
+
+
 def _built_in() -> Iterator[BuiltIn]:
     yield BuiltIn(
         "creditCard",
         DIGITS,
         re.compile(rf"(?<![0-9])(?<![0-9]\.)[2-6](?:{SEPARATOR}?[0-9]){{12,18}}"),
-        r"[2-6][0-9 \u00a0-]*",
+        _beginning(r"[2-6][0-9 \u00a0-]*"),
         39,
         _card,
     )
@@ -225,7 +194,7 @@ def _built_in() -> Iterator[BuiltIn]:
         "iban",
         LETTERS,
         re.compile(rf"(?<![A-Za-z0-9])[A-Za-z]{{2}}[0-9]{{2}}(?:{SEPARATOR}?[A-Za-z0-9]){{11,30}}"),
-        r"[A-Za-z](?:[A-Za-z](?:[0-9](?:[0-9][A-Za-z0-9 \u00a0-]*)?)?)?",
+        _beginning(r"[A-Za-z](?:[A-Za-z](?:[0-9](?:[0-9][A-Za-z0-9 \u00a0-]*)?)?)?"),
         66,
         _iban,
     )
@@ -234,7 +203,7 @@ def _built_in() -> Iterator[BuiltIn]:
         "email",
         re.compile("@"),
         re.compile(rf"(?<!{local}){local}{{1,64}}@{label}(?:\.{label}){{1,5}}"),
-        rf"{local}{{1,64}}+(?:@[A-Za-z0-9.-]*)?",
+        _beginning(rf"{local}{{1,64}}+(?:@[A-Za-z0-9.-]*)?"),
         450,
         _whole_match,
     )
@@ -242,7 +211,7 @@ def _built_in() -> Iterator[BuiltIn]:
         "phone",
         re.compile(r"\+"),
         re.compile(r"\+[1-9](?:[ \u00a0()./-]{0,2}[0-9]){6,14}(?![0-9])"),
-        r"\+[0-9 \u00a0()./-]*",
+        _beginning(r"\+[0-9 \u00a0()./-]*"),
         46,
         _whole_match,
     )
@@ -250,7 +219,7 @@ def _built_in() -> Iterator[BuiltIn]:
         "usSsn",
         DIGITS,
         re.compile(r"(?<![0-9])(?<![0-9]-)([0-9]{3})([ -])([0-9]{2})\2([0-9]{4})(?![0-9])(?!-[0-9])"),
-        r"[0-9][0-9 -]*",
+        _beginning(r"[0-9][0-9 -]*"),
         14,
         _ssn,
     )
@@ -258,7 +227,7 @@ def _built_in() -> Iterator[BuiltIn]:
         "ipv4",
         re.compile(r"\."),
         re.compile(r"(?<![0-9])(?<![0-9]\.)[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9])(?!\.[0-9])"),
-        r"[0-9][0-9.]*",
+        _beginning(r"[0-9][0-9.]*"),
         18,
         _address,
     )
@@ -266,7 +235,7 @@ def _built_in() -> Iterator[BuiltIn]:
         "ipv6",
         re.compile(":"),
         re.compile(r"(?<![0-9A-Za-z:.])(?=[0-9A-Fa-f]{0,4}:)[0-9A-Fa-f:.]{2,45}"),
-        r"[0-9A-Fa-f:][0-9A-Fa-f:.]*",
+        _beginning(r"[0-9A-Fa-f:][0-9A-Fa-f:.]*"),
         47,
         _address,
     )
@@ -274,7 +243,7 @@ def _built_in() -> Iterator[BuiltIn]:
         "germanTaxId",
         DIGITS,
         re.compile(r"(?<![0-9])[1-9](?:[ /]?[0-9]){10}(?![0-9])"),
-        r"[1-9][0-9 /]*",
+        _beginning(r"[1-9][0-9 /]*"),
         23,
         _german_tax_id,
     )

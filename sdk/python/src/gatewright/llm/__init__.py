@@ -12,11 +12,12 @@ sends: what cannot be read is not there. Standard library only.
 """
 
 from gatewright.llm.answer import AnswerError, AnswerReader
-from gatewright.llm.places import TextDelta, TextPlace, ended_texts, text_places
+from gatewright.llm.filtering import EventFilter, TextFilter
+from gatewright.llm.places import TextDelta, TextPlace, answer_places, ended_texts, text_places
 from gatewright.llm.prices import Price, PriceError, Prices
 from gatewright.llm.prompt import PromptText
 from gatewright.llm.request import LlmRequest, read_request
-from gatewright.llm.shapes import SHAPES, Shape
+from gatewright.llm.shapes import SHAPES, PathShape, Shape, shape_of_path
 from gatewright.llm.stream_usage import UsageChunkFilter, is_usage_chunk, read_answer, with_stream_usage
 from gatewright.llm.usage import Usage, read_usage
 
@@ -24,21 +25,26 @@ __all__ = [
     "SHAPES",
     "AnswerError",
     "AnswerReader",
+    "EventFilter",
     "LlmRequest",
+    "PathShape",
     "Price",
     "PriceError",
     "Prices",
     "PromptText",
     "Shape",
     "TextDelta",
+    "TextFilter",
     "TextPlace",
     "Usage",
     "UsageChunkFilter",
+    "answer_places",
     "ended_texts",
     "is_usage_chunk",
     "read_answer",
     "read_request",
     "read_usage",
+    "shape_of_path",
     "text_places",
     "with_stream_usage",
 ]

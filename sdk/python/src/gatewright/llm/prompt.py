@@ -114,6 +114,12 @@ def _strings(value: Any, role: Role, place: Place) -> Iterator[PromptText]:
                 waiting.append((value[name], member_role, (*place, name), is_value or name in _VALUES))
 
 
+def tool_texts(document: Json) -> Iterator[PromptText]:
+    """The strings of definitions of tools but their names and types, which the model reads as instructions."""
+    for name in ("tools", "functions"):
+        yield from _strings(document.get(name), "system", (name,))
+
+
 def tool_names(shape: Shape, document: Json) -> tuple[str, ...]:
     """The names of the tools that the model may call, each once. A provider's own tool is named by its type."""
     names = _gemini_tools(document) if shape == "gemini" else _openai_tools(document)

@@ -9,7 +9,7 @@ from typing import Any
 
 from gatewright.llm.estimate import estimate_tokens
 from gatewright.llm.json_values import Json, count_of, object_of, text_of
-from gatewright.llm.prompt import PromptText, prompt_texts, tool_names
+from gatewright.llm.prompt import PromptText, prompt_texts, tool_names, tool_texts
 from gatewright.llm.shapes import PathShape, Shape, shape_of_path
 
 MAX_MODEL = 256
@@ -44,6 +44,11 @@ class LlmRequest:
         """The texts of the prompt, with their roles and places: instructions, messages, calls of tools and their
         results, the input of embeddings. Definitions of tools, images, audio and files are none."""
         return prompt_texts(self.shape, self.document)
+
+    def tool_texts(self) -> Iterator[PromptText]:
+        """The strings of definitions of tools, such as their descriptions, but names and types. The model reads them as
+        instructions: their role is system."""
+        return tool_texts(self.document)
 
     def tools(self) -> tuple[str, ...]:
         """The names of the tools that the model may call, each once. A provider's own tool is named by its type."""

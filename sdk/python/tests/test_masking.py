@@ -1,0 +1,94 @@
+import asyncio
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from gatewright import llm, masking, streams
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+class Word:
+    def __init__(self, word: str) -> None:
+        self.name, self.longest = word, len(word)
+
+    def find(self, text: str, at: int) -> Iterator[masking.Span]:
+        return (match.span() for match in re.compile(self.name).finditer(text, at))
+
+    def held_from(self, text: str, at: int) -> int:
+        return max(at, len(text) - self.longest + 1)
+
+
+def masking_of(*words: str, counted: list[str] | None = None) -> masking.Masking:
+    counts: list[str] = [] if counted is None else counted
+    return masking.Masking([Word(word) for word in words], {word: lambda _: "*" for word in words}, counts.append)
+
+
+@given(pieces=st.lists(st.text("abc", max_size=5), max_size=12))
+def test_the_boundaries_of_pieces_do_not_affect_the_result(pieces: list[str]) -> None:
+    rule = masking_of("abc", "bca", "aa")
+    stream = masking.MaskedText(rule)
+    passed = ""
+    for piece in pieces:
+        passed += stream.feed(piece)
+        assert stream.held <= rule.longest
+    assert passed + stream.end() == rule.mask("".join(pieces))
+
+
+def test_each_match_is_counted_once() -> None:
+    counted: list[str] = []
+    stream = masking.MaskedText(masking_of("ab", counted=counted))
+    assert [stream.feed(piece) for piece in ("xa", "bx", "ab")] == ["x", "*", "x*"]
+    assert (stream.end(), counted) == ("", ["ab", "ab"])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reason"),
+    [
+        ("a+", "matches longer ones"),
+        ("a{1,1025}", "matches longer ones"),
+        ("a?", "matches the empty text"),
+        ("^a", "an anchor"),
+        (r"a\Z", "an anchor"),
+        ("(", "missing"),
+        ("[[a]", "nested set"),
+    ],
+)
+def test_a_pattern_that_no_stream_can_be_searched_for_is_refused(pattern: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        masking.longest_match("mine", pattern)
+
+
+def test_the_longest_match_of_a_pattern() -> None:
+    assert masking.longest_match("mine", r"\bsk-[a-z0-9]{8,20}\b") == 23
+
+
+def filtered(*documents: Any) -> list[Any]:
+    rule = masking_of("secret")
+    events = llm.EventFilter(lambda: masking.MaskedText(rule), lambda holder: masking.mask_strings(holder, rule))
+
+    async def run() -> bytes:
+        passed: list[bytes] = []
+        for document in documents:
+            (event,) = streams.SseParser().feed(streams.SseEvent(masking.write_json(document)).encode())
+            passed += await events.feed(event)
+        return b"".join([*passed, *events.end()])
+
+    return [masking.read_json(event.data or "")[0] for event in streams.SseParser().feed(asyncio.run(run()))]
+
+
+def delta(text: str, index: int = 0) -> dict[str, Any]:
+    return {"choices": [{"index": index, "delta": {"content": text}}]}
+
+
+def test_texts_of_a_model_are_filtered_across_events() -> None:
+    answers = filtered(delta("a sec"), delta("se", 1), delta("ret b"), delta("c", 1))
+    texts = [(choice["index"], choice["delta"]["content"]) for answer in answers for choice in answer["choices"]]
+    assert "".join(text for index, text in texts if index == 0) == "a * b"
+    assert "".join(text for index, text in texts if index == 1) == "sec"
+
+
+def test_other_strings_of_an_event_are_filtered_separately() -> None:
+    done = {"type": "response.output_text.done", "text": "the secret"}
+    assert filtered(done) == [{**done, "text": "the *"}]
