@@ -348,17 +348,29 @@ def test_the_settings_and_requests_of_the_api_page_work(docs_gateway: Gateway, u
         assert client.delete("/v1/apis/settings").is_success
 
 
+def rows_of(text: str) -> list[list[str]]:
+    """The cells of the tables' rows, without the headings and what is beneath them."""
+    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    return [row for row, next_row in zip(lines, [*lines[1:], [""]], strict=True) if "---" not in row[0] + next_row[0]]
+
+
 def test_the_figures_of_the_readme_are_those_of_the_bench() -> None:
-    measured = page("bench/README.md").partition("### 64 connections")[2].partition("###")[0]
-    rows = [line.strip("| ").split(" | ") for line in measured.splitlines() if line.startswith("| ")]
-    serves, costs = rows[0].index("req/s"), rows[0].index("CPU all")
-    figures = {row[0].removesuffix(" \\*"): (row[serves].split()[0], row[costs].split()[0]) for row in rows}
-    table = section(page("README.md"), "What it costs").splitlines()
-    readme_figures = {
-        name: (serves, costs) for name, serves, costs in (line.strip("| ").split(" | ") for line in table[5:-2])
+    bench = page("bench/README.md")
+    measured = bench.partition("### 64 connections")[2].partition("###")[0]
+    headings = next(line.strip("| ").split(" | ") for line in measured.splitlines() if line.startswith("| "))
+    serves, costs = headings.index("req/s"), headings.index("CPU all")
+    measured_rows = rows_of(measured)
+    figures = {row[0].removesuffix(" \\*"): [row[serves].split()[0], row[costs].split()[0]] for row in measured_rows}
+    ratios = {
+        row[1]: [f"{row[2].split()[0]} ×", f"{row[3].split()[0]} ×"]
+        for row in rows_of(bench.partition("### The engine inside Envoy")[2].partition("###")[0])
+        if row[0] == "64"
     }
-    assert len(readme_figures) >= 6
-    assert readme_figures == {name: figures[name] for name in readme_figures}
+    both, inside = section(page("README.md"), "What it costs").split("The same rows with the engine inside Envoy")
+    for table, known, at_least in ((both, figures, 6), (inside, ratios, 3)):
+        found = {row[0]: row[1:] for row in rows_of(table)}
+        assert len(found) >= at_least
+        assert found == {name: known[name] for name in found}
 
 
 # ---------------------------------------------------------------- names
