@@ -44,6 +44,7 @@ class Load:
     """The load of one sample.
 
     rate: requests per second; 0: a closed loop. body: bytes of each request's body; 0: a GET without one.
+    text: the body itself.
     marks: how many times an answer's body must contain the mark; without a mark it is not checked.
     authority: the certificate authority of an https URL. anew: each request has a connection of its own, and with TLS
     a whole handshake. sent: headers of requests, which add to or replace those of bench.request.
@@ -61,6 +62,7 @@ class Load:
     authority: Path | None = None
     anew: bool = False
     sent: Mapping[str, str] | None = None
+    text: str = ""
 
 
 def build(folder: Path) -> Path:
@@ -110,6 +112,7 @@ def generate_command(binary: Path, load: Load) -> list[str]:
     expected = [word for name, value in (load.expect or {}).items() for word in ("-expect", f"{name}: {value}")]
     times = ["-warmup", f"{load.warmup}s", "-duration", f"{load.duration}s", "-grace", f"{GRACE}s"]
     amount = ["-connections", str(load.connections), "-rate", str(load.rate), "-body", str(load.body)]
+    amount += ["-text", load.text] if load.text else []
     amount += ["-mark", load.mark, "-marks", str(load.marks)]
     amount += ["-authority", str(load.authority)] if load.authority else []
     amount += ["-anew"] if load.anew else []
@@ -130,7 +133,8 @@ def parse_result(line: str) -> Result:
 def load_of(row: Row, port: int, connections: int, warmup: float, duration: float, rate: float) -> Load:
     """The load of one sample of a row."""
     url = f"http://{HOST}:{port}{row.path}"
-    return Load(url, connections, warmup, duration, rate, row.client, row.body, row.mark, row.events, sent=row.sent)
+    checked = (row.client, row.body, row.mark, row.events)
+    return Load(url, connections, warmup, duration, rate, *checked, sent=row.sent, text=row.text)
 
 
 def _line(process: subprocess.Popen[str]) -> str:

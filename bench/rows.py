@@ -21,7 +21,7 @@ class Row:
     key: its name on the command line, its path prefix at the gateway and at the upstream.
     policies: the attachments of its API; None for peers, which have none.
     upstream: headers that each request must have at the upstream. client: headers that each answer must have.
-    body: bytes of each request's body; 0: a GET without one.
+    body: bytes of each request's body; 0: a GET without one. text: the body itself.
     connections: the numbers at which it is measured, since all rows at all of COUNTS would take an hour.
     revision: the commit whose gateway serves it; "" for this tree's.
     engine: where its gateway's engine runs, as `gatewright run --engine` names it; "" for the default.
@@ -35,6 +35,7 @@ class Row:
     upstream: Headers = field(default_factory=dict)
     client: Headers = field(default_factory=dict)
     body: int = 0
+    text: str = ""
     connections: tuple[int, ...] = COUNTS
     revision: str = ""
     engine: str = ""
@@ -53,7 +54,7 @@ class Row:
 
     @property
     def method(self) -> str:
-        return "POST" if self.body else "GET"
+        return "POST" if self.body or self.text else "GET"
 
 
 PLAIN, NONE, GO, PYTHON = "plain", "no-policies", "go", "go-python-go"

@@ -45,7 +45,7 @@ KEYS = [
     {"hash": f"sha256:{hashlib.sha256(f'{API_KEY}-{index}'.encode()).hexdigest()}", "owner": "o"}
     for index in range(1000)
 ]
-FIELDS = {"params", "timeout", "headers", "body"}
+FIELDS = {"params", "timeout", "headers", "body", "text"}
 NETWORKS = [f"10.{index}.0.0/16" for index in range(100)]
 LONG = {
     "api-key-auth": {"params": {"keys": KEYS}, "headers": {"x-api-key": f"{API_KEY}-7"}},
@@ -81,7 +81,8 @@ def measured_rows(stack: contextlib.ExitStack) -> tuple[Row, ...]:
 
 def row_of(policy: str, document: dict[str, Any]) -> Row:
     """The row of a policy by its bench.yaml: `params` and `timeout` of its attachment, `headers` of each request, and
-    `body`, the bytes of each request's body, which is one string of JSON. BenchError on another field.
+    `body`, the bytes of each request's body, which is one string of JSON, or `text`, the body itself. BenchError on
+    another field.
     """
     if unknown := set(document) - FIELDS:
         expected = ", ".join(sorted(FIELDS))
@@ -95,6 +96,7 @@ def row_of(policy: str, document: dict[str, Any]) -> Row:
         (attachment,),
         sent=document.get("headers", {}),
         body=document.get("body", 0),
+        text=document.get("text", ""),
     )
 
 

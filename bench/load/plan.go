@@ -40,6 +40,7 @@ func parsePlan(arguments []string) (plan, error) {
 	flags.BoolVar(&p.anew, "anew", false, "a new connection for each request")
 	flags.IntVar(&p.connections, "connections", 1, "connections, each with one request under way")
 	body := flags.Int("body", 0, "bytes of each request's body; 0: a GET, without one")
+	text := flags.String("text", "", "each request's body, in the place of one of -body bytes")
 	flags.Float64Var(&p.rate, "rate", 0, "requests per second (an open loop, bounded by the connections); 0: a closed loop")
 	flags.DurationVar(&p.warmup, "warmup", time.Second, "load before the measurement begins")
 	flags.DurationVar(&p.duration, "duration", 4*time.Second, "length of the measurement")
@@ -52,7 +53,7 @@ func parsePlan(arguments []string) (plan, error) {
 		return plan{}, err
 	}
 	p.expect = expect
-	p, err := p.complete(*target, headers, *body)
+	p, err := p.complete(*target, headers, *body, *text)
 	if err != nil {
 		return plan{}, err
 	}
@@ -80,7 +81,7 @@ func (p plan) withTLS(target, authority string) (plan, error) {
 	return p, nil
 }
 
-func (p plan) complete(target string, headers []header, body int) (plan, error) {
+func (p plan) complete(target string, headers []header, body int, text string) (plan, error) {
 	where, err := url.Parse(target)
 	if err != nil || where.Scheme != "http" && where.Scheme != "https" || where.Port() == "" {
 		return plan{}, fmt.Errorf("-url: expected http://HOST:PORT/PATH or https, got %q", target)
@@ -90,22 +91,26 @@ func (p plan) complete(target string, headers []header, body int) (plan, error) 
 			p.connections, p.duration, p.rate, body)
 	}
 	p.address = where.Host
-	p.request = encode(where, headers, body)
+	content := []byte(text)
+	if text == "" {
+		content = jsonString(body)
+	}
+	p.request = encode(where, headers, content)
 	return p, nil
 }
 
 // encode returns the request as each connection sends it.
-func encode(where *url.URL, headers []header, body int) []byte {
+func encode(where *url.URL, headers []header, body []byte) []byte {
 	var request bytes.Buffer
-	fmt.Fprintf(&request, "%s %s HTTP/1.1\r\nHost: %s\r\n", methodFor(body), where.RequestURI(), where.Host)
+	fmt.Fprintf(&request, "%s %s HTTP/1.1\r\nHost: %s\r\n", methodFor(len(body)), where.RequestURI(), where.Host)
 	for _, h := range headers {
 		fmt.Fprintf(&request, "%s: %s\r\n", h.name, h.value)
 	}
-	if body > 0 {
-		fmt.Fprintf(&request, "Content-Length: %d\r\n", body)
+	if len(body) > 0 {
+		fmt.Fprintf(&request, "Content-Length: %d\r\n", len(body))
 	}
 	request.WriteString("\r\n")
-	request.Write(jsonString(body))
+	request.Write(body)
 	return request.Bytes()
 }
 

@@ -53,7 +53,7 @@ func parseStreamsPlan(arguments []string) (streamsPlan, error) {
 		return streamsPlan{}, fmt.Errorf("expected -url http://HOST:PORT/PATH and -streams ≥ 1, got %q and %d", *target, p.count)
 	}
 	p.address = where.Host
-	p.request = encode(where, []header{{"Accept", "text/event-stream"}}, 0)
+	p.request = encode(where, []header{{"Accept", "text/event-stream"}}, nil)
 	return p, nil
 }
 

@@ -33,7 +33,7 @@ def test_a_row_follows_from_its_bench_yaml() -> None:
 
 def test_an_unknown_field_is_refused() -> None:
     with pytest.raises(
-        BenchError, match=r"policies/cors/bench.yaml: expected body, headers, params, timeout, got param$"
+        BenchError, match=r"policies/cors/bench.yaml: expected body, headers, params, text, timeout, got param$"
     ):
         row_of("cors", {"param": {}})
 
