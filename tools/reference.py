@@ -413,6 +413,15 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
         "What is found": ("Detector", "longest_match", "Replace", "Span", "LONGEST", "SLICE"),
         "JSON": ("mask_strings", "read_json", "write_json"),
     },
+    "gatewright.mcp": {
+        "Messages of clients": ("read_messages", "Messages", "Message", "Target", "Malformed", "METHODS", "LISTS"),
+        "Headers": ("check_headers",),
+        "Answers of servers": ("AnswerReader", "AnswerEditor", "Result", "results_of"),
+        "Errors": (
+            *("error_message", "PARSE_ERROR", "INVALID_REQUEST", "INVALID_PARAMS", "METHOD_NOT_FOUND"),
+            *("RESOURCE_NOT_FOUND", "INTERNAL_ERROR", "HEADER_MISMATCH"),
+        ),
+    },
     "gatewright.metrics": {
         "Metrics": ("Counter", "Gauge", "Histogram", "DEFAULT_BUCKETS", "MetricError"),
         "One set of label values": ("CounterSeries", "GaugeSeries", "HistogramSeries", "Timer"),
@@ -463,6 +472,7 @@ GIVEN = {
     *("Cookies", "QueryParams", "Every"),
     *("CounterSeries", "GaugeSeries", "HistogramSeries", "Timer"),
     *("LlmRequest", "PromptText", "AnswerError", "TextDelta", "TextPlace"),
+    *("Messages", "Message", "Target", "Malformed", "Result"),
 }
 """Classes that authors of policies never construct."""
 INSIDE = {"RequestFields", "ResponseFields", "HOOKS", "STREAM_HOOKS"}

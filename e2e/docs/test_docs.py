@@ -272,6 +272,10 @@ def test_the_shown_requests_to_models_are_read_as_shown() -> None:
         exec(block, {})  # noqa: S102 - our own page, which has assertions
 
 
+def test_the_shown_messages_of_mcp_are_read_as_shown() -> None:
+    exec(blocks(page("docs/how-to/mcp.md"), "python")[0], {})  # noqa: S102 - our own page, which has assertions
+
+
 def test_the_shown_policy_shares_a_client(tmp_path: Path, upstream: Upstream) -> None:
     (tmp_path / "policy.py").write_text(python_with("async def setup"))
     policy = testing.load_policy(str(tmp_path / "test_policy.py"))
