@@ -16,7 +16,7 @@ GO_MODULES := $(shell sed -n 's,^	\./,,p' go.work)
 # mypy runs once for each of these: the tests of all three have a conftest.py that Python's names do not tell apart.
 TYPED := "sdk/python documents gateway-builder cli tools bench e2e" gateway-runtime/python-executor gateway-controller
 POLICIES := $(filter-out %/misbehave/policy.py,$(wildcard policies/*/*.py conformance/*/*.py sample-policies/*/*.py e2e/kit/policies/*/*.py))
-.PHONY: help setup run build test test-in-envoy check check-python check-others format docs changelog version release generate lock e2e faults outages fuzz api-fuzz planted-faults soak bench image-test helm-test kubernetes-test openapi-test h2spec-test wheels wheel-test clean
+.PHONY: help setup run build test test-in-envoy check check-python check-others format docs changelog version release generate lock e2e faults outages fuzz api-fuzz planted-faults soak bench image-test helm-test kubernetes-test openapi-test h2spec-test mcp-conformance-test wheels wheel-test clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -121,6 +121,9 @@ openapi-test: setup ## import, serve and ask 33 published OpenAPI documents (Go 
 
 h2spec-test: setup ## h2spec against a listener with TLS, and against plain Envoy (Go module proxy)
 	pytest -q -s --timeout 900 e2e/edge/check_h2spec.py $(ARGS)
+
+mcp-conformance-test: setup ## MCP's conformance suite, asked of a server and through the gateway (npm registry)
+	pytest -q -s --timeout 900 e2e/routing/check_mcp_conformance.py $(ARGS)
 
 wheels: setup ## build the wheels gatewright and gatewright-sdk into dist/
 	python tools/wheels.py dist
