@@ -287,6 +287,39 @@ def test_a_response_stream_sees_the_response_its_request_and_its_trailers(start_
     assert json.loads(action.metadata_set) == {"seen": True}
 
 
+def test_a_stream_leaves_values_for_the_access_log_at_its_end(start_engine: Start) -> None:
+    source = """
+        async def both(ctx, chunks, params):
+            ctx.analytics["seen"] = 0
+            async for chunk in chunks:
+                ctx.analytics["seen"] += len(chunk)
+                yield chunk
+            ctx.analytics["llm"] = {"model": "é", "cost": None}
+
+        on_request_stream = on_response_stream = both
+    """
+    engine = start_configured(start_engine, both=source)
+    for number, execution in enumerate((request_stream(1), response_stream(2)), 1):
+        engine.send(execution)
+        engine.send(pieces=[piece(number, b"body"), piece(number, last=True)])
+        assert json.loads(engine.action(number).analytics_metadata) == {
+            "seen": 4, "llm": {"model": "é", "cost": None}
+        }  # fmt: skip
+
+
+def test_values_that_are_no_json_fail_the_stream(start_engine: Start) -> None:
+    source = """
+        async def on_request_stream(ctx, chunks, params):
+            ctx.analytics["bytes"] = b"x"
+            yield b""
+    """
+    engine = start_configured(start_engine, both=source)
+    engine.send(request_stream(1), pieces=[piece(1, last=True)])
+    failed = failure(engine, 1)
+    assert failed.failure_class == pb.FAILURE_CLASS_BAD_ACTION
+    assert "ctx.analytics['bytes']: expected a JSON value" in failed.message
+
+
 def test_a_message_without_a_body_is_an_empty_stream(start_engine: Start) -> None:
     source = """
         async def on_request_stream(ctx, chunks, params):

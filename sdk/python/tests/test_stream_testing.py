@@ -159,6 +159,9 @@ REFUSED = {
     "async def on_request_stream(ctx, chunks, params):\n    ctx.trailers['host'] = 'a'\n    yield b''": (
         "expected a header that policies can change"
     ),
+    "async def on_request_stream(ctx, chunks, params):\n    ctx.analytics['a'] = b''\n    yield b''": (
+        r"ctx\.analytics\['a'\]: expected a JSON value"
+    ),
 }
 
 
@@ -275,6 +278,20 @@ def test_a_policy_need_not_read_to_the_end() -> None:
 
     result = testing.run_stream(on_request_stream, testing.stream(b"abc", sizes=1, trailers={"x-b": "came"}))
     assert (result.body, result.trailers.multi_items()) == (b"a", [("x-b", "came"), ("x-a", "set")])
+
+
+def test_a_stream_leaves_analytics_if_it_ends_well() -> None:
+    async def on_response_stream(ctx: ResponseStreamContext, chunks: Chunks, params: Any) -> AsyncIterator[bytes]:
+        async for chunk in chunks:
+            ctx.analytics["size"] = len(chunk)
+            yield chunk
+            if chunk == b"no":
+                raise Reject(ImmediateResponse(403))
+
+    assert testing.run_stream(on_response_stream, testing.stream(b"yes")).analytics == {"size": 3}
+    assert testing.run_stream(on_response_stream, testing.stream(b"no")).analytics == {}
+    assert testing.run_stream(on_response_stream, testing.stream(b"yes"), stop_after=1).analytics == {}
+    assert testing.run_stream(on_response_stream).analytics == {}
 
 
 def test_a_message_without_trailers_gets_none() -> None:

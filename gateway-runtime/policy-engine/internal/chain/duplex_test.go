@@ -403,7 +403,7 @@ func (c *collects) SendPiece(ctx context.Context, direction chain.Direction, pie
 	return c.transcript.SendPiece(ctx, direction, piece)
 }
 
-func (c *collects) SendLast(ctx context.Context, direction chain.Direction, piece []byte, trailers v1alpha.HeaderModifications) error {
+func (c *collects) SendLast(ctx context.Context, direction chain.Direction, piece []byte, end chain.End) error {
 	c.got[direction] = append(c.got[direction], piece...)
-	return c.transcript.SendLast(ctx, direction, piece, trailers)
+	return c.transcript.SendLast(ctx, direction, piece, end)
 }

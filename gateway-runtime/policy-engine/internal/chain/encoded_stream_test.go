@@ -41,9 +41,9 @@ func (s *sent) SendPiece(ctx context.Context, direction chain.Direction, piece [
 	return s.transcript.SendPiece(ctx, direction, piece)
 }
 
-func (s *sent) SendLast(ctx context.Context, direction chain.Direction, piece []byte, trailers v1alpha.HeaderModifications) error {
+func (s *sent) SendLast(ctx context.Context, direction chain.Direction, piece []byte, end chain.End) error {
 	s.body[direction].Write(piece)
-	return s.transcript.SendLast(ctx, direction, piece, trailers)
+	return s.transcript.SendLast(ctx, direction, piece, end)
 }
 
 func (s *sent) run(test *testing.T, instances ...*chain.Instance) error {

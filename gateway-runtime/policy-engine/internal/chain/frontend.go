@@ -52,8 +52,7 @@ type FrontEnd interface {
 	// SendPiece sends a piece of the body on. It may wait as HasBody does. ErrNoBody: the message has no body.
 	SendPiece(ctx context.Context, direction Direction, piece []byte) error
 	// SendLast is SendPiece for the last piece, which may be empty. Pieces that NextPiece has not returned are dropped.
-	// The changes apply to the trailers; a message without trailers gets none.
-	SendLast(ctx context.Context, direction Direction, piece []byte, trailers v1alpha.HeaderModifications) error
+	SendLast(ctx context.Context, direction Direction, piece []byte, end End) error
 	// SendRest sends on the rest of the body, from where NextPiece stopped, as it comes. It returns without waiting for
 	// it.
 	SendRest(ctx context.Context, direction Direction) error
@@ -108,6 +107,12 @@ type Changes struct {
 	Analytics map[string]any
 	// Identity goes there, too; nil: none, or it has been sent already.
 	Identity *Identity
+}
+
+// End is what the end of a message that policies stream brings beside its last piece.
+type End struct {
+	Trailers  v1alpha.HeaderModifications // a message without trailers gets none
+	Analytics map[string]any              // as in Changes, beside those that went with the headers
 }
 
 // Answer is a response that the gateway makes itself.

@@ -237,6 +237,9 @@ func (m *message) sendHeaders(changes *Changes) error {
 	} else {
 		changes.Follows = true
 	}
+	if !changes.Follows && m.stage != nil {
+		changes.Analytics = merge(changes.Analytics, m.stage.takeAnalytics())
+	}
 	return m.front.SendHeaders(m.direction, *changes)
 }
 
@@ -251,7 +254,7 @@ func (m *message) sendBody(ctx context.Context) error {
 	last := len(m.body.pieces) - 1
 	for n, piece := range m.body.pieces {
 		if m.ended && n == last {
-			return m.front.SendLast(ctx, m.direction, piece, v1alpha.HeaderModifications{})
+			return m.front.SendLast(ctx, m.direction, piece, End{})
 		}
 		if err := m.front.SendPiece(ctx, m.direction, piece); err != nil {
 			return err
@@ -260,7 +263,7 @@ func (m *message) sendBody(ctx context.Context) error {
 	if !m.ended {
 		return m.front.SendRest(ctx, m.direction)
 	}
-	return m.front.SendLast(ctx, m.direction, nil, v1alpha.HeaderModifications{})
+	return m.front.SendLast(ctx, m.direction, nil, End{})
 }
 
 // sendStream sends the held body, and the output of the policies that stream it.
@@ -289,7 +292,7 @@ func (m *message) sendStream(ctx context.Context) error {
 	if m.encoder != nil {
 		last = m.encoder.Encode(nil, true)
 	}
-	return m.front.SendLast(ctx, m.direction, last, m.stage.finalTrailers())
+	return m.front.SendLast(ctx, m.direction, last, End{m.stage.finalTrailers(), m.stage.takeAnalytics()})
 }
 
 func (m *message) sendChunk(ctx context.Context, piece []byte) error {

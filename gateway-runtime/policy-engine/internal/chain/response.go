@@ -223,6 +223,7 @@ func (x *exchange) answerFault(f fault, details string) {
 func (x *exchange) answer(a *v1alpha.ImmediateResponse, held body, details string, grpcStatus uint32) {
 	if x.streams != nil {
 		x.endStreams()
+		x.keepAnalytics()
 	}
 	x.running.answers = true
 	headers := lowerCase(a.Headers)

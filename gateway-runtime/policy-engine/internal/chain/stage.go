@@ -25,6 +25,7 @@ type stage struct {
 	execution Execution
 	stream    func(ctx context.Context, chunks v1alpha.Chunks) v1alpha.Chunks // the policy's
 	trailers  *v1alpha.Trailers                                               // as the policy sees them
+	analytics v1alpha.Analytics                                               // as the policy sees them
 	watcher   Watcher                                                         // nil: the exchange is not watched
 	metadata  *v1alpha.ExchangeMetadata                                       // for the watcher
 
@@ -37,11 +38,12 @@ type stage struct {
 	whole       bool      // held is the whole body
 	decoding    *decoding // removes content codings; asking guards it; nil: the body has none, or the policy gets it as it is
 	asking      sync.Mutex
-	received    atomic.Bool  // a piece has come from the front end
-	demand      atomic.Int32 // untouched, asked or passedBy
-	drained     bool         // the last chunk has come; asking guards it
-	trailerList headerList   // the trailers after this stage's changes; asking guards them
-	hasTrailers bool         // the message has trailers
+	received    atomic.Bool    // a piece has come from the front end
+	demand      atomic.Int32   // untouched, asked or passedBy
+	drained     bool           // the last chunk has come; asking guards it
+	trailerList headerList     // the trailers after this stage's changes; asking guards them
+	hasTrailers bool           // the message has trailers
+	left        map[string]any // the policy's analytics, once it has ended well; asking guards them
 
 	copies []*shadow.BodyCopy // of the policy's chunks, for shadow attachments behind it
 
@@ -170,7 +172,7 @@ func (s *stage) finish(err error) error {
 		s.result = err // not the policy's fault: its execution is cancelled
 	case errors.Is(err, errEnded):
 		s.stop()
-		s.complete(s.applyTrailers())
+		s.complete(s.applyEnd())
 	default:
 		s.complete(s.reactTo(err))
 	}
@@ -379,6 +381,35 @@ func (s *stage) readTrailers() error {
 		s.trailerList, s.hasTrailers = newHeaderList(trailers), trailers != nil
 	}
 	s.trailers.Headers = s.trailerList.view
+	return nil
+}
+
+// takeAnalytics returns the analytics that the policies have left, each value once: a later policy's take the place of an
+// earlier one's.
+func (s *stage) takeAnalytics() (left map[string]any) {
+	if s.before != nil {
+		left = s.before.takeAnalytics()
+	}
+	s.asking.Lock()
+	defer s.asking.Unlock()
+	if s.left != nil {
+		left = merge(left, s.left)
+		s.left = nil
+	}
+	return left
+}
+
+// applyEnd applies the policy's changes of the trailers, and keeps its analytics; or none of them if one is wrong.
+func (s *stage) applyEnd() error {
+	if err := checkAnalytics(s.analytics.Values); err != nil {
+		return v1alpha.Failf(v1alpha.ClassBadAction, "%v", err)
+	}
+	if err := s.applyTrailers(); err != nil || len(s.analytics.Values) == 0 {
+		return err
+	}
+	s.asking.Lock()
+	defer s.asking.Unlock()
+	s.left = s.analytics.Values
 	return nil
 }
 

@@ -65,6 +65,15 @@ func (x *exchange) endStreams() {
 	}
 }
 
+// keepAnalytics keeps those of streams that had ended before the answer, which goes in the place of their messages' ends.
+func (x *exchange) keepAnalytics() {
+	for _, m := range [...]*message{&x.request, &x.response} {
+		if m.stage != nil {
+			x.analytics = merge(x.analytics, m.stage.takeAnalytics())
+		}
+	}
+}
+
 // endStream makes the end of a stream the answer, if a policy has ended it or a read of the request has taken too long.
 // It returns any other error.
 func (x *exchange) endStream(err error) error {
@@ -178,7 +187,7 @@ func (x *exchange) newStage(ctx context.Context, m *message, at int) (*stage, *v
 
 func (x *exchange) prepareRequest(s *stage) {
 	seen := x.requestContext(&v1alpha.RequestContext{})
-	seen.Headers, seen.Trailers = x.request.headersFor(s.step.Instance, true), s.trailers
+	seen.Headers, seen.Trailers, seen.Analytics = x.request.headersFor(s.step.Instance, true), s.trailers, &s.analytics
 	policy := s.step.streamRequest
 	s.stream = func(ctx context.Context, chunks v1alpha.Chunks) v1alpha.Chunks {
 		return policy.OnRequestStream(ctx, seen, chunks)
@@ -190,7 +199,9 @@ func (x *exchange) prepareRequest(s *stage) {
 }
 
 func (x *exchange) prepareResponse(s *stage) *v1alpha.Failure {
-	seen := &v1alpha.ResponseContext{StatusCode: x.status, Headers: x.response.headersFor(s.step.Instance, true), Trailers: s.trailers, Metadata: &x.metadata}
+	seen := &v1alpha.ResponseContext{
+		StatusCode: x.status, Headers: x.response.headersFor(s.step.Instance, true), Trailers: s.trailers, Analytics: &s.analytics, Metadata: &x.metadata,
+	}
 	policy := s.step.streamResponse
 	s.stream = func(ctx context.Context, chunks v1alpha.Chunks) v1alpha.Chunks {
 		return policy.OnResponseStream(ctx, seen, chunks)
@@ -242,6 +253,7 @@ func (x *exchange) gather(m *message, s *stage) error {
 			return err
 		}
 	}
+	x.analytics = merge(x.analytics, s.takeAnalytics())
 	if !hadBody && output.size == 0 {
 		return nil
 	}

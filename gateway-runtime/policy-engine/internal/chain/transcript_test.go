@@ -202,7 +202,7 @@ func (t *transcript) SendHeaders(direction chain.Direction, c chain.Changes) err
 	if c.Follows {
 		line = append(line, "body follows")
 	}
-	t.say("%s", strings.Join(line, " "))
+	t.say("%s%s", strings.Join(line, " "), analyticsOf(c.Analytics))
 	if direction == chain.Request && t.gone != nil && !c.Follows {
 		close(t.gone)
 	}
@@ -218,15 +218,15 @@ func (t *transcript) SendPiece(_ context.Context, direction chain.Direction, pie
 	return nil
 }
 
-func (t *transcript) SendLast(_ context.Context, direction chain.Direction, piece []byte, trailers v1alpha.HeaderModifications) error {
+func (t *transcript) SendLast(_ context.Context, direction chain.Direction, piece []byte, end chain.End) error {
 	t.went[direction] += string(piece)
 	line := strings.TrimSpace("send all of " + legible(piece))
-	for _, part := range []struct{ name, value string }{{"remove", strings.Join(trailers.Remove, ",")}, {"set", list(trailers.Set)}, {"append", list(trailers.Append)}} {
+	for _, part := range []struct{ name, value string }{{"remove", strings.Join(end.Trailers.Remove, ",")}, {"set", list(end.Trailers.Set)}, {"append", list(end.Trailers.Append)}} {
 		if part.value != "" {
 			line += " trailers " + part.name + "=" + part.value
 		}
 	}
-	t.say("%s", line)
+	t.say("%s%s", line, analyticsOf(end.Analytics))
 	if direction == chain.Request && t.gone != nil {
 		close(t.gone)
 	}
@@ -271,7 +271,7 @@ func (t *transcript) Answer(a chain.Answer) error {
 		line += fmt.Sprintf(" grpc-status=%d", a.GRPCStatus)
 	}
 	t.went[chain.Response] = strings.TrimSpace(fmt.Sprintf("%s [%s] %s", line, list(a.Headers), a.Body))
-	t.say("%s", t.went[chain.Response])
+	t.say("%s%s", t.went[chain.Response], analyticsOf(a.Analytics))
 	return nil
 }
 

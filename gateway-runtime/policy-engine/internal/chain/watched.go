@@ -72,6 +72,7 @@ func (s *stage) watchBegin(x *exchange) {
 func (s *stage) watchEnd() {
 	left := View{Metadata: s.metadata}
 	s.asking.Lock()
+	left.Analytics = s.left
 	left.TrailersSeen, left.Trailers = s.trailers.Headers, s.trailerList.view
 	s.asking.Unlock()
 	if end, ok := errors.AsType[*streamEnd](s.result); ok && end.reject != nil {
@@ -162,8 +163,8 @@ func (f *watchedFront) SendPiece(ctx context.Context, direction Direction, piece
 	return err
 }
 
-func (f *watchedFront) SendLast(ctx context.Context, direction Direction, piece []byte, trailers v1alpha.HeaderModifications) error {
-	err := f.FrontEnd.SendLast(ctx, direction, piece, trailers)
+func (f *watchedFront) SendLast(ctx context.Context, direction Direction, piece []byte, end End) error {
+	err := f.FrontEnd.SendLast(ctx, direction, piece, end)
 	if err != nil {
 		return err
 	}
@@ -171,8 +172,11 @@ func (f *watchedFront) SendLast(ctx context.Context, direction Direction, piece 
 		f.MessagePiece(direction, Left, piece)
 	}
 	if f.hasTrailers[direction] {
-		f.trailers[direction].apply(trailers)
+		f.trailers[direction].apply(end.Trailers)
 		f.MessageTrailers(direction, Left, f.trailers[direction].view)
+	}
+	if len(end.Analytics) > 0 {
+		f.MessageAnalytics(direction, end.Analytics)
 	}
 	return nil
 }

@@ -15,8 +15,8 @@ import (
 type Watcher interface {
 	// ExecutionBegan comes before the policy is called. It returns the context of the hook, derived from ctx.
 	ExecutionBegan(ctx context.Context, turn Turn, seen View) context.Context
-	// ExecutionEnded comes after the action, or the failure, has taken effect. For a stream, left has only Metadata and
-	// the trailers, and the answer if the stream rejected the message.
+	// ExecutionEnded comes after the action, or the failure, has taken effect. For a stream, left has only Metadata, the
+	// trailers and the Analytics that the stream leaves, and the answer if the stream rejected the message.
 	ExecutionEnded(turn Turn, execution Execution, left View)
 	// ExecutionSkipped comes instead of both, at the turn of a policy that does not apply to the exchange, with its
 	// condition. The turn is that of the request phase; it is not called again for the response.
@@ -40,6 +40,8 @@ type Watcher interface {
 	MessageRest(direction Direction)
 	// MessageTrailers comes for trailers, if a policy streams the body.
 	MessageTrailers(direction Direction, side Side, trailers v1alpha.Headers)
+	// MessageAnalytics comes for the analytics that go with the end of a message, if streams have left some.
+	MessageAnalytics(direction Direction, analytics map[string]any)
 }
 
 // Side is the side of the engine, or of a stream, on which a message is observed.

@@ -85,6 +85,10 @@ func (l *looks) MessageTrailers(direction chain.Direction, side chain.Side, trai
 	l.note("%s trailers %s [%s]", direction, sides[side], list(trailers))
 }
 
+func (l *looks) MessageAnalytics(direction chain.Direction, analytics map[string]any) {
+	l.note("%s%s", direction, analyticsOf(analytics))
+}
+
 var sides = [...]string{chain.Came: "came", chain.Left: "left"}
 
 // viewed formats the fields of a view that are set.

@@ -67,7 +67,7 @@ func (f *front) SendHeaders(chain.Direction, chain.Changes) error           { re
 func (f *front) SendPiece(context.Context, chain.Direction, []byte) error   { return nil }
 func (f *front) CopyRest(chain.Direction, func([]byte))                     {}
 func (f *front) SendRest(context.Context, chain.Direction) error            { return nil }
-func (f *front) SendLast(context.Context, chain.Direction, []byte, v1alpha.HeaderModifications) error {
+func (f *front) SendLast(context.Context, chain.Direction, []byte, chain.End) error {
 	return nil
 }
 func (f *front) Answer(answer chain.Answer) error {

@@ -200,6 +200,12 @@ func (w watchers) MessageTrailers(direction chain.Direction, side chain.Side, tr
 	}
 }
 
+func (w watchers) MessageAnalytics(direction chain.Direction, analytics map[string]any) {
+	for _, watcher := range w {
+		watcher.MessageAnalytics(direction, analytics)
+	}
+}
+
 func (w watchers) ExchangeEnded(exchange Exchange) {
 	for _, watcher := range w {
 		watcher.ExchangeEnded(exchange)

@@ -48,6 +48,8 @@ func (w watcher) MessageTrailers(chain.Direction, chain.Side, v1alpha.Headers) {
 	w.note("trailers")
 }
 
+func (w watcher) MessageAnalytics(chain.Direction, map[string]any) { w.note("analytics") }
+
 func (w watcher) ExchangeEnded(ended exchange.Exchange) {
 	w.note("ended %d %v", ended.Result, ended.Err)
 }

@@ -92,7 +92,7 @@ func (f *attachedFront) SendHeaders(direction chain.Direction, changes chain.Cha
 	f.passed = f.passed || direction == chain.Request
 	switch {
 	case body != nil:
-		return f.SendLast(f.stream.Context(), direction, *body, v1alpha.HeaderModifications{})
+		return f.SendLast(f.stream.Context(), direction, *body, chain.End{})
 	case passes:
 		return f.SendRest(f.stream.Context(), direction)
 	}

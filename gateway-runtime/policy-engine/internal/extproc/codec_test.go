@@ -299,6 +299,25 @@ func TestGeneratedCodeReadsPiecesAndTrailers(t *testing.T) {
 	}
 }
 
+func TestAnalyticsGoWithTheLastPieceAndWithTrailers(t *testing.T) {
+	for name, message := range map[string]outgoing{
+		"piece": pieceAnswer([]byte("last"), true, true), "trailers": trailersAnswer(&v1alpha.HeaderModifications{Remove: []string{"x-a"}}, true),
+	} {
+		want := decoded(t, message)
+		want.DynamicMetadata = must(structpb.NewStruct(map[string]any{envoynames.AnalyticsNamespace: map[string]any{"n": 3}}))
+		if err := message.addAnalytics(map[string]any{"n": 3}); err != nil {
+			t.Error(err)
+		}
+		if got := decoded(t, message); !proto.Equal(want, got) {
+			t.Errorf("%s: expected %v, got %v", name, want, got)
+		}
+	}
+	message := pieceAnswer(nil, true, true)
+	if err := message.addAnalytics(map[string]any{"n": make(chan int)}); err == nil {
+		t.Error("expected an error for a value that is no JSON")
+	}
+}
+
 func TestGeneratedCodeReadsAnImmediateAnswer(t *testing.T) {
 	for _, size := range []int{0, 1, 100, 127, 128, 16383, 16384, 3 << 20} {
 		answer := chain.Answer{Status: 403, Headers: v1alpha.Headers{{Name: "x-why", Value: "no"}}, Body: bytes.Repeat([]byte("x"), size),

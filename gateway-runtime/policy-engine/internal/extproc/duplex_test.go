@@ -14,7 +14,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"gatewright.dev/policy-engine/internal/chain"
-	"gatewright.dev/sdk/policy/v1alpha"
 )
 
 // wire is a stream whose other end is the test.
@@ -233,7 +232,7 @@ func TestDiscardedPiecesAreNoLongerKept(t *testing.T) {
 		gives func(*front) error
 	}{
 		"a body that is ended before what came has": {opened, func(f *front) error {
-			return f.SendLast(t.Context(), chain.Request, []byte("x"), v1alpha.HeaderModifications{})
+			return f.SendLast(t.Context(), chain.Request, []byte("x"), chain.End{})
 		}},
 		"an answer of Envoy's own": {arrived, func(f *front) error {
 			_, err := f.Response(t.Context())

@@ -348,7 +348,7 @@ func (f *front) SendPiece(ctx context.Context, direction chain.Direction, piece 
 }
 
 // SendLast sends the last piece of a body, and ends it. Trailers close a body that came with them.
-func (f *front) SendLast(ctx context.Context, direction chain.Direction, piece []byte, trailers v1alpha.HeaderModifications) error {
+func (f *front) SendLast(ctx context.Context, direction chain.Direction, piece []byte, end chain.End) error {
 	if len(piece) > pieceSize {
 		cut := (len(piece) - 1) / pieceSize * pieceSize
 		if err := f.SendPiece(ctx, direction, piece[:cut]); err != nil {
@@ -363,12 +363,23 @@ func (f *front) SendLast(ctx context.Context, direction chain.Direction, piece [
 	byTrailers := f.demux.EndBody(direction)
 	f.unlock()
 	if !byTrailers {
-		return f.send(pieceAnswer(piece, true, direction == chain.Response))
+		return f.sendEnd(pieceAnswer(piece, true, direction == chain.Response), end.Analytics)
 	}
 	if err := f.SendPiece(ctx, direction, piece); err != nil {
 		return err
 	}
-	return f.send(trailersAnswer(&trailers, direction == chain.Response))
+	return f.sendEnd(trailersAnswer(&end.Trailers, direction == chain.Response), end.Analytics)
+}
+
+// sendEnd sends a message's last answer, with the analytics that streams have left. Envoy adds them to those that it has:
+// a value takes the place of one of its name.
+func (f *front) sendEnd(message outgoing, analytics map[string]any) error {
+	if len(analytics) > 0 {
+		if err := message.addAnalytics(f.redactAnalytics(analytics)); err != nil {
+			return err
+		}
+	}
+	return f.send(message)
 }
 
 // SendRest sends on the pieces that were not read, and forwards those still to come.
@@ -380,7 +391,7 @@ func (f *front) SendRest(ctx context.Context, direction chain.Direction) error {
 		}
 		f.copyRest(direction, piece, last)
 		if last {
-			return f.SendLast(ctx, direction, piece, v1alpha.HeaderModifications{})
+			return f.SendLast(ctx, direction, piece, chain.End{})
 		}
 		if err := f.SendPiece(ctx, direction, piece); err != nil {
 			return err

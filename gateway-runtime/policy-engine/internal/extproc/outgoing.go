@@ -186,6 +186,16 @@ func trailersAnswer(changes *v1alpha.HeaderModifications, response bool) outgoin
 	return outgoing{head: b}
 }
 
+// addAnalytics adds analytics to a message that has no metadata.
+func (o *outgoing) addAnalytics(analytics map[string]any) error {
+	b := make(builder, 0, messageCapacity+len(o.head))
+	if err := b.metadata(analytics, nil, "", ""); err != nil {
+		return err
+	}
+	o.head = append(b, o.head...)
+	return nil
+}
+
 // echo answers a piece or trailers with the same piece or trailers.
 func echo(message *incoming) outgoing {
 	switch message.Kind {

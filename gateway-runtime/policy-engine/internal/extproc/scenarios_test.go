@@ -143,6 +143,31 @@ var shout = fake{
 	},
 }
 
+// leaves is a policy that leaves analytics in a hook and at the end of its stream, in both directions.
+type leaves struct{ streams }
+
+func (leaves) OnRequest(context.Context, *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
+	return &v1alpha.UpstreamRequestModifications{AnalyticsMetadata: map[string]any{"request": "head", "last": "request head"}}, nil
+}
+
+func (leaves) OnResponse(context.Context, *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
+	return &v1alpha.UpstreamResponseModifications{AnalyticsMetadata: map[string]any{"response": "head", "last": map[string]any{"a": "head"}}}, nil
+}
+
+func (l leaves) OnRequestStream(ctx context.Context, r *v1alpha.RequestContext, chunks v1alpha.Chunks) v1alpha.Chunks {
+	return func(yield func([]byte, error) bool) {
+		l.streams.OnRequestStream(ctx, r, chunks)(yield)
+		r.Analytics.Values = map[string]any{"requestEnd": "secret=hunter2"}
+	}
+}
+
+func (l leaves) OnResponseStream(ctx context.Context, r *v1alpha.ResponseContext, chunks v1alpha.Chunks) v1alpha.Chunks {
+	return func(yield func([]byte, error) bool) {
+		l.streams.OnResponseStream(ctx, r, chunks)(yield)
+		r.Analytics.Values = map[string]any{"responseEnd": 7, "last": map[string]any{"b": "end"}}
+	}
+}
+
 // streams is a policy that does the same with both bodies.
 type streams func(trailers *v1alpha.Trailers, chunks v1alpha.Chunks, yield func([]byte, error) bool)
 
@@ -262,6 +287,7 @@ var scenarios = map[string][]*chain.Instance{
 		ends(&v1alpha.Reject{Response: &v1alpha.ImmediateResponse{StatusCode: 418, Body: []byte("teapot")}}))},
 	"stream-fails-response": {policy("fails", onResponseStream, ends(errors.New("secret")))},
 	"stream-trailers":       {policy("trailers", onRequestStream|onResponseStream, streams(setsTrailers))},
+	"stream-analytics":      {policy("leaves", onRequest|onResponse|onRequestStream|onResponseStream, leaves{streams(setsTrailers)})},
 	"request-buffers":       {policy("first", onRequest, mark("first")), policy("sees", onRequestBody, seesBody)},
 	"request-streams":       {policy("first", onRequest, mark("first")), policy("shout", onRequestStream, streams(shouts))},
 	"nowhere-request":       {policy("first", onRequest, mark("first"))},

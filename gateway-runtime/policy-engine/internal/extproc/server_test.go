@@ -180,6 +180,22 @@ func TestAnalyticsReachTheAccessLog(t *testing.T) {
 	}
 }
 
+// TestAnalyticsOfStreamsReachTheAccessLog beside those of the headers, whose values of the same name they replace.
+func TestAnalyticsOfStreamsReachTheAccessLog(t *testing.T) {
+	everyWire(t, func(t *testing.T, w wire) {
+		path := fmt.Sprintf("/stream-analytics/%s-%t", w.upstream, w.h2c)
+		if reply, _ := do(t, w.upstream, w.h2c, nil, "POST", path, strings.NewReader("body")); reply.StatusCode != 200 {
+			t.Fatalf("got %d %s", reply.StatusCode, reply.body)
+		}
+		want := map[string]any{
+			"request": "head", "requestEnd": "secret=hunter2", "response": "head", "responseEnd": 7.0, "last": map[string]any{"b": "end"},
+		}
+		if got := testbed.accessLine(t, path)["analytics"]; !reflect.DeepEqual(got, want) {
+			t.Errorf("expected %v, got %v", want, got)
+		}
+	})
+}
+
 // TestEnvoysOwnAnswersMeetTheResponsePolicies, for an unreachable upstream, and for a request that takes too long.
 func TestEnvoysOwnAnswersMeetTheResponsePolicies(t *testing.T) {
 	everyWire(t, func(t *testing.T, w wire) {

@@ -49,6 +49,7 @@ func (*watcher) MessageRest(chain.Direction)                                   {
 func (*watcher) ShadowBegan(ctx context.Context, _ chain.Turn) context.Context { return ctx }
 func (*watcher) ShadowEnded(chain.Turn, chain.Shadow)                          {}
 func (*watcher) MessageTrailers(chain.Direction, chain.Side, v1alpha.Headers)  {}
+func (*watcher) MessageAnalytics(chain.Direction, map[string]any)              {}
 func (*watcher) ExecutionSkipped(chain.Turn, string)                           {}
 func (w *watcher) MessageHead(direction chain.Direction, side chain.Side, v chain.View) {
 	if direction == chain.Response {

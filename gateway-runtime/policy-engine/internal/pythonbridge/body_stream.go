@@ -46,10 +46,12 @@ func (b *bodyStream) hasBegun() bool { return b != nil && (b.started || b.yielde
 // errIterationStopped says that the reader of a policy's output has stopped.
 var errIterationStopped = errors.New("the stream is no longer iterated")
 
-// streamedBody is the body of a stream. The trailers are complete when the chunks have ended; nil: none.
+// streamedBody is the body of a stream, and what the stream leaves with its end. The trailers are complete when the chunks
+// have ended; nil: none.
 type streamedBody struct {
-	chunks   v1alpha.Chunks
-	trailers *v1alpha.Trailers
+	chunks    v1alpha.Chunks
+	trailers  *v1alpha.Trailers
+	analytics *v1alpha.Analytics // nil: none are wanted
 }
 
 // converse runs a submitted stream to its end: it passes body to the policy, and the policy's output to yield. It

@@ -67,7 +67,7 @@ func (b *PythonBridge) OnResponse(ctx context.Context, res *v1alpha.ResponseCont
 func (b *PythonBridge) OnRequestStream(ctx context.Context, req *v1alpha.RequestContext, chunks v1alpha.Chunks) v1alpha.Chunks {
 	return func(yield func([]byte, error) bool) {
 		e, err := requestStreamExecution(ctx, b.instance, req)
-		b.stream(ctx, e, err, streamedBody{chunks, req.Trailers}, req.Metadata, yield)
+		b.stream(ctx, e, err, streamedBody{chunks, req.Trailers, req.Analytics}, req.Metadata, yield)
 	}
 }
 
@@ -75,7 +75,7 @@ func (b *PythonBridge) OnRequestStream(ctx context.Context, req *v1alpha.Request
 func (b *PythonBridge) OnResponseStream(ctx context.Context, res *v1alpha.ResponseContext, chunks v1alpha.Chunks) v1alpha.Chunks {
 	return func(yield func([]byte, error) bool) {
 		e, err := responseStreamExecution(ctx, b.instance, res)
-		b.stream(ctx, e, err, streamedBody{chunks, res.Trailers}, res.Metadata, yield)
+		b.stream(ctx, e, err, streamedBody{chunks, res.Trailers, res.Analytics}, res.Metadata, yield)
 	}
 }
 
@@ -90,7 +90,7 @@ func (b *PythonBridge) stream(ctx context.Context, e *execution, err error, body
 	}
 	if err == nil {
 		storeWork(ctx, action)
-		err = streamEnd(action, body.trailers, metadata)
+		err = streamEnd(action, &body, metadata)
 	}
 	if err != nil && !errors.Is(err, errIterationStopped) {
 		yield(nil, err)

@@ -89,6 +89,7 @@ func stream(t testing.TB, policy v1alpha.Policy, body *upload) *reader {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &reader{t: t, pieces: make(chan piece), stop: make(chan struct{}), cancel: cancel, req: request(), body: body}
+	r.req.Analytics = &v1alpha.Analytics{}
 	t.Cleanup(func() {
 		cancel()
 		for range r.pieces { //nolint:revive // to its end

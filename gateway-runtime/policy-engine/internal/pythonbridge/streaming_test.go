@@ -42,12 +42,13 @@ func TestAStreamFromItsBeginningToItsEnd(t *testing.T) {
 		c.reply(&executorv1.ReplyFrame{
 			Pieces: []*executorv1.Piece{{Id: began.GetId(), Data: []byte("CD")}},
 			Actions: []*executorv1.Action{{Id: began.GetId(), MetadataSet: []byte(`{"n":4}`), RemoveTrailers: []byte("x-sum\x00"),
-				SetTrailers: []byte("x-count\x004\x00")}},
+				SetTrailers: []byte("x-count\x004\x00"), AnalyticsMetadata: []byte(`{"tokens":4}`)}},
 		})
 		r.want("CD")
 		r.wantEnd()
-		if n, _ := r.req.Metadata.Get("n"); n != int64(4) || len(body.trailers.Remove) != 1 || body.trailers.Set[0].Name != "x-count" {
-			t.Fatalf("expected metadata and trailers to be changed, got %v, %+v", n, body.trailers)
+		if n, _ := r.req.Metadata.Get("n"); n != int64(4) || len(body.trailers.Remove) != 1 || body.trailers.Set[0].Name != "x-count" ||
+			r.req.Analytics.Values["tokens"] != 4.0 {
+			t.Fatalf("expected metadata, trailers and analytics to be changed, got %v, %+v, %+v", n, body.trailers, r.req.Analytics)
 		}
 		wantNothingLeft(t, groups, body)
 		c.wantNoFrame()
@@ -171,6 +172,7 @@ func TestHowAStreamMayFail(t *testing.T) {
 		"a status":           {&executorv1.Action{StatusCode: 200}, wantBadAction},
 		"malformed set":      {&executorv1.Action{SetTrailers: []byte("a")}, wantBadAction},
 		"malformed removal":  {&executorv1.Action{RemoveTrailers: []byte("a")}, wantBadAction},
+		"malformed values":   {&executorv1.Action{AnalyticsMetadata: []byte("[]")}, wantBadAction},
 		"malformed metadata": {&executorv1.Action{MetadataSet: []byte("[]")}, wantBadAction},
 	}
 	moments := map[string]func(c *conversation, r *reader, id uint64){

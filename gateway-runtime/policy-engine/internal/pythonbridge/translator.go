@@ -203,14 +203,14 @@ func responseAction(action *executorv1.Action, metadata *v1alpha.ExchangeMetadat
 }
 
 // streamEnd converts the end of a stream: an error, which is a *v1alpha.Reject if the policy answers itself, or nil.
-// Metadata and trailers change only if the whole action is valid.
-func streamEnd(action *executorv1.Action, trailers *v1alpha.Trailers, metadata *v1alpha.ExchangeMetadata) error {
+// Metadata, trailers and analytics change only if the whole action is valid.
+func streamEnd(action *executorv1.Action, body *streamedBody, metadata *v1alpha.ExchangeMetadata) error {
 	read, err := readAction(action)
 	if err != nil {
 		return err
 	}
-	if read.immediate == nil && (!read.nothing || changesTarget(action) || action.GetStatusCode() != 0) {
-		return v1alpha.Failf(v1alpha.ClassBadAction, "expected a stream to end with trailers, metadata or an ImmediateResponse, "+
+	if read.immediate == nil && (read.modified || changesTarget(action) || action.GetStatusCode() != 0) {
+		return v1alpha.Failf(v1alpha.ClassBadAction, "expected a stream to end with trailers, metadata, analytics or an ImmediateResponse, "+
 			"got other changes of the message; make them in on_request or on_response")
 	}
 	remove, err := nameList("remove_trailers", action.GetRemoveTrailers())
@@ -228,8 +228,11 @@ func streamEnd(action *executorv1.Action, trailers *v1alpha.Trailers, metadata *
 		raised := action.GetImmediateResponse()
 		return &v1alpha.Reject{Response: read.immediate, File: raised.GetFile(), Line: int(raised.GetLine())}
 	}
-	if trailers != nil {
-		trailers.Remove, trailers.Set = remove, set
+	if body.trailers != nil {
+		body.trailers.Remove, body.trailers.Set = remove, set
+	}
+	if body.analytics != nil {
+		body.analytics.Values = read.analytics
 	}
 	return nil
 }
@@ -248,6 +251,7 @@ type actionParts struct {
 	body      *[]byte
 	analytics map[string]any
 	immediate *v1alpha.ImmediateResponse
+	modified  bool // there are headers or a body
 	nothing   bool // none of the above
 }
 
@@ -269,8 +273,8 @@ func readAction(action *executorv1.Action) (parts actionParts, err error) {
 	if action.GetImmediateResponse() != nil {
 		parts.immediate, err = immediateResponse(action.GetImmediateResponse(), parts.analytics)
 	}
-	modified := len(parts.headers.Remove) + len(parts.headers.Set) + len(parts.headers.Append)
-	parts.nothing = modified == 0 && parts.body == nil && parts.analytics == nil && parts.immediate == nil
+	parts.modified = len(parts.headers.Remove)+len(parts.headers.Set)+len(parts.headers.Append) > 0 || parts.body != nil
+	parts.nothing = !parts.modified && parts.analytics == nil && parts.immediate == nil
 	return parts, err
 }
 

@@ -141,11 +141,17 @@ func withMetadataOf(before, after *snapshot) snapshot {
 	return s
 }
 
-// streamSnapshots returns the snapshots around a stream, which changes the body, the trailers and the metadata alone, or answers.
+// streamSnapshots returns the snapshots around a stream, which changes the body, the trailers, the metadata and the analytics alone,
+// or answers. The view at its end has the analytics that it leaves, and not those of others.
 func streamSnapshots(before, after *snapshot, left *chain.View) (*snapshot, snapshot) {
-	b := snapshot{metadata: before.metadata, trailers: left.TrailersSeen}
+	b := snapshot{metadata: before.metadata, analytics: before.analytics, trailers: left.TrailersSeen}
 	a := *after
-	a.trailers = left.Trailers
+	a.trailers, a.analytics = left.Trailers, maps.Clone(before.analytics)
+	if a.analytics == nil {
+		a.analytics = after.analytics
+	} else {
+		maps.Copy(a.analytics, after.analytics)
+	}
 	return &b, a
 }
 
@@ -218,11 +224,7 @@ func (d *draft) MessageHead(direction chain.Direction, side chain.Side, message 
 		body = &message.ResponseBody
 	}
 	head := &headDraft{at: d.since(), body: d.contentOf(direction, body)}
-	if d.analytics == nil {
-		d.analytics = maps.Clone(message.Analytics)
-	} else {
-		maps.Copy(d.analytics, message.Analytics)
-	}
+	d.addAnalytics(message.Analytics)
 	if message.Metadata != nil {
 		d.metadata = message.Metadata
 	}
@@ -257,6 +259,21 @@ func (d *draft) MessageTrailers(direction chain.Direction, side chain.Side, trai
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
 	d.trailers[direction][side] = trailers
+}
+
+// MessageAnalytics records the analytics that streams have left.
+func (d *draft) MessageAnalytics(_ chain.Direction, analytics map[string]any) {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	d.addAnalytics(analytics)
+}
+
+func (d *draft) addAnalytics(analytics map[string]any) {
+	if d.analytics == nil {
+		d.analytics = maps.Clone(analytics)
+	} else {
+		maps.Copy(d.analytics, analytics)
+	}
 }
 
 // ExchangeEnded records the exchange, at once or when its shadows have ended.

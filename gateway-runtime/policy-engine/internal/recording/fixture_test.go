@@ -128,7 +128,7 @@ func (f *front) SendHeaders(direction chain.Direction, _ chain.Changes) error {
 func (f *front) SendPiece(context.Context, chain.Direction, []byte) error { return nil }
 func (f *front) CopyRest(chain.Direction, func([]byte))                   {}
 func (f *front) SendRest(context.Context, chain.Direction) error          { return nil }
-func (f *front) SendLast(context.Context, chain.Direction, []byte, v1alpha.HeaderModifications) error {
+func (f *front) SendLast(context.Context, chain.Direction, []byte, chain.End) error {
 	return nil
 }
 func (f *front) Answer(chain.Answer) error {
@@ -141,6 +141,7 @@ type does struct {
 	request  func(*v1alpha.RequestContext) (v1alpha.RequestAction, error)
 	response func(*v1alpha.ResponseContext) (v1alpha.ResponseAction, error)
 	stream   func(v1alpha.Chunks) v1alpha.Chunks
+	leaves   map[string]any // by stream
 }
 
 func (d does) OnRequest(_ context.Context, r *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
@@ -157,7 +158,8 @@ func (d does) OnResponse(_ context.Context, r *v1alpha.ResponseContext) (v1alpha
 	return d.response(r)
 }
 
-func (d does) OnRequestStream(_ context.Context, _ *v1alpha.RequestContext, chunks v1alpha.Chunks) v1alpha.Chunks {
+func (d does) OnRequestStream(_ context.Context, r *v1alpha.RequestContext, chunks v1alpha.Chunks) v1alpha.Chunks {
+	r.Analytics.Values = d.leaves
 	return d.stream(chunks)
 }
 func (does) Close() error { return nil }

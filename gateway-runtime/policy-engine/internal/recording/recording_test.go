@@ -231,6 +231,17 @@ func TestStreamsAreRecorded(t *testing.T) {
 			yield(nil, &v1alpha.Reject{Response: &v1alpha.ImmediateResponse{StatusCode: 422, Body: []byte("no")}})
 		}
 	}})
+	leaves := policy("leaves", "hs", does{
+		request: func(*v1alpha.RequestContext) (v1alpha.RequestAction, error) {
+			return &v1alpha.UpstreamRequestModifications{AnalyticsMetadata: map[string]any{"plan": "none", "token": "secret"}}, nil
+		},
+		stream: func(chunks v1alpha.Chunks) v1alpha.Chunks { return chunks },
+		leaves: map[string]any{"plan": "free", "tokens": 7, "password": "secret"},
+	})
+	e = newGateway(t, enough, leaves).record(t, get("/orders/7").posts("ab"))
+	expect(t, "analytics", asJSON(t, e.Analytics)+changes(t, e, "leaves", "request_stream"),
+		`{"password":"[redacted]","plan":"free","token":"[redacted]","tokens":7}[{"what":"analytics","name":"password","after":"[redacted]"},`+
+			`{"what":"analytics","name":"plan","before":"none","after":"free"},{"what":"analytics","name":"tokens","after":7}]`)
 	e = newGateway(t, enough, rejects).record(t, get("/orders/7").posts("ab"))
 	expect(t, "reject", e.Executions[0].Outcome+changes(t, e, "rejects", "request_stream"),
 		`answered[{"what":"answer","after":{"body":{"size":2,"text":"no"},"headers":[],"status":422}}]`)

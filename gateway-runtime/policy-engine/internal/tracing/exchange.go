@@ -142,3 +142,6 @@ func (*tracedExchange) MessageRest(chain.Direction) {}
 
 // MessageTrailers does nothing.
 func (*tracedExchange) MessageTrailers(chain.Direction, chain.Side, v1alpha.Headers) {}
+
+// MessageAnalytics does nothing.
+func (*tracedExchange) MessageAnalytics(chain.Direction, map[string]any) {}

@@ -57,6 +57,8 @@ type RequestContext struct {
 	HasBody bool
 	// Trailers are nil except in OnRequestStream.
 	Trailers *Trailers
+	// Analytics are nil except in OnRequestStream.
+	Analytics *Analytics
 	// Metadata belongs to the exchange, and is shared by all its policies in both phases. It is never nil.
 	Metadata *ExchangeMetadata
 }
@@ -76,6 +78,8 @@ type ResponseContext struct {
 	Body []byte
 	// Trailers are nil except in OnResponseStream.
 	Trailers *Trailers
+	// Analytics are nil except in OnResponseStream.
+	Analytics *Analytics
 	// Metadata belongs to the exchange: the same object as Request.Metadata. It is never nil.
 	Metadata *ExchangeMetadata
 }

@@ -49,3 +49,10 @@ type Trailers struct {
 	Set    []Header
 	Remove []string
 }
+
+// Analytics are the values that a stream leaves for the access log, beside those that actions have left.
+type Analytics struct {
+	// Values are JSON values, as AnalyticsMetadata of an action, and count when the stream has ended without an error. A
+	// value takes the place of one that has been left under its name before. The stream gives the map away.
+	Values map[string]any
+}

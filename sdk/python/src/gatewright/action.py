@@ -163,15 +163,20 @@ def chunk(yielded: object) -> bytes:
     return bytes(yielded)
 
 
-def analytics(values: object) -> dict[str, Any]:
-    """A read-only copy of JSON values by their names."""
+def analytics(values: object, name: str = "analytics_metadata") -> dict[str, Any]:
+    """A read-only copy of JSON values by their names. name: of the values, in errors."""
     if not isinstance(values, Mapping):
-        refuse("analytics_metadata", "a dict of JSON values", values)
+        refuse(name, "a dict of JSON values", values)
     try:
-        copy: dict[str, Any] = checked_json(dict(values), "analytics_metadata")
+        copy: dict[str, Any] = checked_json(dict(values), name)
     except (TypeError, ValueError) as error:
         raise ActionError(str(error)) from None
     return copy
+
+
+def stream_analytics(values: Mapping[str, object] | None) -> dict[str, Any]:
+    """A read-only copy of what a stream leaves for the access log. values: its `ctx.analytics`, None if it has none."""
+    return analytics(values, "ctx.analytics") if values else {}
 
 
 def stream(hook: str, returned: object) -> AsyncGenerator[object, None]:

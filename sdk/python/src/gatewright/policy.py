@@ -521,9 +521,10 @@ class ResponseContext:
 
 
 class RequestStreamContext(RequestContext):
-    """The context of on_request_stream: that of on_request, with `body` None, and the request's trailers."""
+    """The context of on_request_stream: that of on_request, with `body` None, the request's trailers, and
+    `analytics`."""
 
-    __slots__ = ("_trailers",)
+    __slots__ = ("_analytics", "_trailers")
 
     def __init__(
         self,
@@ -536,32 +537,58 @@ class RequestStreamContext(RequestContext):
     ) -> None:
         super().__init__(fields, None, policy, prepared, deadline, shared)
         self._trailers = trailers
+        self._analytics: dict[str, JsonValue] | None = None
 
     @property
     def trailers(self) -> Trailers:
         """The request's trailers: readable once its chunks have ended, writable at any time."""
         return self._trailers
 
+    @property
+    def analytics(self) -> dict[str, JsonValue]:
+        """Values for the access log, in its field `analytics`, to be filled until the stream ends.
+
+        A value takes the place of one that an action or a policy before has left under its name. Nothing is logged of
+        a stream that raises, or whose client leaves; a Reject has its answer's own `analytics_metadata`.
+        """
+        if self._analytics is None:
+            self._analytics = {}
+        return self._analytics
+
 
 class ResponseStreamContext(ResponseContext):
-    """The context of on_response_stream: that of on_response, with `body` None, and the response's trailers."""
+    """The context of on_response_stream: that of on_response, with `body` None, the response's trailers, and
+    `analytics`."""
 
-    __slots__ = ("_trailers",)
+    __slots__ = ("_analytics", "_trailers")
 
     def __init__(self, fields: ResponseFields, request: RequestContext, trailers: Trailers) -> None:
         super().__init__(fields, None, request)
         self._trailers = trailers
+        self._analytics: dict[str, JsonValue] | None = None
 
     @property
     def trailers(self) -> Trailers:
         """The response's trailers: readable once its chunks have ended, writable at any time."""
         return self._trailers
 
+    @property
+    def analytics(self) -> dict[str, JsonValue]:
+        """Values for the access log, as in a RequestStreamContext."""
+        if self._analytics is None:
+            self._analytics = {}
+        return self._analytics
+
 
 def touched_metadata(context: RequestContext | ResponseContext) -> Metadata | None:
     """The metadata if the policy has used it, else None. For the code that runs policies."""
     request = context.request if isinstance(context, ResponseContext) else context
     return request._metadata
+
+
+def touched_analytics(context: RequestStreamContext | ResponseStreamContext) -> dict[str, JsonValue] | None:
+    """The analytics that a stream has left; None or empty: none. For the code that runs policies."""
+    return context._analytics
 
 
 # ------------------------------------------------------------------ the functions

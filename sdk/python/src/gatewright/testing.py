@@ -67,6 +67,7 @@ from gatewright.metadata import checked_params
 from gatewright.metrics import registry
 from gatewright.policy import (
     ImmediateResponse,
+    JsonValue,
     OnRequestStream,
     OnResponseStream,
     PolicyMetadata,
@@ -75,6 +76,7 @@ from gatewright.policy import (
     ResponseContext,
     ResponseStreamContext,
     Trailers,
+    touched_analytics,
 )
 from gatewright.secrets import Secret
 
@@ -311,6 +313,8 @@ class StreamResult:
     rejected: ImmediateResponse | None = None
     """The response of a Reject. The client gets it if no chunk was yielded before; else the gateway resets the stream.
     """
+    analytics: Mapping[str, JsonValue] = field(default_factory=dict)
+    """What the stream leaves for the access log: empty if it was rejected or stopped."""
 
     @property
     def body(self) -> bytes:
@@ -351,6 +355,7 @@ async def collect_stream(
     hook = STREAM_HOOKS[isinstance(context, ResponseStreamContext)]
     yielded: list[bytes] = []
     trailers, rejected = chunks.trailers, None
+    left: dict[str, JsonValue] = {}
     running = _checked_stream(hook, function, context, chunks, checked_params(params or {}, "params"))
     async with aclosing(running):
         try:
@@ -358,9 +363,10 @@ async def collect_stream(
                 yielded.append(await anext(running))
         except StopAsyncIteration:
             trailers = chunks.end()
+            left = action.stream_analytics(touched_analytics(context))
         except Reject as error:
             rejected = error.response
-    return StreamResult(yielded, trailers, rejected)
+    return StreamResult(yielded, trailers, rejected, left)
 
 
 def _default_context(function: object) -> RequestContext | ResponseContext:

@@ -99,6 +99,7 @@ SHORTEN = """
             yield chunk.replace(b"-", params.get("by", "").encode())
         ctx.metadata["done"] = True
         ctx.trailers["x-sum"] = "1"
+        ctx.analytics["cost"] = 3
 
     async def on_response_stream(ctx, chunks, params):
         async for chunk in chunks:
@@ -107,7 +108,8 @@ SHORTEN = """
 
 
 def test_a_stream_is_run_and_compared_with_what_left(write: Write) -> None:
-    changes = change("trailer", "x-sum", before=["0"], after=["1"]), change("metadata", "done", after=True)
+    changes = change("trailer", "x-sum", before=["0"], after=["1"]), change("metadata", "done", after=True), change(
+        "analytics", "cost", after=3)  # fmt: skip
     recorded = exchange(
         execution(1, "request_stream", *changes, stream={"bytesIn": 5, "bytesOut": 3}),
         execution(1, "response_stream", stream={"bytesIn": 2, "bytesOut": 2}),

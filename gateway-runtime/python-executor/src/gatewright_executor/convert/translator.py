@@ -23,6 +23,7 @@ from gatewright.policy import (
     ResponseStreamContext,
     UpstreamRequestModifications,
     UpstreamResponseModifications,
+    touched_analytics,
     touched_metadata,
 )
 from gatewright.trailers import Trailers
@@ -123,13 +124,20 @@ def encode_action(number: int, phase: int, returned: object, metadata: Metadata 
 
 
 def encode_end(number: int, context: RequestStreamContext | ResponseStreamContext) -> bytes:
-    """The Action of a stream that has ended."""
+    """The Action of a stream that has ended. PolicyError if its analytics are not JSON values."""
     out = [_ACTION["id"], wire.varint(number)]
     removed, lines = context.trailers.changes()
     if removed:
         wire.append_field(out, _ACTION["remove_trailers"], removed)
     if lines:
         wire.append_field(out, _ACTION["set_trailers"], lines)
+    left = touched_analytics(context)
+    if left:
+        try:
+            values = checked.stream_analytics(left)
+        except ActionError as error:
+            raise PolicyError(str(error)) from None
+        out.append(wire.delimited(_ACTION["analytics_metadata"], _json(values)))
     _encode_touched(out, touched_metadata(context))
     return b"".join(out)
 

@@ -36,6 +36,7 @@ from gatewright.policy import (
     ResponseContext,
     UpstreamRequestModifications,
     UpstreamResponseModifications,
+    touched_analytics,
     touched_metadata,
 )
 from gatewright.request_view import path_upstream
@@ -271,6 +272,7 @@ class PolicyRun(AbstractContextManager["PolicyRun"]):
         try:
             generator = checked.stream(call.hook, function(context, chunks, self._params))
             streamed = self._run(_collect(generator))
+            left = checked.stream_analytics(touched_analytics(context))
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # as in an executor: SystemExit and CancelledError, too
@@ -279,6 +281,7 @@ class PolicyRun(AbstractContextManager["PolicyRun"]):
         if streamed.rejected is not None:
             after = _answer(after, streamed.rejected)
             return Outcome(after=after, answered=True, returned=streamed)
+        after.analytics |= left
         body = b"".join(streamed.chunks)
         before = call.trailers or []
         trailers = before, before if call.trailers is None else chunks.end().multi_items()
