@@ -5,8 +5,9 @@ passes unchanged, piece by piece, but for the chunk of usage that the client has
 client or provider leave in the middle, the usage that it had is counted.
 
 Limits. A request whose client leaves before the answer begins is not counted: no function of the policy runs then. The
-access log has the model and the shape of a request, and no tokens: they are known when its values have been sent. They
-are in metrics, in the metadata of recorded exchanges, and in lines of the log (`logUsage`).
+access log has the tokens and the cost of an answer that ends. Where client or provider leave in the middle, it has the
+request's shape and model alone: Envoy takes no values then. Metrics, the metadata of recorded exchanges and lines of
+the log (`logUsage`) have what such an answer took.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from sdk.policy import (
     ResponseContext,
     ResponseStreamContext,
     UpstreamRequestModifications,
+    UpstreamResponseModifications,
 )
 
 if TYPE_CHECKING:  # the folder's name cannot be a package's
@@ -78,7 +80,8 @@ def analytics(request: llm.LlmRequest, *, gen_ai: bool) -> Json:
 def on_response(ctx: ResponseContext, params: Json) -> ResponseAction:
     note = ctx.metadata.get(NOTE)
     if note is not None and ctx.status_code in (204, 304):  # no on_response_stream follows
-        settle(ctx, note, llm.AnswerReader(note["shape"]), params, is_whole=True)
+        values = settle(ctx, note, llm.AnswerReader(note["shape"]), params, is_whole=True)
+        return UpstreamResponseModifications(analytics_metadata=values)
     return None
 
 
@@ -96,11 +99,11 @@ async def on_response_stream(ctx: ResponseStreamContext, chunks: Chunks, params:
         is_whole = True
     finally:
         reader.end()
-        settle(ctx, note, reader, params, is_whole=is_whole)
+        ctx.analytics.update(settle(ctx, note, reader, params, is_whole=is_whole))
 
 
-def settle(ctx: ResponseContext, note: Json, reader: llm.AnswerReader, params: Json, *, is_whole: bool) -> None:
-    """Counts an answer at its end."""
+def settle(ctx: ResponseContext, note: Json, reader: llm.AnswerReader, params: Json, *, is_whole: bool) -> Json:
+    """Counts an answer at its end. Returns its values for the access log."""
     usage = reader.usage
     models = tuple(name for name in (reader.model, note["model"]) if name)
     tariff: Tariff = ctx.prepared
@@ -116,6 +119,24 @@ def settle(ctx: ResponseContext, note: Json, reader: llm.AnswerReader, params: J
     ctx.metadata[NOTE] = {**note, **result}
     if params["logUsage"]:
         log.info("%s", json.dumps({"llm": {"shape": note["shape"], **labels._asdict(), **result}}))
+    return final_analytics(note, reader, outcome, amounts(usage, cost), gen_ai=params["genAi"])
+
+
+def final_analytics(note: Json, reader: llm.AnswerReader, outcome: str, amounts: Json, *, gen_ai: bool) -> Json:
+    """The values of an answer, which take the place of its request's."""
+    values = {name: note[name] for name in ("shape", "model", "streams")} | {"outcome": outcome}
+    if reader.model:
+        values["model"] = reader.model
+    values |= amounts.get("tokens", {})
+    if "cost" in amounts:
+        values["cost"] = amounts["cost"]
+    result: Json = {"llm": values}
+    if gen_ai and reader.model:
+        result["gen_ai.response.model"] = reader.model
+    if gen_ai and reader.usage is not None:
+        result["gen_ai.usage.input_tokens"] = reader.usage.input
+        result["gen_ai.usage.output_tokens"] = reader.usage.output
+    return result
 
 
 def outcome_of(status: int, reader: llm.AnswerReader, *, is_whole: bool) -> tally.Outcome:

@@ -71,9 +71,11 @@ def exchange(
         action = policy.on_request(request, values)
         kind = content_type or ("text/event-stream" if answer.startswith((b"data", b"event")) else "application/json")
         response = testing.response(status, headers={"content-type": kind}, request=request)
-        assert policy.on_response(response, values) is None
+        answered = policy.on_response(response, values)
         if status == 204:
+            request.metadata["logged"] = dict(answered.analytics_metadata) if answered else {}
             return request, action, b""
+        assert answered is None
         result = testing.run_stream(
             policy.on_response_stream,
             testing.stream(answer, sizes=sizes),
@@ -82,6 +84,7 @@ def exchange(
             stop_after=stop_after,
         )
         assert result.rejected is None
+        request.metadata["logged"] = dict(result.analytics)
         return request, action, result.body
 
 
@@ -312,14 +315,41 @@ def test_a_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
     )
 
 
+@pytest.mark.parametrize("streams", [False, True])
+def test_the_access_log_has_what_an_answer_took(streams: bool) -> None:
+    answer = events(DELTA, USAGE_CHUNK) if streams else whole()
+    request, _, _ = exchange(chat(stream=streams), answer, sizes=[7] * 40)
+    tokens = {"input": 7, "output": 5, "cached": 4, "cacheWritten": 0, "reasoning": 0}
+    assert request.metadata["logged"] == {
+        "llm": {"shape": "chat", "model": "gpt-4o-x", "streams": streams, "outcome": "counted", **tokens,
+                "cost": "0.0000625"}
+    }  # fmt: skip
+
+
+def test_the_access_log_has_the_outcome_of_an_answer_without_usage() -> None:
+    request, _, _ = exchange(chat(), b'{"error": {"message": "busy"}}', status=429)
+    values = {"shape": "chat", "model": "gpt-4o", "streams": False}
+    assert request.metadata["logged"] == {"llm": {**values, "outcome": "error"}}
+    request, _, _ = exchange(chat(), b"", status=204)
+    assert request.metadata["logged"] == {"llm": {**values, "outcome": "no_usage"}}
+    request, _, _ = exchange(chat(stream=True), events(DELTA, USAGE_CHUNK), stop_after=1)
+    assert request.metadata["logged"] == {}
+    request, _, _ = exchange(b"{}", b"{}", "/v1/models")
+    assert request.metadata["logged"] == {}
+
+
 def test_the_names_of_the_conventions() -> None:
     with testing.clock():
-        _, action, _ = exchange(chat(), whole(), genAi=True)
+        request, action, _ = exchange(chat(), whole(), genAi=True)
     names = {"gen_ai_operation_name": "chat", "gen_ai_provider_name": "openai", "gen_ai_request_model": "gpt-4o-x"}
     assert tally.TOKEN_USAGE.sum(**names, gen_ai_token_type="input") == 7  # noqa: S106
     assert tally.TOKEN_USAGE.sum(**names, gen_ai_token_type="output") == 5  # noqa: S106
     assert tally.DURATION.count(**names) == 1
     assert action.analytics_metadata["gen_ai.request.model"] == "gpt-4o"
+    logged = {name: value for name, value in request.metadata["logged"].items() if name != "llm"}
+    assert logged == {
+        "gen_ai.response.model": "gpt-4o-x", "gen_ai.usage.input_tokens": 7, "gen_ai.usage.output_tokens": 5
+    }  # fmt: skip
 
 
 # ------------------------------------------------------------------ prices of a file
