@@ -9,12 +9,19 @@ numbers; in XML not in entities. Multipart bodies, and bodies that are neither t
 refused, or pass unmasked, as `otherTypes` says. Text is decoded by its byte order mark, its charset or its XML
 declaration, and refused if that is not one of `sdk.charsets`. A JSON document in which something is masked is written
 anew, so that whitespace and the notation of numbers may differ. Path and trailers are not masked.
+
+Where a kind is replaced by tokens, the answer's tokens are replaced by the client's values again: in text of any type
+as it streams, and in the texts of a model that come in events. A value with a quote, a backslash or a character that
+cannot be printed, and the values after the first thousand of an exchange, get no token, but `[masked]`. Tokens stay in
+an answer that begins before the request's body has ended, that is in UTF-16, or in which they are encoded in some way
+(percent-encoding, base64).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from sdk import charsets
@@ -41,15 +48,18 @@ if TYPE_CHECKING:  # the folder's name cannot be a package's
     from masking.detectors import BUILT_IN, compile_custom
     from masking.events import mask_events
     from masking.replacing import hash_values, keep_last, set_text
+    from masking.tokens import KEY, Tokens, restore_bytes, restore_events, restoring
 else:
     from .masking import bodies
     from .masking.detectors import BUILT_IN, compile_custom
     from .masking.events import mask_events
     from .masking.replacing import hash_values, keep_last, set_text
+    from .masking.tokens import KEY, Tokens, restore_bytes, restore_events, restoring
 
 Json = dict[str, Any]
 Kind = Literal["json", "lines", "form", "events", "xml", "text", "other"]
 MASKED = Counter("pii_masked_total", "Values that were masked.", ["direction", "detector"])
+RESTORED = Counter("pii_restored_total", "Tokens of answers that were replaced by the client's values.")
 LINES = {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"}
 TEXT = {
     "",
@@ -79,11 +89,19 @@ class Refusals:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The masking of each direction; None: the direction is not masked."""
+    """The masking of each direction; None: the direction is not masked. with_tokens: the kinds that tokens replace."""
 
     request: Masking | None
     response: Masking | None
     places: bodies.Places
+    with_tokens: frozenset[str]
+
+    def of_exchange(self, tokens: Tokens) -> Masking | None:
+        """The request's masking with the tokens of one exchange."""
+        if self.request is None or not self.with_tokens:
+            return self.request
+        own = {name: partial(tokens.replace, name) for name in self.with_tokens}
+        return replace(self.request, replacements={**self.request.replacements, **own})
 
 
 def prepare(params: Json) -> Prepared:
@@ -102,9 +120,14 @@ def prepare(params: Json) -> Prepared:
         *(BUILT_IN[name] for name in params["detect"]),
         *(compile_custom(pattern["name"], pattern["regex"]) for pattern in patterns),
     ]
-    replacements = {
-        name: _replace(name, params["replacements"].get(name, params["replacement"]), params) for name in names
-    }
+    chosen = {name: params["replacements"].get(name, params["replacement"]) for name in names}
+    replacements = {name: _replace(name, replacement, params) for name, replacement in chosen.items()}
+    with_tokens = frozenset(name for name, replacement in chosen.items() if replacement["with"] == "token")
+    if with_tokens and params["directions"] != ["request"]:
+        raise ValueError(
+            f"expected directions: [request], since {', '.join(sorted(with_tokens))} is replaced by tokens, which the "
+            f"answer's are replaced by, got {', '.join(params['directions'])}; mask answers by another attachment"
+        )
 
     def masking_of(direction: str) -> Masking | None:
         counters = {name: MASKED.labels(direction=direction, detector=name) for name in names}
@@ -113,7 +136,8 @@ def prepare(params: Json) -> Prepared:
         return Masking(detectors, replacements, lambda name: counters[name].inc())
 
     include, exclude = (tuple(map(bodies.steps_of, params[name])) for name in ("include", "exclude"))
-    return Prepared(masking_of("request"), masking_of("response"), bodies.Places(include, exclude))
+    places = bodies.Places(include, exclude)
+    return Prepared(masking_of("request"), masking_of("response"), places, with_tokens)
 
 
 def _replace(name: str, replacement: Json, params: Json) -> Replace:
@@ -122,6 +146,8 @@ def _replace(name: str, replacement: Json, params: Json) -> Replace:
             return set_text(replacement.get("text", "[masked]"))
         case "keepLast":
             return keep_last(replacement.get("keep", 4))
+        case "token":
+            return set_text("[masked]")  # each exchange has tokens of its own
         case _:
             if "hashKey" not in params:
                 raise ValueError(f"expected hashKey, since {name} is replaced by a hash, got none")
@@ -135,11 +161,13 @@ def _replace(name: str, replacement: Json, params: Json) -> Replace:
 
 
 def on_request(ctx: RequestContext, params: Json) -> RequestAction:
-    masking: Masking | None = ctx.prepared.request
+    tokens = Tokens(ctx.metadata.get(KEY, {}))
+    masking: Masking | None = ctx.prepared.of_exchange(tokens)
     if masking is None:
         return None
     headers = mask_headers(ctx.headers, params["headers"], masking.mask)
     query = bodies.mask_pairs(ctx.query, masking.mask) if params["query"] else ctx.query
+    tokens.store(ctx.metadata)
     if not headers and query == ctx.query:
         return None
     return UpstreamRequestModifications(set_headers=headers, query=None if query == ctx.query else query)
@@ -147,8 +175,15 @@ def on_request(ctx: RequestContext, params: Json) -> RequestAction:
 
 def on_response(ctx: ResponseContext, params: Json) -> ResponseAction:
     masking: Masking | None = ctx.prepared.response
+    if values := known_values(ctx):
+        masking = restoring(values, RESTORED.inc)
     headers = mask_headers(ctx.headers, params["headers"], masking.mask) if masking else {}
     return UpstreamResponseModifications(set_headers=headers) if headers else None
+
+
+def known_values(ctx: ResponseContext) -> Mapping[str, str]:
+    """The exchange's values by their tokens; none if this attachment makes no tokens."""
+    return ctx.metadata.get(KEY, {}) if ctx.prepared.with_tokens else {}
 
 
 def mask_headers(headers: Headers, names: list[str], mask: Callable[[str], str]) -> dict[str, list[str]]:
@@ -163,11 +198,18 @@ def mask_headers(headers: Headers, names: list[str], mask: Callable[[str], str])
 
 async def on_request_stream(ctx: RequestStreamContext, chunks: Chunks, params: Json) -> Chunks:
     refusals = Refusals(unreadable=400, other_type=415)
-    async for chunk in mask_body(ctx.headers, chunks, ctx.prepared.request, ctx.prepared.places, params, refusals):
+    tokens = Tokens(ctx.metadata.get(KEY, {}))
+    masking = ctx.prepared.of_exchange(tokens)
+    async for chunk in mask_body(ctx.headers, chunks, masking, ctx.prepared.places, params, refusals):
         yield chunk
+    tokens.store(ctx.metadata)
 
 
 async def on_response_stream(ctx: ResponseStreamContext, chunks: Chunks, params: Json) -> Chunks:
+    if values := known_values(ctx):
+        async for chunk in restore_body(ctx.headers, chunks, values, params["maxBytes"]):
+            yield chunk
+        return
     refusals = Refusals(unreadable=502, other_type=502)
     async for chunk in mask_body(ctx.headers, chunks, ctx.prepared.response, ctx.prepared.places, params, refusals):
         yield chunk
@@ -190,6 +232,23 @@ async def mask_body(
         raise Reject(problem(refusals.other_type, f"the body cannot be masked: {error}")) from None
     except (bodies.UnreadableError, charsets.CharsetError, StreamError) as error:
         raise Reject(problem(refusals.unreadable, f"the body cannot be masked: {error}")) from None
+
+
+async def restore_body(headers: Headers, chunks: Chunks, values: Mapping[str, str], limit: int) -> Chunks:
+    content_type = headers.get("content-type", "")
+    if content_type.partition(";")[0].strip().lower() == EVENTS:
+        result = restore_events(chunks, restoring(values, RESTORED.inc), limit)
+    else:
+        try:
+            encoding = charsets.encoding(charsets.of_content_type(content_type) or "utf-8")
+        except charsets.CharsetError:
+            encoding = "ascii"
+        result = restore_bytes(chunks, values, encoding, RESTORED.inc)
+    try:
+        async for chunk in result:
+            yield chunk
+    except StreamError as error:
+        raise Reject(problem(502, f"the answer's tokens cannot be replaced: {error}")) from None
 
 
 async def _mask_by_type(
