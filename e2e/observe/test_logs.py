@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh_name, running
+from e2e.kit.model_upstream import ModelUpstream
 from e2e.kit.processes import resident_memory_of
 from e2e.kit.upstream import Recorded, Reply, Upstream
 from e2e.kit.wire import Shape, http1, http2
@@ -67,6 +68,29 @@ def test_a_request_has_one_short_line_on_stdout(gateway: Gateway, upstream: Upst
     assert len(json.dumps(line)) < 500
     assert any('"path":"/short/x' in line for line in gateway.printed)
     assert not any('"path":"/short/x' in line for line in gateway.log)
+
+
+def test_streams_leave_values_at_their_end_beside_those_of_actions(gateway: Gateway, upstream: Upstream) -> None:
+    chain = [attach("leak", {"password": "p", "raises": False}), attach("pass-stream", {"reports": True})]
+    gateway.deploy(api("leaves", upstream.url, chain))
+    upstream.reply = lambda _: Reply(200, [], b"answer")
+    for path, body in (("/leaves/whole", b"four"), ("/leaves/empty", b"")):
+        assert httpx.post(gateway.url + path, content=body).content == b"answer"
+    eventually("both lines come", lambda: len(gateway.access_records("leaves")) == 2)
+    for line, size in zip(gateway.access_records("leaves"), (4, 0), strict=True):
+        assert line["analytics"].pop("asked").startswith("/leaves/")
+        line["analytics"].pop("access_token", None)
+        assert line["analytics"] == {"model": "small", "request": {"passed": size}, "response": {"passed": 6}}
+
+
+def test_a_client_that_leaves_keeps_the_end_of_a_stream_out_of_the_access_log(gateway: Gateway) -> None:
+    with ModelUpstream() as model, model.answer_with([b"a", b"b", b"c"], permits=1):
+        gateway.deploy(api("broken", model.url, [attach("pass-stream", {"reports": True})]))
+        with httpx.stream("POST", f"{gateway.url}/broken/x", content=b"four", timeout=30) as answer:
+            next(answer.iter_bytes())
+        eventually("the line comes", lambda: gateway.access_records("broken"))
+    (line,) = gateway.access_records("broken")
+    assert line["analytics"] == {"request": {"passed": 4}}
 
 
 CHOSEN = {"path": "/asked/elsewhere", "query": "n=2", "authority": "elsewhere.test"}

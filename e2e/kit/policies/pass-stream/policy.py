@@ -6,7 +6,7 @@ from sdk.policy import Chunks, RequestStreamContext, ResponseStreamContext
 
 
 async def on_request_stream(ctx: RequestStreamContext, chunks: Chunks, params: dict[str, Any]) -> Chunks:
-    watch = Watch("request", params["reports"])
+    watch = Watch(ctx, "request", params["reports"])
     try:
         async for chunk in chunks:
             await asyncio.sleep(params["pauseSeconds"])
@@ -17,7 +17,7 @@ async def on_request_stream(ctx: RequestStreamContext, chunks: Chunks, params: d
 
 
 async def on_response_stream(ctx: ResponseStreamContext, chunks: Chunks, params: dict[str, Any]) -> Chunks:
-    watch = Watch("response", params["reports"])
+    watch = Watch(ctx, "response", params["reports"])
     try:
         async for chunk in chunks:
             await asyncio.sleep(params["pauseSeconds"])
@@ -28,12 +28,13 @@ async def on_response_stream(ctx: ResponseStreamContext, chunks: Chunks, params:
 
 
 class Watch:
-    """Says how a stream has ended, for a test that reads the log."""
+    """Says how a stream has ended, for a test that reads the log and the access log."""
 
-    def __init__(self, direction: str, reports: bool) -> None:
-        self._direction, self._reports, self.passed = direction, reports, 0
+    def __init__(self, ctx: RequestStreamContext | ResponseStreamContext, direction: str, reports: bool) -> None:
+        self._ctx, self._direction, self._reports, self.passed = ctx, direction, reports, 0
 
     def ended(self) -> None:
         if self._reports:
+            self._ctx.analytics[self._direction] = {"passed": self.passed}
             error = sys.exception()
             print(f"{self._direction} ended by {type(error).__name__ if error else 'its end'}, passed {self.passed}")
