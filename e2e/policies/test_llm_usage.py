@@ -36,6 +36,11 @@ REQUESTS: dict[str, tuple[str, Json]] = {
 }
 USAGE_EVENT = SseEvent(json.dumps({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2}})).encode()
 
+GEN_AI = {
+    "gen_ai.operation.name": "chat", "gen_ai.request.model": "fake", "gen_ai.response.model": "fake",
+    "gen_ai.usage.input_tokens": 3, "gen_ai.usage.output_tokens": 2,
+}  # fmt: skip
+
 
 @pytest.fixture(scope="module")
 def usage_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
@@ -105,7 +110,7 @@ def test_each_event_passes_at_once_but_the_chunk_that_the_client_has_not_asked_f
     *events, done = model_events.completion(["Ask ", "Ada ", "today!"])
     received = b""
     with ModelUpstream() as model, model.answer_with([*events, USAGE_EVENT + done], permits=1):
-        url = deploy(usage_gateway, "at-once", model.url, prices={"fake": {"input": "1", "output": "2"}})
+        url = deploy(usage_gateway, "at-once", model.url, prices={"fake": {"input": "1", "output": "2"}}, genAi=True)
         request = {"model": "fake", "messages": [], "stream": True}
         with httpx.stream("POST", f"{url}/v1/chat/completions", json=request, timeout=30) as answer:
             for chunk in answer.iter_bytes():
@@ -115,6 +120,11 @@ def test_each_event_passes_at_once_but_the_chunk_that_the_client_has_not_asked_f
     eventually("the answer is counted", lambda: outcomes(usage_gateway, "at-once") == {"counted": 1})
     assert count(usage_gateway, "input_tokens", api="at-once", model="fake") == 3
     assert count(usage_gateway, "cost_billionths", api="at-once", model="fake") == 3 * 1000 + 2 * 2000
+    eventually("the access log has its line", lambda: usage_gateway.access_records("at-once"))
+    (line,) = usage_gateway.access_records("at-once")
+    tokens = {"input": 3, "output": 2, "cached": 0, "cacheWritten": 0, "reasoning": 0}
+    expected = {"shape": "chat", "model": "fake", "streams": True, "outcome": "counted", **tokens, "cost": "0.000007"}
+    assert line["analytics"] == {"llm": expected, **GEN_AI}
 
 
 def test_openais_client_sees_usage_only_if_it_asks(usage_gateway: Gateway, upstream: Upstream) -> None:
@@ -150,6 +160,9 @@ def test_a_client_that_leaves_is_counted_with_the_usage_so_far(usage_gateway: Ga
         eventually("the request is counted", lambda: outcomes(usage_gateway, "leaves") == {"aborted": 1})
     assert count(usage_gateway, "input_tokens", api="leaves", model="fake") == 1
     assert count(usage_gateway, "output_tokens", api="leaves", model="fake") == 1
+    eventually("the access log has its line", lambda: usage_gateway.access_records("leaves"))
+    (line,) = usage_gateway.access_records("leaves")
+    assert line["analytics"] == {"llm": {"shape": "messages", "model": "fake", "streams": True}}
 
 
 def test_an_answer_of_a_provider_that_leaves_is_aborted(usage_gateway: Gateway, upstream: Upstream) -> None:
