@@ -33,6 +33,7 @@ OTHERS = {  # parameters whose headers no request to an upstream gets: read, rem
     "cors": {"allowHeaders", "exposeHeaders"},
     "hmac-auth": {"generic"},
     "jwt-auth": {"token"},
+    "llm-cache": {"headers"},
     "pii-mask": {"headers"},
     "python-deny": {"headerName"},
     "respond": {"headers"},
