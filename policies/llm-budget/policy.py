@@ -138,7 +138,7 @@ async def reserve_all(
             remains = max(0, budget.limit - answer.spent - answer.reserved)
             reservations.append(
                 {"budget": budget.name, "key": key, "name": name, "remains": remains, "window": span.seconds}
-                | {"left": ceil(span.left)}
+                | {"left": ceil(span.left), "unit": budget.unit, "reserved": most[budget.name]}
             )
         is_complete = True
         return reservations
@@ -173,7 +173,7 @@ async def on_response(ctx: ResponseContext, params: Json) -> ResponseAction:
     if note is None:
         return None
     if ctx.request.method == "HEAD" or ctx.status_code in (204, 304):  # no on_response_stream follows
-        await prepared.settler.settle(settlements(prepared, note, None))
+        await prepared.settler.settle(settlements(ctx, note, None))
     if not params["headers"]:
         return None
     limits = {budget.name: budget.limit for budget in prepared.budgets}
@@ -197,23 +197,26 @@ async def on_response_stream(ctx: ResponseStreamContext, chunks: Chunks, params:
             yield piece
         reader.end()
         is_settled = True
-        await prepared.settler.settle(settlements(prepared, note, reader))
+        await prepared.settler.settle(settlements(ctx, note, reader))
     finally:
         if not is_settled:  # the client or the provider has left: what came until now was spent
             reader.end()
-            prepared.settler.begin(settlements(prepared, note, reader))
+            prepared.settler.begin(settlements(ctx, note, reader))
 
 
-def settlements(prepared: Prepared, note: Json, reader: llm.AnswerReader | None) -> list[Settlement]:
+def settlements(ctx: ResponseContext, note: Json, reader: llm.AnswerReader | None) -> list[Settlement]:
+    """What is settled, which it also notes for recorded exchanges."""
+    prepared: Prepared = ctx.prepared
     usage = None if reader is None else reader.usage
     if usage is None:
         ANSWERS_WITHOUT_USAGE.inc()
     tariff = Tariff(note["model"], prepared.prices)
-    units = {budget.name: budget.unit for budget in prepared.budgets}
     found: list[Settlement] = []
     for item in note["reservations"]:
-        unit = units[item["budget"]]
+        unit = item["unit"]
         amount = tariff.cost(unit, usage)
         SPENT.inc(amount, budget=item["budget"], unit=unit)
         found.append(Settlement(item["key"], item["name"], amount))
+    amounts = [{**item, "settled": done.amount} for item, done in zip(note["reservations"], found, strict=True)]
+    ctx.metadata[prepared.note] = {**note, "reservations": amounts}
     return found

@@ -254,6 +254,22 @@ def test_all_budgets_are_settled() -> None:
         run(test(g))
 
 
+def test_recorded_exchanges_have_what_was_reserved_and_settled() -> None:
+    async def test(g: Gateway) -> None:
+        await g.ask()
+        reserved = [(await g.standing(number))[1] for number in (0, 1)]
+        assert amounts(g) == [("tokens", reserved[0], None), ("money", reserved[1], None)]
+        await g.answer(whole())
+        assert amounts(g) == [("tokens", reserved[0], 12), ("money", reserved[1], 7 * 2500 + 5 * 10_000)]
+
+    def amounts(g: Gateway) -> list[Any]:
+        (note,) = g.contexts[-1].metadata.to_dict().values()
+        return [(item["unit"], item["reserved"], item.get("settled")) for item in note["reservations"]]
+
+    with gateway(TOKENS, MONEY) as g:
+        run(test(g))
+
+
 @pytest.mark.parametrize(("choice", "status"), [("refuse", 403), ("allow", None)])
 def test_a_model_without_a_price(choice: str, status: int | None) -> None:
     async def test(g: Gateway) -> None:
