@@ -24,11 +24,13 @@ from gatewright_controller.management.exchange_stream import (
 )
 from gatewright_controller.management.json_answer import JsonAnswer, shaped
 from gatewright_controller.management.json_body import json_body
+from gatewright_controller.management.llm_view import read_llm_exchange
 from gatewright_controller.management.pages import PAGED, page_of
 from gatewright_controller.management.problems import Problem
 from gatewright_controller.management.queries import flag, whole_number
 from gatewright_controller.management.rows import JSON, Answer, Body, Parameter, Part, Row
 from gatewright_controller.management.shapes import exchanges as shapes
+from gatewright_controller.management.shapes import llm_exchange as llm_shapes
 from gatewright_controller.management.shapes.exchanges import DEFAULT_SECONDS, LONGEST_SECONDS, WantedRecording
 from gatewright_controller.nodes.watching import Recording, TooManyError, Watching
 from gatewright_controller.resource.exchange_filter import CLIENT, MEMBERS, ExchangeFilter, from_query
@@ -77,12 +79,22 @@ class ExchangeEndpoints:
 
     async def get(self, request: Request) -> Response:
         """`GET /v1/exchanges/ID`: one that a node has kept, the newest of those with this request id; 404."""
+        newest = await self._find(request)
+        return Response(newest, media_type=JSON)
+
+    async def get_llm(self, request: Request) -> Response:
+        """`GET /v1/llm-exchanges/ID`: the same, read as an exchange with a language model; 204 if it is none."""
+        shown = read_llm_exchange(msgspec.json.decode(await self._find(request)))
+        return Response(status_code=204) if shown is None else JsonAnswer(shown)
+
+    async def _find(self, request: Request) -> bytes:
+        """The exchange that the request names. Raises `Problem`, `NotPermittedError`."""
         wanted, seconds = request.path_params["id"], self._times.find_seconds
         found = await self._watching.find(ExchangeFilter(id=wanted).encoded(), seconds)
         if found.exchanges:
             newest = max(found.exchanges, key=_started_at)
             await self._refuse_other(request, _api_of(newest))
-            return Response(newest, media_type=JSON)
+            return newest
         if found.silent:
             raise Problem(504, f"expected an answer within {seconds:g} s, got none of {listed(found.silent)}")
         raise Problem(404, f"no node has an exchange {wanted}{self._missing_reports()}; {KEPT}")
@@ -280,6 +292,20 @@ PART = Part(
             "exchanges:read",
             "The newest exchange of this request id that a node has kept.",
             {200: Answer("The exchange, as the engine made it.", (shapes.Exchange,))},
+            in_path=(_EXCHANGE_ID,),
+            refusals=(404, 504),
+        ),
+        Row(
+            "getLlmExchange",
+            "GET",
+            "/v1/llm-exchanges/{id:path}",
+            ExchangeEndpoints.get_llm,
+            "exchanges:read",
+            "The same exchange, read as one with a language model.",
+            {
+                200: Answer("Prompt, answer, tokens and verdicts.", (llm_shapes.LlmExchange,)),
+                204: Answer("It is none with a language model."),
+            },
             in_path=(_EXCHANGE_ID,),
             refusals=(404, 504),
         ),

@@ -13,6 +13,7 @@ import { dateTime, duration } from "../lib/format.js";
 import { capital } from "../lib/notes.js";
 import { href } from "../lib/router.js";
 import { cut, visible } from "../lib/visible_text.js";
+import { llmOf } from "./exchange_llm.js";
 import { messagesOf } from "./exchange_messages.js";
 import { timelineOf } from "./exchange_timeline.js";
 
@@ -28,7 +29,14 @@ async function show(root, { id }, signal) {
     if (!(error instanceof Problem) || ![400, 404].includes(error.status)) throw error;
     replace(root, heading("Exchange", ways(id)), problem(error), whatToDo(id));
   });
-  if (text) replace(root, explained(read(JSON.parse(text)), text));
+  if (!text) return;
+  const exchange = read(JSON.parse(text));
+  replace(root, explained(exchange, text));
+  const llm = await llmOf(exchange, signal).catch((error) => {
+    if (signal.aborted) throw error;
+    return problem(error);
+  });
+  if (llm) root.querySelector("h2")?.before(llm);
 }
 
 /** The exchange as text: the download has exactly what the engine wrote. @param {string} id @param {AbortSignal} signal */
