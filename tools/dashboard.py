@@ -1,7 +1,8 @@
-"""The Grafana dashboard, made from tools/dashboard_panels.py: deploy/grafana/gatewright.json.
+"""The Grafana dashboards of deploy/grafana: gatewright.json, made from tools/dashboard_panels.py, and
+gatewright-language-models.json, made from tools/dashboard_llm_panels.py.
 
-python tools/dashboard.py            writes it
-python tools/dashboard.py --check    fails where it is not what would be written
+python tools/dashboard.py            writes them
+python tools/dashboard.py --check    fails where one is not what would be written
 """
 
 from __future__ import annotations
@@ -9,32 +10,65 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dashboard_panels import ROWS, VARIABLES, Panel, Row, Variable
+import dashboard_llm_panels
+import dashboard_panels
+from dashboard_panels import Panel, Row, Variable
 
-FILE = Path(__file__).resolve().parent.parent / "deploy" / "grafana" / "gatewright.json"
+FOLDER = Path(__file__).resolve().parent.parent / "deploy" / "grafana"
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 COLUMNS = 24
 SCHEMA_VERSION = 39  # Grafana 10.4 and newer
 Json = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Dashboard:
+    name: str
+    """Of the file, and Grafana's uid."""
+    title: str
+    description: str
+    variables: tuple[Variable, ...]
+    rows: tuple[Row, ...]
+
+
+DASHBOARDS = (
+    Dashboard(
+        "gatewright",
+        "Gatewright",
+        "What nodes, APIs and policies do.",
+        dashboard_panels.VARIABLES,
+        dashboard_panels.ROWS,
+    ),
+    Dashboard(
+        "gatewright-language-models",
+        "Gatewright: language models",
+        "Tokens and cost of language models, as llm-usage and llm-budget count them.",
+        dashboard_llm_panels.VARIABLES,
+        dashboard_llm_panels.ROWS,
+    ),
+)
+
+
 def main(arguments: list[str]) -> str | None:
-    text = json.dumps(dashboard(), indent=2, ensure_ascii=False) + "\n"
-    if arguments == ["--check"]:
-        stale = not FILE.exists() or FILE.read_text() != text
-        return f"{FILE}: expected what tools/dashboard.py writes: run it" if stale else None
-    FILE.write_text(text)
+    for dashboard in DASHBOARDS:
+        file = FOLDER / f"{dashboard.name}.json"
+        text = json.dumps(to_json(dashboard), indent=2, ensure_ascii=False) + "\n"
+        if arguments != ["--check"]:
+            file.write_text(text)
+        elif not file.exists() or file.read_text() != text:
+            return f"{file}: expected what tools/dashboard.py writes: run it"
     return None
 
 
-def dashboard() -> Json:
+def to_json(dashboard: Dashboard) -> Json:
     return {
-        "uid": "gatewright",
-        "title": "Gatewright",
-        "description": "What nodes, APIs and policies do. Made by tools/dashboard.py.",
+        "uid": dashboard.name,
+        "title": dashboard.title,
+        "description": f"{dashboard.description} Made by tools/dashboard.py.",
         "tags": ["gatewright"],
         "schemaVersion": SCHEMA_VERSION,
         "editable": True,
@@ -42,16 +76,16 @@ def dashboard() -> Json:
         "refresh": "30s",
         "time": {"from": "now-1h", "to": "now"},
         "timezone": "browser",
-        "templating": {"list": [source_variable(), *map(variable, VARIABLES)]},
+        "templating": {"list": [source_variable(), *map(variable, dashboard.variables)]},
         "annotations": {"list": [firing_alerts()]},
-        "panels": list(lay_out()),
+        "panels": list(lay_out(dashboard.rows)),
     }
 
 
-def lay_out() -> Iterator[Json]:
+def lay_out(rows: tuple[Row, ...]) -> Iterator[Json]:
     """Rows from top to bottom, panels of a row from left to right; ids in that order."""
     number, top = 1, 0
-    for row in ROWS:
+    for row in rows:
         yield row_header(row, number, top)
         number, top, left = number + 1, top + 1, 0
         for chart in row.panels:
