@@ -84,6 +84,16 @@ xds/choices.go."""
 CHOICE_SEPARATOR = "/"
 """Written by http_filters.py, between route and pool in the filter state. Read by xds/choices.go."""
 
+FAILOVER_CHOICE = "*"
+"""Written by routes.py, as choice_upstream_key of the route for requests with several attempts, and
+extproc/outgoing.go, in upstream_namespace. Read by xds/choices.go."""
+
+ATTEMPT_FILTER = "gatewright.attempt"
+"""Written by attempts.py, as a filter of clusters, and as metadata of routes. Read by attempts.lua."""
+
+FIRST_EVENT_FILTER = "gatewright.first_event"
+"""Written by attempts.py, as a filter of clusters that sends an upstream's answers to the engine. Read by Envoy."""
+
 PEER_FILTER = "gatewright.peer"
 """Written by http_filters.py, as a filter and its filter state, the client's certificate in PEM, URL-encoded. Read by
 http_filters.py, which has it sent to the engine as peer_attribute."""
@@ -109,6 +119,10 @@ ENVOY_MINOR_ATTRIBUTE = "xds.node.user_agent_build_version.version.minor_number"
 """Written by gatewright attach, which prints a filter of another Envoy that asks for it. Read by
 extproc/incoming.go."""
 
+CLUSTER_NAME_ATTRIBUTE = "xds.cluster_name"
+"""Written by attempts.py, which asks for it. Read by extproc/incoming.go, which knows the answer of an attempt by
+it."""
+
 PEER_ATTRIBUTE = "filter_state['gatewright.peer']"
 """Written by http_filters.py, which asks for it on listeners that ask for client certificates. Read by
 extproc/incoming.go."""
@@ -122,6 +136,21 @@ routes.py."""
 
 UPSTREAM_NAMESPACE = "gatewright.upstream"
 """Written by extproc/outgoing.go, with the pool that a policy chose. Read by http_filters.py."""
+
+ANSWERED_BY_HEADER = "x-gatewright-upstream"
+"""Written by attempts.lua, in the answer of an attempt, as the pool that has answered. Read by chain/attempts.go, which
+takes it out."""
+
+FIRST_EVENT_HEADER = "x-gatewright-first-event"
+"""Written by extproc/attempt.go, in the answer of an attempt whose first event is an error. Read by routes.py, whose
+retry policy asks the next pool then, and which removes it from the last answer."""
+
+ORDER_NAMESPACE = "gatewright.order"
+"""Written by extproc/outgoing.go, with the pools of a request's attempts in their order, as Envoy's cluster specifier
+reads it. Read by routes.py, which names it to Envoy."""
+
+ATTEMPTS_NAMESPACE = "gatewright.attempts"
+"""Written by extproc/outgoing.go, with what each attempt of a request has for itself. Read by attempts.lua."""
 
 CHOSEN_VALUE_KEY = "value"
 """Written by extproc/outgoing.go and routes.py, in authority_namespace and upstream_namespace. Read by routes.py and

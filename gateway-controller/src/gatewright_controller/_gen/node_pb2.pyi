@@ -710,7 +710,7 @@ class OwnAnswer(_message.Message):
     def __init__(self, status: _Optional[int] = ..., detail: _Optional[str] = ..., allow: _Optional[str] = ..., unescape_slashes: _Optional[bool] = ..., details: _Optional[str] = ...) -> None: ...
 
 class Chain(_message.Message):
-    __slots__ = ("id", "operation", "attachments", "processing_mode", "encoded_responses", "upstreams", "upstream_paths")
+    __slots__ = ("id", "operation", "attachments", "processing_mode", "encoded_responses", "upstreams", "upstream_paths", "failover")
     ID_FIELD_NUMBER: _ClassVar[int]
     OPERATION_FIELD_NUMBER: _ClassVar[int]
     ATTACHMENTS_FIELD_NUMBER: _ClassVar[int]
@@ -718,6 +718,7 @@ class Chain(_message.Message):
     ENCODED_RESPONSES_FIELD_NUMBER: _ClassVar[int]
     UPSTREAMS_FIELD_NUMBER: _ClassVar[int]
     UPSTREAM_PATHS_FIELD_NUMBER: _ClassVar[int]
+    FAILOVER_FIELD_NUMBER: _ClassVar[int]
     id: str
     operation: str
     attachments: _containers.RepeatedCompositeFieldContainer[Attachment]
@@ -725,7 +726,8 @@ class Chain(_message.Message):
     encoded_responses: bool
     upstreams: _containers.RepeatedScalarFieldContainer[str]
     upstream_paths: _containers.RepeatedCompositeFieldContainer[UpstreamPath]
-    def __init__(self, id: _Optional[str] = ..., operation: _Optional[str] = ..., attachments: _Optional[_Iterable[_Union[Attachment, _Mapping]]] = ..., processing_mode: _Optional[_Union[ProcessingMode, _Mapping]] = ..., encoded_responses: _Optional[bool] = ..., upstreams: _Optional[_Iterable[str]] = ..., upstream_paths: _Optional[_Iterable[_Union[UpstreamPath, _Mapping]]] = ...) -> None: ...
+    failover: bool
+    def __init__(self, id: _Optional[str] = ..., operation: _Optional[str] = ..., attachments: _Optional[_Iterable[_Union[Attachment, _Mapping]]] = ..., processing_mode: _Optional[_Union[ProcessingMode, _Mapping]] = ..., encoded_responses: _Optional[bool] = ..., upstreams: _Optional[_Iterable[str]] = ..., upstream_paths: _Optional[_Iterable[_Union[UpstreamPath, _Mapping]]] = ..., failover: _Optional[bool] = ...) -> None: ...
 
 class UpstreamPath(_message.Message):
     __slots__ = ("upstream", "base", "pattern", "substitution")

@@ -53,6 +53,7 @@ FORWARDING_FIELDS = (
     "split",
     "mirror",
     "retries",
+    "failover",
     "rewrite",
     "streamTimeout",
     "websocket",

@@ -198,6 +198,9 @@ class Routing(Strict, frozen=True, kw_only=True):
         | UnsetType
     ) = UNSET
     """`true`: with all defaults. Unset or `false`: a request is sent once."""
+    failover: bool | UnsetType = UNSET
+    """Whether policies may name several pools for a request, which are asked one after the other until one answers;
+    unset: `false`."""
     rewrite: Rewrite | UnsetType = UNSET
     stream_timeout: Timeout | UnsetType = UNSET
     """Time a whole exchange may take, from the request's headers to the answer's last byte; unset: any."""

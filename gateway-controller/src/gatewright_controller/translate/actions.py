@@ -41,6 +41,7 @@ class Forwarding:
     """Whether one may open where nothing else keeps it from that."""
     websocket_idle_ms: int | None = None
     """None: as for all else."""
+    failover: bool = False
 
     @property
     def named(self) -> set[str]:
@@ -77,6 +78,7 @@ def action(spec: ApiSpec, operation: Operation) -> Action:
         None if whole is UNSET else milliseconds(whole),
         websocket is not False,
         None if idle is UNSET else milliseconds(idle),
+        fails_over(spec, operation),
     )
 
 
@@ -101,6 +103,12 @@ def _retries(spec: ApiSpec, operation: Operation) -> Retries | None:
         return None
     retries = Retries() if own is True else own
     return retries if operation.method in (ANY_METHOD, *retried_methods(retries)) else None
+
+
+def fails_over(spec: ApiSpec, operation: Operation) -> bool:
+    """Whether its policies may name several pools for a request."""
+    own = spec.failover if operation.failover is UNSET else operation.failover
+    return own is True and bool(spec.policies or operation.policies)
 
 
 def used_pools(api: Api) -> set[str]:

@@ -17,7 +17,7 @@ from gatewright_controller.resource.matches import ANY_METHOD, matches_of, opera
 from gatewright_controller.resource.paths import PathTemplate, context_of, parse_path
 from gatewright_controller.resource.secret_keys import secrets_in
 from gatewright_controller.translate import envoy
-from gatewright_controller.translate.actions import action, used_pools
+from gatewright_controller.translate.actions import action, fails_over, used_pools
 from gatewright_controller.translate.chains import SHADOW_DIGEST, attach, chain
 from gatewright_controller.translate.pools import Pool, Pools
 from gatewright_controller.translate.route_table import RoutedAnswer, RoutedOperation, RoutedPath, by_path
@@ -111,7 +111,8 @@ def _digest(message: node_pb2.ApiBundle) -> str:
 def translate(api: Api, definitions: Definitions, settings: EdgeSettings) -> Bundle:
     """The bundle of a valid API. Raises `UnknownPolicyError` if a policy has left the definitions since."""
     pools = Pools.of(api.spec.upstreams, settings, maps_paths=api.spec.map_upstream_paths)
-    paths, target = routed_paths(api, definitions, settings, pools), _target(api, pools.pool)
+    tried = Pools.of(api.spec.upstreams if _fails_over(api) else {}, settings, attempts=True)
+    paths, target = routed_paths(api, definitions, settings, pools), _target(api, pools.pool, tried)
     if api.spec.attach_to:
         return _attached(api, paths, target)
     shared = share(paths, target)
@@ -125,7 +126,7 @@ def translate(api: Api, definitions: Definitions, settings: EdgeSettings) -> Bun
         first_route=b"" if shared else envoy.serialized(first_route(target)),
         routes=map(envoy.serialized, [shared.route] if shared else render_routes(paths, target)),
         chosen_routes=map(envoy.serialized, () if shared else render_chosen_routes(paths, target)),
-        clusters=[envoy.serialized(cluster) for cluster in pools.clusters(used_pools(api))],
+        clusters=[envoy.serialized(cluster) for cluster in _clusters(api, pools, tried)],
         chains=_distinct(paths),
         operations=shared.table if shared else None,
     )
@@ -148,10 +149,20 @@ def _attached(api: Api, paths: list[RoutedPath], target: Target) -> Bundle:
     return Bundle.of(message, _policies(message), api.spec.nodes, _secrets(message))
 
 
-def _target(api: Api, pool: Callable[[str], Pool]) -> Target:
+def _fails_over(api: Api) -> bool:
+    return any(fails_over(api.spec, operation) for operation in api.spec.operations)
+
+
+def _clusters(api: Api, pools: Pools, tried: Pools) -> list[envoy.EnvoyMessage]:
+    """By the clusters' names."""
+    clusters = (*pools.clusters(used_pools(api)), *tried.clusters(tried.pools))
+    return sorted(clusters, key=envoy.name_of)
+
+
+def _target(api: Api, pool: Callable[[str], Pool], tried: Pools) -> Target:
     spec = api.spec
     context = context_of(spec.context, spec.version)
-    return Target(api.metadata.name, context, pool, spec.access_log, spec.strict_paths)
+    return Target(api.metadata.name, context, pool, spec.access_log, spec.strict_paths, tried=tried.pools)
 
 
 def routed_paths(api: Api, definitions: Definitions, settings: EdgeSettings, pools: Pools) -> list[RoutedPath]:
@@ -163,7 +174,12 @@ def routed_paths(api: Api, definitions: Definitions, settings: EdgeSettings, poo
     def operation(written: Operation) -> RoutedOperation:
         name, made, path = operation_name(written), action(api.spec, written), parse_path(written.path)
         attachments = [*shared, *attach(api, name, written.policies, definitions)]
-        own = chain(api, name, attachments, upstream_paths(api, path, made, pools)) if attachments else None
+        failover = fails_over(api.spec, written)
+        own = (
+            chain(api, name, attachments, upstream_paths(api, path, made, pools), failover=failover)
+            if attachments
+            else None
+        )
         times = timeouts(api, written, definitions, settings)
         return RoutedOperation(written.method, name, own, times, made, path, matches_of(written))
 

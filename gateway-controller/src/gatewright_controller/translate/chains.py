@@ -111,6 +111,8 @@ def chain(
     operation: str,
     attachments: Sequence[Attached],
     upstream_paths: Sequence[node_pb2.UpstreamPath] = (),
+    *,
+    failover: bool = False,
 ) -> node_pb2.Chain:
     """The operation's chain. Its id holds all that it is made of: API, context, operation, every instance with all that
     these hold, whether responses may be encoded, the pools that policies may choose, the paths that these get, and how
@@ -124,6 +126,7 @@ def chain(
         [attached.content for attached in attachments],
         *(["encodedResponses"] if api.spec.encoded_responses else []),
         *([["upstreams", *upstreams]] if upstreams != [MAIN] else []),  # one that is always there changes no chain's id
+        *(["failover"] if failover else []),
         *([] if api.spec.strict_paths else ["loosePaths"]),
         ["paths", *([path.upstream, path.base, path.pattern, path.substitution] for path in upstream_paths)],
     ]
@@ -135,6 +138,7 @@ def chain(
         processing_mode=_union([attached.message.processing_mode for attached in attachments]),
         upstreams=upstreams,
         upstream_paths=upstream_paths,
+        failover=failover,
     )
 
 

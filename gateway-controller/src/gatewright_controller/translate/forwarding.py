@@ -6,11 +6,11 @@ All that a request is to a pool (its cluster, its authority, its base path) stan
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from gatewright_controller._gen import node_pb2
+from gatewright_controller._gen import envoy_names, node_pb2
 from gatewright_controller.model import Answer, Retries
 from gatewright_controller.model.routing import back_off_ms, retried_methods
 from gatewright_controller.resource.paths import PathTemplate
@@ -50,6 +50,7 @@ class Forwarder:
     timeouts: Timeouts
     filters: envoy.Filters
     pool: Callable[[str], Pool]
+    tried: Mapping[str, Pool] = field(default_factory=dict)
 
     def routes(self, match: envoy.EnvoyMessage) -> Iterator[envoy.EnvoyMessage]:
         """Those that take requests as they come, in order of precedence."""
@@ -79,6 +80,8 @@ class Forwarder:
             if group := self._group(idle_ms):
                 for name in self._choices:
                     yield self._route(self._anything, name, idle_ms, group)
+                if self.chain and self.chain.failover:
+                    yield self._tried_route(idle_ms, group)
 
     @property
     def _idle_times(self) -> list[int | None]:
@@ -114,6 +117,24 @@ class Forwarder:
         if group:
             forward = replace(forward, choice=envoy.Choice(group, name))
         return envoy.forwarding_route(self.name, match, forward, self.filters)
+
+    def _tried_route(self, idle_ms: int | None, group: str) -> envoy.EnvoyMessage:
+        """Of requests with several attempts. Each attempt puts its pool's base path before the path."""
+        first = self.tried[self._choices[0]]
+        forward = replace(
+            self._forward(first),
+            authority="",
+            rewrite=upstream_path(self.context, "", self.path, self.action.rewrite),
+            idle_timeout_ms=self.timeouts.idle_ms if idle_ms is None else idle_ms,
+            retries=None,
+            mirrors=(),
+            choice=envoy.Choice(group, envoy_names.FAILOVER_CHOICE),
+            attempts=envoy.Attempts(
+                {name: envoy.AttemptPool(self._authority(pool), pool.base) for name, pool in self.tried.items()},
+                {name: pool.cluster for name, pool in self.tried.items()},
+            ),
+        )
+        return envoy.forwarding_route(self.name, self._anything, forward, self.filters)
 
     def _forward(self, pool: Pool) -> envoy.Forward:
         return envoy.Forward(

@@ -47,10 +47,13 @@ class Pools:
     """Clusters by the names of pools."""
 
     @staticmethod
-    def of(upstreams: Mapping[str, Upstream], settings: EdgeSettings, *, maps_paths: bool = False) -> Pools:
-        """Of an API's valid `spec.upstream`."""
+    def of(
+        upstreams: Mapping[str, Upstream], settings: EdgeSettings, *, maps_paths: bool = False, attempts: bool = False
+    ) -> Pools:
+        """Of an API's valid `spec.upstream`. attempts: those that take requests with several attempts."""
         made = {
-            name: _made(msgspec.json.encode(upstream), settings, maps_paths) for name, upstream in upstreams.items()
+            name: _made(msgspec.json.encode(upstream), settings, maps_paths, attempts)
+            for name, upstream in upstreams.items()
         }
         pools = {name: replace(pool, name=name) for name, (pool, _) in made.items()}
         return Pools(pools, {name: message for name, (_, message) in made.items()})
@@ -65,19 +68,21 @@ class Pools:
         return (used[name] for name in sorted(used))
 
 
-def _content(upstream: Upstream, settings: EdgeSettings, maps_paths: bool) -> envoy.Content:
+def _content(upstream: Upstream, settings: EdgeSettings, maps_paths: bool, attempts: bool) -> envoy.Content:
     targets = [
         envoy.PoolTarget(parse_url(target.url), target.weight, target.zone or "") for target in targets_of(upstream)
     ]
     protocol = parse_url(targets_of(upstream)[0].url, upstream.protocol or None).protocol
-    return envoy.Content(upstream, targets, protocol, settings.connect_timeout_ms, settings.trusted_ca, maps_paths)
+    return envoy.Content(
+        upstream, targets, protocol, settings.connect_timeout_ms, settings.trusted_ca, maps_paths, attempts
+    )
 
 
 @lru_cache(maxsize=POOLS_KEPT)
-def _made(document: bytes, settings: EdgeSettings, maps_paths: bool) -> tuple[Pool, envoy.EnvoyMessage]:
+def _made(document: bytes, settings: EdgeSettings, maps_paths: bool, attempts: bool) -> tuple[Pool, envoy.EnvoyMessage]:
     """A pool without its name, and its cluster. document: the upstream, as JSON."""
     upstream = msgspec.json.decode(document, type=Upstream)
-    cluster = envoy.cluster(_content(upstream, settings, maps_paths))
+    cluster = envoy.cluster(_content(upstream, settings, maps_paths, attempts))
     first = parse_url(targets_of(upstream)[0].url)
     return Pool("", envoy.name_of(cluster), upstream.host or first.authority, first.base, maps_paths), cluster
 

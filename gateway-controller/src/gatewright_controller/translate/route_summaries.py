@@ -137,6 +137,7 @@ def _details(api: Api, operation: RoutedOperation) -> Iterator[tuple[str, str]]:
         yield "settings of its upstream", _text(pools)
         yield "mirrors", _text(action.mirrors)
         yield "retries", _text(action.retries)
+        yield "failover", _text(action.failover)
         yield "rewriting of its requests", _text(action.rewrite)
         yield "rule for WebSockets", _text(action.websocket)
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gatewright_controller._gen import envoy_names, node_pb2
@@ -40,6 +40,8 @@ class Target:
     access_log: AccessLog = "all"
     strict: bool = False
     """Whether a slash at the end makes no other path."""
+    tried: Mapping[str, Pool] = field(default_factory=dict)
+    """Those of the API as requests with several attempts go to them."""
     forwarders: dict[tuple[str, str], Forwarder] = field(default_factory=dict)
     """Made so far, by operation and method: what policies choose between is worked out once for all of its routes."""
 
@@ -98,6 +100,7 @@ def forwarder(operation: RoutedOperation, action: Forwarding, method: str, targe
         timeouts=operation.timeouts,
         filters=filters_of(operation.chain, target),
         pool=target.pool,
+        tried=target.tried,
     )
     return made
 
@@ -154,7 +157,7 @@ def _ext_proc(chain: node_pb2.Chain | None) -> envoy.ExtProc | None:
     mode = chain.processing_mode
     return envoy.ExtProc(
         request_body=mode.request_body > node_pb2.BODY_MODE_SKIP,
-        response_headers=mode.response_headers > node_pb2.HEADER_MODE_SKIP,
+        response_headers=chain.failover or mode.response_headers > node_pb2.HEADER_MODE_SKIP,
         response_body=mode.response_body > node_pb2.BODY_MODE_SKIP,
         failure_mode_allow=goes_on_when_crashed(chain),
     )

@@ -38,6 +38,8 @@ def timeouts(api: Api, operation: Operation, definitions: Definitions, settings:
     made = action(api.spec, operation)
     retries = made.retries if isinstance(made, Forwarding) else None
     tries, waits = (retries.attempts, waits_ms(retries)) if retries else (1, 0)
+    if isinstance(made, Forwarding) and made.failover:
+        tries = max(tries, len(api.spec.upstreams))
     request = _own_or_shared(operation.request_timeout, api.spec.request_timeout)
     idle = _own_or_shared(operation.idle_timeout, api.spec.idle_timeout)
     is_set = idle is not None

@@ -27,7 +27,7 @@ from gatewright_controller.resource.paths import Kind, PathSyntaxError, PathTemp
 from gatewright_controller.resource.upstream import UrlError, parse_url
 from gatewright_controller.validation.draft import Draft, DraftOperation, DraftPolicy, DraftRouting
 
-GOES_UPSTREAM = ("upstream", "split", "mirror", "retries", "rewrite", "streamTimeout", "websocket")
+GOES_UPSTREAM = ("upstream", "split", "mirror", "retries", "failover", "rewrite", "streamTimeout", "websocket")
 TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
 ENVOYS = {"connection", "content-length", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
 """Headers that say how a message is transferred."""
@@ -54,7 +54,25 @@ def check_routing(draft: Draft, definitions: Definitions) -> Iterator[Mistake]:
         yield from _check_redirect(operation)
         yield from _check_answer(operation)
         yield from _check_mirrored(draft, operation, bases)
+        yield from _check_failover(draft, operation.routing)
+    yield from _check_failover(draft, draft.routing)
     yield from _check_choices(draft)
+
+
+def _check_failover(draft: Draft, routing: DraftRouting) -> Iterator[Mistake]:
+    if routing.get("failover", bool) is not True:
+        return
+    where = f"{routing.field}.failover"
+    if len(draft.upstreams) < 2:
+        expected = "expected an API with two upstreams or more, between which a policy chooses an order"
+        yield Mistake(where, f"{expected}, got {len(draft.upstreams)}; name another one in spec.upstream")
+    if draft.routing.raw.get("policiesChooseUpstream") is False:
+        yield Mistake(where, "expected no failover where policiesChooseUpstream is false, got true; remove one of them")
+    if draft.routing.raw.get("mapUpstreamPaths") is True:
+        expected = (
+            "expected no failover where mapUpstreamPaths is true, since paths of several upstreams are not mapped"
+        )
+        yield Mistake(where, f"{expected}, got true; remove one of them")
 
 
 def _check_common(routing: DraftRouting, operation: DraftOperation | None) -> Iterator[Mistake]:

@@ -93,6 +93,17 @@ const (
 	// ChoiceSeparator: written by http_filters.py, between route and pool in the filter state. Read by xds/choices.go.
 	ChoiceSeparator = "/"
 
+	// FailoverChoice: written by routes.py, as choice_upstream_key of the route for requests with several attempts, and
+	// extproc/outgoing.go, in upstream_namespace. Read by xds/choices.go.
+	FailoverChoice = "*"
+
+	// AttemptFilter: written by attempts.py, as a filter of clusters, and as metadata of routes. Read by attempts.lua.
+	AttemptFilter = "gatewright.attempt"
+
+	// FirstEventFilter: written by attempts.py, as a filter of clusters that sends an upstream's answers to the engine.
+	// Read by Envoy.
+	FirstEventFilter = "gatewright.first_event"
+
 	// PeerFilter: written by http_filters.py, as a filter and its filter state, the client's certificate in PEM, URL-
 	// encoded. Read by http_filters.py, which has it sent to the engine as peer_attribute.
 	PeerFilter = "gatewright.peer"
@@ -118,6 +129,10 @@ const (
 	// extproc/incoming.go.
 	EnvoyMinorAttribute = "xds.node.user_agent_build_version.version.minor_number"
 
+	// ClusterNameAttribute: written by attempts.py, which asks for it. Read by extproc/incoming.go, which knows the answer
+	// of an attempt by it.
+	ClusterNameAttribute = "xds.cluster_name"
+
 	// PeerAttribute: written by http_filters.py, which asks for it on listeners that ask for client certificates. Read by
 	// extproc/incoming.go.
 	PeerAttribute = "filter_state['gatewright.peer']"
@@ -131,6 +146,22 @@ const (
 
 	// UpstreamNamespace: written by extproc/outgoing.go, with the pool that a policy chose. Read by http_filters.py.
 	UpstreamNamespace = "gatewright.upstream"
+
+	// AnsweredByHeader: written by attempts.lua, in the answer of an attempt, as the pool that has answered. Read by
+	// chain/attempts.go, which takes it out.
+	AnsweredByHeader = "x-gatewright-upstream"
+
+	// FirstEventHeader: written by extproc/attempt.go, in the answer of an attempt whose first event is an error. Read by
+	// routes.py, whose retry policy asks the next pool then, and which removes it from the last answer.
+	FirstEventHeader = "x-gatewright-first-event"
+
+	// OrderNamespace: written by extproc/outgoing.go, with the pools of a request's attempts in their order, as Envoy's
+	// cluster specifier reads it. Read by routes.py, which names it to Envoy.
+	OrderNamespace = "gatewright.order"
+
+	// AttemptsNamespace: written by extproc/outgoing.go, with what each attempt of a request has for itself. Read by
+	// attempts.lua.
+	AttemptsNamespace = "gatewright.attempts"
 
 	// ChosenValueKey: written by extproc/outgoing.go and routes.py, in authority_namespace and upstream_namespace. Read by
 	// routes.py and http_filters.py.

@@ -27,6 +27,7 @@ type Spec struct {
 	UpstreamPaths   []UpstreamPath
 
 	StrictPaths      bool // a trailing slash does not make another path
+	Failover         bool // a policy may name several of Upstreams, as attempts; responses are then read in any case
 	EncodedResponses bool // the upstream may encode responses that policies read, as the client accepts; otherwise it is asked not to
 }
 
@@ -83,6 +84,9 @@ func New(spec Spec) (*Chain, error) {
 		if err := c.mergeMode(instance); err != nil {
 			return nil, fmt.Errorf("chain %s: policy %s: %w", spec.ID, instance.name, err)
 		}
+	}
+	if spec.Failover {
+		c.mode.ResponseHeaderMode = v1alpha.HeaderProcess // they say which upstream has answered
 	}
 	if spec.Observer == nil {
 		c.spec.Observer = unobserved{}

@@ -47,6 +47,7 @@ type state struct {
 type attributes struct {
 	method, path, query, authority string
 	upstream                       string                  // that policies chose; "" for the route's own
+	attempts                       []v1alpha.Attempt       // that policies named in place of one upstream
 	sent                           *v1alpha.RequestContext // the request as policies see it in the response phase
 
 	answered   bool // the response is the gateway's own
@@ -234,6 +235,9 @@ func (x *exchange) modifyRequest(m *v1alpha.UpstreamRequestModifications) *v1alp
 	if err := checkRequest(m, x.chain.spec.Context, x.chain.spec.Upstreams); err != nil {
 		return v1alpha.Failf(v1alpha.ClassBadAction, "request modifications: %v", err)
 	}
+	if err := x.chain.checkAttempts(m); err != nil {
+		return v1alpha.Failf(v1alpha.ClassBadAction, "request modifications: %v", err)
+	}
 	if failure := x.request.change(m.Headers, m.Body); failure != nil {
 		return v1alpha.Failf(failure.Class, "request modifications: %s", failure.Message)
 	}
@@ -242,7 +246,7 @@ func (x *exchange) modifyRequest(m *v1alpha.UpstreamRequestModifications) *v1alp
 	replace(&x.path, m.Path)
 	replace(&x.query, m.Query)
 	replace(&x.authority, m.Authority)
-	replace(&x.upstream, m.Upstream)
+	x.chooseUpstream(m)
 	x.analytics = merge(x.analytics, m.AnalyticsMetadata)
 	return nil
 }
@@ -277,7 +281,7 @@ func (x *exchange) sendRequest(ctx context.Context) error {
 		x.request.headers.set("accept-encoding", x.upstreamAccepts())
 		x.askForWhole()
 	}
-	changes := Changes{Analytics: x.analytics, Upstream: x.upstream, Identity: x.newIdentity()}
+	changes := Changes{Analytics: x.analytics, Upstream: x.upstream, Attempts: x.attempts, Identity: x.newIdentity()}
 	x.analytics = nil
 	if x.method != x.head.Method {
 		changes.Method = x.method

@@ -93,11 +93,12 @@ type Head struct {
 type Changes struct {
 	Headers v1alpha.HeaderModifications // minimal; a name that occurs twice in Set gets both values
 
-	Method    string // requests; "" is unchanged
-	Path      string // requests; with the query; "" is unchanged
-	Authority string // requests; "" is unchanged
-	Upstream  string // requests; the name of one of the chain's upstreams; "" is the route's own
-	Status    int    // responses; 0 is unchanged
+	Method    string            // requests; "" is unchanged
+	Path      string            // requests; with the query; "" is unchanged
+	Authority string            // requests; "" is unchanged
+	Upstream  string            // requests; the name of one of the chain's upstreams; "" is the route's own
+	Attempts  []v1alpha.Attempt // requests; the upstreams that are asked one after the other, in place of Upstream
+	Status    int               // responses; 0 is unchanged
 
 	// Body replaces a body that NextPiece was never called for, or that did not exist. nil: it goes on unchanged.
 	Body *[]byte

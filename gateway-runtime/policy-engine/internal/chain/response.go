@@ -15,6 +15,7 @@ func (x *exchange) awaitResponse(ctx context.Context) error {
 	}
 	x.response = newMessage(x.front, Response, head, x.chain.mode.WantsResponseBody(), x.chain)
 	x.status = head.Status
+	x.settleAttempts()
 	if x.method == http.MethodHead || isEmpty(head.Status) {
 		x.response.declared = 0 // content-length describes a body that does not come
 	}

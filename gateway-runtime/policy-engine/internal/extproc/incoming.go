@@ -28,6 +28,7 @@ type incoming struct {
 // requestAttributes are those that Envoy sends with the first message.
 type requestAttributes struct {
 	route, client string
+	cluster       string // of the upstream whose answer comes; of attempts alone
 	certificate   string // the client's, if its listener requests one
 	minor         int    // of the version of an Envoy that is not the node's own; 0: unknown
 }
@@ -39,6 +40,8 @@ func (a *requestAttributes) find(name string) *string {
 		return &a.route
 	case envoynames.ClientAddressAttribute:
 		return &a.client
+	case envoynames.ClusterNameAttribute:
+		return &a.cluster
 	case envoynames.PeerAttribute:
 		return &a.certificate
 	}

@@ -81,6 +81,9 @@ func headersAnswer(changes *chain.Changes, route string, response bool) (out out
 	if err := b.metadata(changes.Analytics, changes.Identity, changes.Authority, changes.Upstream); err != nil {
 		return out, err
 	}
+	if err := b.attempts(changes.Attempts); err != nil {
+		return out, err
+	}
 	if changes.Body != nil {
 		out.body = *changes.Body
 	}
@@ -110,6 +113,9 @@ func (b *builder) headerMutation(changes *chain.Changes) {
 	b.pseudoHeader(":path", changes.Path)
 	if changes.Status != 0 {
 		b.pseudoHeader(":status", strconv.Itoa(changes.Status))
+	}
+	if len(changes.Attempts) > 0 {
+		b.header("x-envoy-max-retries", strconv.Itoa(len(changes.Attempts)-1), false) // so each upstream is asked once
 	}
 	b.removeHeaders(&changes.Headers)
 	b.closeUnlessEmpty(mutation)

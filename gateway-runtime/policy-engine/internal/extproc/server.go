@@ -70,7 +70,32 @@ func (s *Server) GRPC() *grpcstream.Server {
 	return server
 }
 
-func (s *Server) serve(stream *grpcstream.Stream) error { return s.Process(stream) }
+// serve serves an exchange, or the answer of one attempt, whose first message is of another kind.
+func (s *Server) serve(stream *grpcstream.Stream) error {
+	first, err := stream.Receive(stream.Context())
+	if err != nil {
+		return s.Process(&begun{Stream: stream, err: err})
+	}
+	if isAttempt(first) {
+		return serveAttempt(stream, first)
+	}
+	return s.Process(&begun{Stream: stream, first: first})
+}
+
+// begun is a stream whose first message has been received already.
+type begun struct {
+	Stream
+	first []byte
+	err   error
+}
+
+func (b *begun) Receive(ctx context.Context) ([]byte, error) {
+	if first, err := b.first, b.err; first != nil || err != nil {
+		b.first, b.err = nil, nil
+		return first, err
+	}
+	return b.Stream.Receive(ctx)
+}
 
 func (s *Server) serveAttached(stream *grpcstream.Stream) error {
 	front := &attachedFront{front: front{stream: stream, peers: s.peers, proxy: s.proxy, other: true}, authority: stream.Authority()}

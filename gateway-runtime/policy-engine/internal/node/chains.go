@@ -200,6 +200,7 @@ func (c *chains) newChain(b *build, message *nodev1.Chain, mistakes *buildErrors
 		ID: message.GetId(), API: b.message.GetApi(), APIVersion: b.message.GetVersion(), Context: b.message.GetContext(),
 		Operation: message.GetOperation(), Instances: instances, Bodies: c.bodies, Shadows: c.shadows, Observer: c.observer,
 		RequestLimit: c.limit, EncodedResponses: message.GetEncodedResponses(), Upstreams: message.GetUpstreams(),
+		Failover:    message.GetFailover(),
 		StrictPaths: b.message.GetStrictPaths(), UpstreamPaths: b.upstreamPaths(message),
 	})
 	if err != nil {

@@ -172,8 +172,13 @@ func requestAction(action *executorv1.Action, metadata *v1alpha.ExchangeMetadata
 	case read.nothing && !changesTarget(action):
 		return nil, nil
 	}
+	attempts, err := readAttempts(action.GetAttempts())
+	if err != nil {
+		return nil, err
+	}
 	return &v1alpha.UpstreamRequestModifications{
-		Headers: read.headers, Body: read.body, AnalyticsMetadata: read.analytics,
+		Attempts: attempts,
+		Headers:  read.headers, Body: read.body, AnalyticsMetadata: read.analytics,
 		Path: optionalText(action.Path), Query: optionalText(action.Query),
 		Method: optionalText(action.Method), Authority: optionalText(action.Authority), Upstream: optionalText(action.Upstream),
 	}, nil
@@ -186,7 +191,7 @@ func responseAction(action *executorv1.Action, metadata *v1alpha.ExchangeMetadat
 		return nil, err
 	}
 	if changesTarget(action) {
-		return nil, v1alpha.Failf(v1alpha.ClassBadAction, "expected no path, query, method, authority or upstream from on_response, got one")
+		return nil, v1alpha.Failf(v1alpha.ClassBadAction, "expected no path, query, method, authority, upstream or attempts from on_response, got one")
 	}
 	if err := mergeMetadata(metadata, action); err != nil {
 		return nil, err
@@ -300,7 +305,24 @@ func immediateResponse(answer *executorv1.ImmediateResponse, analytics map[strin
 }
 
 func changesTarget(action *executorv1.Action) bool {
-	return action.Path != nil || action.Query != nil || action.Method != nil || action.Authority != nil || action.Upstream != nil
+	return action.Path != nil || action.Query != nil || action.Method != nil || action.Authority != nil || action.Upstream != nil ||
+		len(action.GetAttempts()) > 0
+}
+
+func readAttempts(messages []*executorv1.Attempt) ([]v1alpha.Attempt, error) {
+	var attempts []v1alpha.Attempt
+	for _, message := range messages {
+		set, err := headerList("attempts.set_headers", message.GetSetHeaders())
+		if err != nil {
+			return nil, err
+		}
+		attempt := v1alpha.Attempt{Upstream: string(message.GetUpstream()), Set: set, Path: optionalText(message.Path)}
+		if message.Body != nil {
+			attempt.Body = &message.Body
+		}
+		attempts = append(attempts, attempt)
+	}
+	return attempts, nil
 }
 
 func optionalText(value []byte) *string {

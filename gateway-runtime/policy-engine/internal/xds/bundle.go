@@ -230,8 +230,10 @@ func checkClusters(route *routev3.Route) error {
 	}
 	switch by := route.GetRoute().GetClusterSpecifier().(type) {
 	case nil, *routev3.RouteAction_Cluster, *routev3.RouteAction_WeightedClusters:
+	case *routev3.RouteAction_InlineClusterSpecifierPlugin:
+		errs = append(errs, checkAttempts(route, by.InlineClusterSpecifierPlugin))
 	default:
-		errs = append(errs, fmt.Errorf("route: expected cluster or weighted_clusters, got %T", by))
+		errs = append(errs, fmt.Errorf("route: expected cluster or weighted_clusters, or the clusters of attempts, got %T", by))
 	}
 	return errors.Join(errs...)
 }

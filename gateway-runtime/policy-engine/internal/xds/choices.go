@@ -49,10 +49,18 @@ func checkChoice(route *routev3.Route, chain *nodev1.Chain) error {
 	if proto.Size(config) > 0 {
 		return fmt.Errorf("typed_per_filter_config[%s]: expected an empty config, got %v", envoynames.ChoiceFilter, config)
 	}
-	if metadata.group == "" || !slices.Contains(chain.GetUpstreams(), metadata.upstream) {
-		return fmt.Errorf("metadata[%s]: expected a route and one of the upstreams %q, got %q and %q", envoynames.ChoiceFilter, chain.GetUpstreams(), metadata.group, metadata.upstream)
+	if metadata.group == "" || !slices.Contains(choicesOf(chain), metadata.upstream) {
+		return fmt.Errorf("metadata[%s]: expected a route and one of the upstreams %q, got %q and %q", envoynames.ChoiceFilter, choicesOf(chain), metadata.group, metadata.upstream)
 	}
 	return nil
+}
+
+// choicesOf returns what policies of a chain may choose: its upstreams, and several of them.
+func choicesOf(chain *nodev1.Chain) []string {
+	if !chain.GetFailover() {
+		return chain.GetUpstreams()
+	}
+	return append(slices.Clone(chain.GetUpstreams()), envoynames.FailoverChoice)
 }
 
 // chosenRoutes are the routes of choices, by their keys.
@@ -93,7 +101,7 @@ func checkChoices(routes []*routev3.Route, chains map[string]*nodev1.Chain, chos
 		if group == "" {
 			continue
 		}
-		for _, upstream := range chains[chainID(route)].GetUpstreams() {
+		for _, upstream := range choicesOf(chains[chainID(route)]) {
 			key := target{group, upstream}.key()
 			needed[key] = true
 			if chosen := chosenRoutes.routes[key]; chosen.GetName() != route.GetName() {

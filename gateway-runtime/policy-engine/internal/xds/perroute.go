@@ -62,6 +62,9 @@ func checkPerRoute(config *filterv3.ExtProcPerRoute, chain *nodev1.Chain) error 
 func modesOf(chain *nodev1.Chain) *filterv3.ProcessingMode {
 	const send, skip, duplex = filterv3.ProcessingMode_SEND, filterv3.ProcessingMode_SKIP, filterv3.ProcessingMode_FULL_DUPLEX_STREAMED
 	modes := &filterv3.ProcessingMode{RequestHeaderMode: send, ResponseHeaderMode: skip, RequestTrailerMode: skip, ResponseTrailerMode: skip}
+	if chain.GetFailover() {
+		modes.ResponseHeaderMode = send // they say which upstream has answered
+	}
 	for _, attachment := range chain.GetAttachments() {
 		wants := attachment.GetProcessingMode()
 		if wants.GetRequestBody() > nodev1.BodyMode_BODY_MODE_SKIP {

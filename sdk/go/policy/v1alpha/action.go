@@ -25,7 +25,16 @@ type UpstreamRequestModifications struct {
 	Method            *string        // a token other than CONNECT
 	Authority         *string        // host or host:port
 	Upstream          *string        // the name of one of the API's upstreams: "canary"; any other one is refused
+	Attempts          []Attempt      // in place of Upstream, in an operation with `failover`; empty: no change
 	AnalyticsMetadata map[string]any // JSON values, to Envoy's dynamic metadata, and from there to the access log
+}
+
+// Attempt is one of the upstreams that a request is sent to, one after the other, until one answers. Each is asked once.
+type Attempt struct {
+	Upstream string   // the name of one of the API's upstreams
+	Set      []Header // as in HeaderModifications, of the request to this upstream alone
+	Path     *string  // behind the upstream's base path, without the query; nil: the request's own
+	Body     *[]byte  // UTF-8; nil: the request's own
 }
 
 // UpstreamResponseModifications change the response before it goes back. The zero value of a part leaves it unchanged.

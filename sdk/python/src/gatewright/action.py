@@ -6,7 +6,7 @@ Each check returns the value as the bytes that the gateway sends, or raises Acti
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from gatewright.header_rules import (
@@ -23,6 +23,7 @@ from gatewright.header_rules import (
 )
 from gatewright.metadata import checked_json
 from gatewright.policy import (
+    Attempt,
     ImmediateResponse,
     Reject,
     UpstreamRequestModifications,
@@ -39,6 +40,8 @@ __all__ = [
     "TARGETS",
     "ActionError",
     "analytics",
+    "attempt",
+    "attempts",
     "body",
     "check",
     "chunk",
@@ -85,6 +88,8 @@ def _check_request(action: UpstreamRequestModifications) -> None:
     for name in TARGETS:
         if getattr(action, name) is not None:
             target(name, getattr(action, name))
+    for tried in attempts(action):
+        attempt(tried)
 
 
 def _check_modifications(action: UpstreamRequestModifications | UpstreamResponseModifications) -> None:
@@ -132,6 +137,42 @@ def target(name: str, value: object) -> bytes:
     if len(value) > MAX_TARGET_BYTES and name != "method":
         raise ActionError(f"{name}: expected at most {MAX_TARGET_BYTES} bytes, got {len(value)}")
     return value.encode()
+
+
+MAX_ATTEMPTS = 8
+
+
+def attempts(action: UpstreamRequestModifications) -> Sequence[Attempt]:
+    """The attempts of an action, each an Attempt and at another upstream."""
+    given: object = action.attempts
+    if not isinstance(given, list | tuple) or not all(isinstance(tried, Attempt) for tried in given):
+        refuse("attempts", "a list of Attempt", given)
+    if given and action.upstream is not None:
+        raise ActionError("attempts: expected either upstream or attempts, got both")
+    if len(given) > MAX_ATTEMPTS:
+        raise ActionError(f"attempts: expected at most {MAX_ATTEMPTS}, got {len(given)}")
+    names = [tried.upstream for tried in given]
+    for name in names:
+        if names.count(name) > 1:
+            refuse("attempts", "each upstream once", name)
+    return given
+
+
+def attempt(tried: Attempt) -> tuple[bytes, bytes, bytes | None, bytes | None]:
+    """Upstream, headers, path and body of an attempt, as bytes."""
+    for name in tried.set_headers:
+        if name.lower().startswith("x-envoy-"):
+            refuse("attempts.set_headers", "a header that policies can change", name, "x-envoy-* steers the proxy")
+    headers = header_blob("attempts.set_headers", tried.set_headers)
+    check_size(headers)
+    content = None if tried.body is None else body(tried.body)
+    if content is not None:
+        try:
+            content.decode()
+        except UnicodeDecodeError:
+            raise ActionError("attempts.body: expected UTF-8, got other bytes") from None
+    path = None if tried.path is None else target("path", tried.path)
+    return target("upstream", tried.upstream), headers, path, content
 
 
 def status(code: object) -> int:

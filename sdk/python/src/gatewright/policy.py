@@ -54,6 +54,7 @@ from gatewright.trace import TraceContext, parse_trace
 from gatewright.trailers import Trailers
 
 __all__ = [
+    "Attempt",
     "Chunk",
     "Chunks",
     "Close",
@@ -95,6 +96,20 @@ __all__ = [
 # ------------------------------------------------------------------ the return values of a policy
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One of the upstreams that a request is sent to, one after the other, until one answers."""
+
+    upstream: str
+    """The name of one of the API's upstreams."""
+    set_headers: Mapping[str, HeaderValue] = field(default_factory=dict)
+    """As in UpstreamRequestModifications, for this upstream alone: its credentials."""
+    path: str | None = None
+    """The path behind the base path of the upstream's URL, without the query. None: the request's own."""
+    body: bytes | str | None = None
+    """The body for this upstream alone, as UTF-8. None: the request's own."""
+
+
 @dataclass(slots=True)
 class UpstreamRequestModifications(MadeAt):
     """Changes to the request before it goes on. Headers are applied in the order remove, set, append.
@@ -122,7 +137,11 @@ class UpstreamRequestModifications(MadeAt):
     """The host that the upstream sees, with a port if it needs one."""
     upstream: str | None = None
     """The name of the API's upstream that the request goes to: "canary". Any other name is refused; the last policy
-    that sets it decides."""
+    that sets it or `attempts` decides."""
+    attempts: Sequence[Attempt] = field(default_factory=list)
+    """In place of `upstream`, in an operation with `failover`: each upstream is asked once, in this order, until one
+    answers with less than 500 and none of 408, 425 and 429, and an event stream begins with another event than an
+    error. At most 8, with 16 MiB of bodies of their own."""
     analytics_metadata: Mapping[str, JsonValue] = field(default_factory=dict)
     """Values for the access log, in its field `analytics`."""
 
@@ -382,7 +401,8 @@ class RequestContext:
 
     @property
     def upstream(self) -> str | None:
-        """The name of the API's upstream that policies before have chosen; None for the operation's default."""
+        """The name of the API's upstream that policies before have chosen; None for the operation's default. Of
+        several attempts it is the first, and in the response phase the one that answered."""
         return _text(self._fields.upstream) or None
 
     @property

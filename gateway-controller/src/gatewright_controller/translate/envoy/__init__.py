@@ -1,5 +1,6 @@
 """The one place that touches Envoy's protos, whose Python packages have no types: typed values in, messages out."""
 
+from gatewright_controller.translate.envoy.attempts import AttemptPool, Attempts
 from gatewright_controller.translate.envoy.clusters import Content, PoolTarget, cluster, name_of
 from gatewright_controller.translate.envoy.common import EnvoyMessage, serialized
 from gatewright_controller.translate.envoy.listeners import answers_challenges, listeners
@@ -36,6 +37,8 @@ __all__ = [
     "NO_ROUTE",
     "PATH_AND_QUERY",
     "Answer",
+    "AttemptPool",
+    "Attempts",
     "Choice",
     "Content",
     "EnvoyMessage",

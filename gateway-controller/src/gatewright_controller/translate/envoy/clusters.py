@@ -15,6 +15,7 @@ from msgspec import UNSET
 
 from gatewright_controller.model import CircuitBreaker, Dns, TcpKeepalive, Upstream, UpstreamProtocol, milliseconds
 from gatewright_controller.resource.upstream import UpstreamUrl
+from gatewright_controller.translate.envoy.attempts import attempt_filters
 from gatewright_controller.translate.envoy.balancing import balance
 from gatewright_controller.translate.envoy.common import EnvoyMessage, duration, packed_any
 from gatewright_controller.translate.envoy.health import ejection, health_check
@@ -58,6 +59,7 @@ class PoolTarget:
 class Content:
     """All that a cluster says. `connect_timeout_ms` is for pools that do not say; `trusted_ca`, a PEM file on the node,
     for those that name no authority. maps_paths: paths in the upstream's answers are mapped to those of the API.
+    attempts: its requests are attempts, of which others may follow at other pools.
     """
 
     upstream: Upstream
@@ -66,6 +68,7 @@ class Content:
     connect_timeout_ms: int
     trusted_ca: str
     maps_paths: bool = False
+    attempts: bool = False
 
     @property
     def authority(self) -> str:
@@ -86,7 +89,8 @@ def cluster(content: Content) -> EnvoyMessage:
     built = _cluster_without_name(content)
     digest = hashlib.sha256(built.SerializeToString(deterministic=True)).hexdigest()[:32]
     first = content.targets[0].url
-    built.name = f"{OTHER.sub('-', first.socket or first.authority).strip('-')[:64]}|{digest}"
+    kind = "-attempts" if content.attempts else ""
+    built.name = f"{OTHER.sub('-', first.socket or first.authority).strip('-')[:64]}{kind}|{digest}"
     built.load_assignment.cluster_name = built.name
     return cast("EnvoyMessage", built)
 
@@ -104,7 +108,7 @@ def _cluster_without_name(content: Content) -> cluster_pb2.Cluster:
     _add_targets(built, content)
     _set_discovery(built, content.targets, upstream.dns)
     balance(built, upstream.load_balancing, zoned=any(target.zone for target in content.targets))
-    _set_limits(built, upstream.circuit_breaker)
+    _set_limits(built, upstream.circuit_breaker, attempts=content.attempts)
     if upstream.health_check:
         built.health_checks.append(
             health_check(upstream.health_check, content.authority, content.protocol, secure=content.tls is not None)
@@ -153,13 +157,16 @@ def _set_discovery(built: cluster_pb2.Cluster, targets: Sequence[PoolTarget], dn
     built.dns_lookup_family = FAMILIES[dns.family]
 
 
-def _set_limits(built: cluster_pb2.Cluster, limits: CircuitBreaker) -> None:
+def _set_limits(built: cluster_pb2.Cluster, limits: CircuitBreaker, *, attempts: bool) -> None:
+    """Attempts at other pools are no retries at this one: they have no budget unless the pool sets one."""
     threshold = built.circuit_breakers.thresholds.add()
     threshold.max_connections.value = limits.max_connections or UNLIMITED
     threshold.max_pending_requests.value = limits.max_pending_requests or UNLIMITED
     threshold.max_requests.value = limits.max_requests or UNLIMITED
     if limits.max_retries:
         threshold.max_retries.value = limits.max_retries
+    elif attempts:
+        threshold.max_retries.value = UNLIMITED
     else:
         threshold.retry_budget.budget_percent.value = RETRY_PERCENT
         threshold.retry_budget.min_retry_concurrency.value = RETRY_LEAST
@@ -191,6 +198,8 @@ def _http_options(content: Content) -> EnvoyMessage:
     _set_lifetimes(options.common_http_protocol_options, content.upstream)
     if content.maps_paths:
         options.http_filters.extend(upstream_filters())
+    if content.attempts:
+        options.http_filters.extend(attempt_filters())
     return cast("EnvoyMessage", options)
 
 

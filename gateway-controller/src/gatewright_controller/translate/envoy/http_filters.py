@@ -151,6 +151,8 @@ def _ext_proc(attributes: list[str], tracing: Tracing) -> JsonObject:
         envoy_names.UPSTREAM_NAMESPACE,
         envoy_names.IDENTITY_NAMESPACE,
         envoy_names.ROUTE_NAMESPACE,
+        envoy_names.ORDER_NAMESPACE,
+        envoy_names.ATTEMPTS_NAMESPACE,
         envoy_names.WATCHED_NAMESPACE,
         *([envoy_names.TRACE_NAMESPACE] if tracing.on else []),
     ]

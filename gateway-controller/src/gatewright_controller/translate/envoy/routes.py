@@ -18,6 +18,7 @@ from envoy.type.v3 import percent_pb2
 from google.protobuf import any_pb2, struct_pb2, wrappers_pb2
 
 from gatewright_controller._gen import envoy_names
+from gatewright_controller.translate.envoy.attempts import Attempts, set_attempts
 from gatewright_controller.translate.envoy.common import (
     PARTS_KEPT,
     EnvoyMessage,
@@ -113,6 +114,8 @@ class Forward:
     mirrors: Sequence[Mirroring] = ()
     choice: Choice | None = None
     """None: policies choose no pool."""
+    attempts: Attempts | None = None
+    """In place of `cluster`, `authority`, `rewrite` to a base path, and `retries`: those of each attempt."""
     paths: UpstreamPaths | None = None
     """None: paths in the upstream's answers stay as they are."""
 
@@ -189,6 +192,8 @@ def forwarding_route(name: str, match: EnvoyMessage, forward: Forward, filters: 
             struct({"refused": forward.websocket.refused})
         )
     _map_paths(route, forward)
+    if forward.attempts:
+        set_attempts(cast("EnvoyMessage", route), forward.attempts)
     return cast("EnvoyMessage", route)
 
 

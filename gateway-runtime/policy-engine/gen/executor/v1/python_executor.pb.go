@@ -322,7 +322,7 @@ func (x PolicyMetric_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PolicyMetric_Kind.Descriptor instead.
 func (PolicyMetric_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{21, 0}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{22, 0}
 }
 
 // What one message carries to the executor. Within a frame: first `configure`, then `executions`, then `pieces` and
@@ -1432,10 +1432,11 @@ type Action struct {
 	MetadataSet       []byte                 `protobuf:"bytes,14,opt,name=metadata_set,json=metadataSet,proto3" json:"metadata_set,omitempty"`                   // JSON object: keys of the exchange's metadata that were written
 	MetadataRemoved   []string               `protobuf:"bytes,15,rep,name=metadata_removed,json=metadataRemoved,proto3" json:"metadata_removed,omitempty"`
 	// Of streams alone: changes of the trailers, applied in the order remove, set.
-	RemoveTrailers []byte `protobuf:"bytes,16,opt,name=remove_trailers,json=removeTrailers,proto3" json:"remove_trailers,omitempty"` // name NUL name NUL
-	SetTrailers    []byte `protobuf:"bytes,17,opt,name=set_trailers,json=setTrailers,proto3" json:"set_trailers,omitempty"`          // header blob
-	Upstream       []byte `protobuf:"bytes,18,opt,name=upstream,proto3,oneof" json:"upstream,omitempty"`                             // request phase: the name of one of the API's upstreams
-	WorkUs         uint32 `protobuf:"varint,19,opt,name=work_us,json=workUs,proto3" json:"work_us,omitempty"`                        // how long the policy's function ran, in microseconds; of a stream, its own work. 0: it did not
+	RemoveTrailers []byte     `protobuf:"bytes,16,opt,name=remove_trailers,json=removeTrailers,proto3" json:"remove_trailers,omitempty"` // name NUL name NUL
+	SetTrailers    []byte     `protobuf:"bytes,17,opt,name=set_trailers,json=setTrailers,proto3" json:"set_trailers,omitempty"`          // header blob
+	Upstream       []byte     `protobuf:"bytes,18,opt,name=upstream,proto3,oneof" json:"upstream,omitempty"`                             // request phase: the name of one of the API's upstreams
+	WorkUs         uint32     `protobuf:"varint,19,opt,name=work_us,json=workUs,proto3" json:"work_us,omitempty"`                        // how long the policy's function ran, in microseconds; of a stream, its own work. 0: it did not
+	Attempts       []*Attempt `protobuf:"bytes,20,rep,name=attempts,proto3" json:"attempts,omitempty"`                                   // request phase: in place of upstream
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1603,6 +1604,82 @@ func (x *Action) GetWorkUs() uint32 {
 	return 0
 }
 
+func (x *Action) GetAttempts() []*Attempt {
+	if x != nil {
+		return x.Attempts
+	}
+	return nil
+}
+
+// One of the upstreams that are asked, one after the other, until one answers.
+type Attempt struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Upstream      []byte                 `protobuf:"bytes,1,opt,name=upstream,proto3" json:"upstream,omitempty"`                       // the name of one of the API's upstreams
+	SetHeaders    []byte                 `protobuf:"bytes,2,opt,name=set_headers,json=setHeaders,proto3" json:"set_headers,omitempty"` // header blob: of this attempt alone
+	Path          []byte                 `protobuf:"bytes,3,opt,name=path,proto3,oneof" json:"path,omitempty"`                         // behind the upstream's base path, without the query
+	Body          []byte                 `protobuf:"bytes,4,opt,name=body,proto3,oneof" json:"body,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Attempt) Reset() {
+	*x = Attempt{}
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Attempt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Attempt) ProtoMessage() {}
+
+func (x *Attempt) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
+func (*Attempt) Descriptor() ([]byte, []int) {
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Attempt) GetUpstream() []byte {
+	if x != nil {
+		return x.Upstream
+	}
+	return nil
+}
+
+func (x *Attempt) GetSetHeaders() []byte {
+	if x != nil {
+		return x.SetHeaders
+	}
+	return nil
+}
+
+func (x *Attempt) GetPath() []byte {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+func (x *Attempt) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
 type ImmediateResponse struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	StatusCode uint32                 `protobuf:"varint,1,opt,name=status_code,json=statusCode,proto3" json:"status_code,omitempty"` // 200–599
@@ -1617,7 +1694,7 @@ type ImmediateResponse struct {
 
 func (x *ImmediateResponse) Reset() {
 	*x = ImmediateResponse{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[12]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1629,7 +1706,7 @@ func (x *ImmediateResponse) String() string {
 func (*ImmediateResponse) ProtoMessage() {}
 
 func (x *ImmediateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[12]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1642,7 +1719,7 @@ func (x *ImmediateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImmediateResponse.ProtoReflect.Descriptor instead.
 func (*ImmediateResponse) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{12}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ImmediateResponse) GetStatusCode() uint32 {
@@ -1698,7 +1775,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[13]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1710,7 +1787,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[13]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1723,7 +1800,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{13}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Failure) GetFailureClass() FailureClass {
@@ -1801,7 +1878,7 @@ type StoreCall struct {
 
 func (x *StoreCall) Reset() {
 	*x = StoreCall{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[14]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1813,7 +1890,7 @@ func (x *StoreCall) String() string {
 func (*StoreCall) ProtoMessage() {}
 
 func (x *StoreCall) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[14]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1826,7 +1903,7 @@ func (x *StoreCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreCall.ProtoReflect.Descriptor instead.
 func (*StoreCall) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{14}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *StoreCall) GetId() uint64 {
@@ -1966,7 +2043,7 @@ type StoreResult struct {
 
 func (x *StoreResult) Reset() {
 	*x = StoreResult{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[15]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1978,7 +2055,7 @@ func (x *StoreResult) String() string {
 func (*StoreResult) ProtoMessage() {}
 
 func (x *StoreResult) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[15]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1991,7 +2068,7 @@ func (x *StoreResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreResult.ProtoReflect.Descriptor instead.
 func (*StoreResult) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{15}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StoreResult) GetId() uint64 {
@@ -2065,7 +2142,7 @@ type HealthCheckRequest struct {
 
 func (x *HealthCheckRequest) Reset() {
 	*x = HealthCheckRequest{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[16]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2077,7 +2154,7 @@ func (x *HealthCheckRequest) String() string {
 func (*HealthCheckRequest) ProtoMessage() {}
 
 func (x *HealthCheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[16]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2090,7 +2167,7 @@ func (x *HealthCheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthCheckRequest.ProtoReflect.Descriptor instead.
 func (*HealthCheckRequest) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{16}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{17}
 }
 
 type HealthCheckResponse struct {
@@ -2114,7 +2191,7 @@ type HealthCheckResponse struct {
 
 func (x *HealthCheckResponse) Reset() {
 	*x = HealthCheckResponse{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[17]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2126,7 +2203,7 @@ func (x *HealthCheckResponse) String() string {
 func (*HealthCheckResponse) ProtoMessage() {}
 
 func (x *HealthCheckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[17]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2139,7 +2216,7 @@ func (x *HealthCheckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthCheckResponse.ProtoReflect.Descriptor instead.
 func (*HealthCheckResponse) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{17}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *HealthCheckResponse) GetServing() bool {
@@ -2244,7 +2321,7 @@ type HungExecutions struct {
 
 func (x *HungExecutions) Reset() {
 	*x = HungExecutions{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[18]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2256,7 +2333,7 @@ func (x *HungExecutions) String() string {
 func (*HungExecutions) ProtoMessage() {}
 
 func (x *HungExecutions) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[18]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2269,7 +2346,7 @@ func (x *HungExecutions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HungExecutions.ProtoReflect.Descriptor instead.
 func (*HungExecutions) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{18}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *HungExecutions) GetPolicy() string {
@@ -2337,7 +2414,7 @@ type CollectMetricsRequest struct {
 
 func (x *CollectMetricsRequest) Reset() {
 	*x = CollectMetricsRequest{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[19]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2349,7 +2426,7 @@ func (x *CollectMetricsRequest) String() string {
 func (*CollectMetricsRequest) ProtoMessage() {}
 
 func (x *CollectMetricsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[19]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2362,7 +2439,7 @@ func (x *CollectMetricsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectMetricsRequest.ProtoReflect.Descriptor instead.
 func (*CollectMetricsRequest) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{19}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CollectMetricsRequest) GetVersion() uint64 {
@@ -2383,7 +2460,7 @@ type CollectMetricsResponse struct {
 
 func (x *CollectMetricsResponse) Reset() {
 	*x = CollectMetricsResponse{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[20]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2395,7 +2472,7 @@ func (x *CollectMetricsResponse) String() string {
 func (*CollectMetricsResponse) ProtoMessage() {}
 
 func (x *CollectMetricsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[20]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2408,7 +2485,7 @@ func (x *CollectMetricsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectMetricsResponse.ProtoReflect.Descriptor instead.
 func (*CollectMetricsResponse) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{20}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CollectMetricsResponse) GetVersion() uint64 {
@@ -2449,7 +2526,7 @@ type PolicyMetric struct {
 
 func (x *PolicyMetric) Reset() {
 	*x = PolicyMetric{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[21]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2461,7 +2538,7 @@ func (x *PolicyMetric) String() string {
 func (*PolicyMetric) ProtoMessage() {}
 
 func (x *PolicyMetric) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[21]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2474,7 +2551,7 @@ func (x *PolicyMetric) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyMetric.ProtoReflect.Descriptor instead.
 func (*PolicyMetric) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{21}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PolicyMetric) GetPolicy() string {
@@ -2544,7 +2621,7 @@ type PolicySample struct {
 
 func (x *PolicySample) Reset() {
 	*x = PolicySample{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[22]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2556,7 +2633,7 @@ func (x *PolicySample) String() string {
 func (*PolicySample) ProtoMessage() {}
 
 func (x *PolicySample) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[22]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2569,7 +2646,7 @@ func (x *PolicySample) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicySample.ProtoReflect.Descriptor instead.
 func (*PolicySample) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{22}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PolicySample) GetLabelValues() []string {
@@ -2602,7 +2679,7 @@ type SetLogLevelRequest struct {
 
 func (x *SetLogLevelRequest) Reset() {
 	*x = SetLogLevelRequest{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[23]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2614,7 +2691,7 @@ func (x *SetLogLevelRequest) String() string {
 func (*SetLogLevelRequest) ProtoMessage() {}
 
 func (x *SetLogLevelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[23]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2627,7 +2704,7 @@ func (x *SetLogLevelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLogLevelRequest.ProtoReflect.Descriptor instead.
 func (*SetLogLevelRequest) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{23}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SetLogLevelRequest) GetLevel() string {
@@ -2645,7 +2722,7 @@ type SetLogLevelResponse struct {
 
 func (x *SetLogLevelResponse) Reset() {
 	*x = SetLogLevelResponse{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[24]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2657,7 +2734,7 @@ func (x *SetLogLevelResponse) String() string {
 func (*SetLogLevelResponse) ProtoMessage() {}
 
 func (x *SetLogLevelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[24]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2670,7 +2747,7 @@ func (x *SetLogLevelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLogLevelResponse.ProtoReflect.Descriptor instead.
 func (*SetLogLevelResponse) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{24}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{25}
 }
 
 var File_gatewright_executor_v1_python_executor_proto protoreflect.FileDescriptor
@@ -2793,7 +2870,7 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\x12on_response_stream\x18\a \x01(\bR\x10onResponseStream\"g\n" +
 	"\x0eInstanceStatus\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\rR\binstance\x129\n" +
-	"\afailure\x18\x02 \x01(\v2\x1f.gatewright.executor.v1.FailureR\afailure\"\x8f\x06\n" +
+	"\afailure\x18\x02 \x01(\v2\x1f.gatewright.executor.v1.FailureR\afailure\"\xcc\x06\n" +
 	"\x06Action\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12%\n" +
 	"\x0eremove_headers\x18\x02 \x01(\fR\rremoveHeaders\x12\x1f\n" +
@@ -2816,7 +2893,8 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\x0fremove_trailers\x18\x10 \x01(\fR\x0eremoveTrailers\x12!\n" +
 	"\fset_trailers\x18\x11 \x01(\fR\vsetTrailers\x12\x1f\n" +
 	"\bupstream\x18\x12 \x01(\fH\x05R\bupstream\x88\x01\x01\x12\x17\n" +
-	"\awork_us\x18\x13 \x01(\rR\x06workUsB\a\n" +
+	"\awork_us\x18\x13 \x01(\rR\x06workUs\x12;\n" +
+	"\battempts\x18\x14 \x03(\v2\x1f.gatewright.executor.v1.AttemptR\battemptsB\a\n" +
 	"\x05_bodyB\a\n" +
 	"\x05_pathB\b\n" +
 	"\x06_queryB\t\n" +
@@ -2824,6 +2902,14 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\n" +
 	"_authorityB\v\n" +
 	"\t_upstream\"\x8a\x01\n" +
+	"\aAttempt\x12\x1a\n" +
+	"\bupstream\x18\x01 \x01(\fR\bupstream\x12\x1f\n" +
+	"\vset_headers\x18\x02 \x01(\fR\n" +
+	"setHeaders\x12\x17\n" +
+	"\x04path\x18\x03 \x01(\fH\x00R\x04path\x88\x01\x01\x12\x17\n" +
+	"\x04body\x18\x04 \x01(\fH\x01R\x04body\x88\x01\x01B\a\n" +
+	"\x05_pathB\a\n" +
+	"\x05_body\"\x8a\x01\n" +
 	"\x11ImmediateResponse\x12\x1f\n" +
 	"\vstatus_code\x18\x01 \x01(\rR\n" +
 	"statusCode\x12\x18\n" +
@@ -2973,7 +3059,7 @@ func file_gatewright_executor_v1_python_executor_proto_rawDescGZIP() []byte {
 }
 
 var file_gatewright_executor_v1_python_executor_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_gatewright_executor_v1_python_executor_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_gatewright_executor_v1_python_executor_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_gatewright_executor_v1_python_executor_proto_goTypes = []any{
 	(Phase)(0),                     // 0: gatewright.executor.v1.Phase
 	(FailureClass)(0),              // 1: gatewright.executor.v1.FailureClass
@@ -2992,19 +3078,20 @@ var file_gatewright_executor_v1_python_executor_proto_goTypes = []any{
 	(*LoadedPolicy)(nil),           // 14: gatewright.executor.v1.LoadedPolicy
 	(*InstanceStatus)(nil),         // 15: gatewright.executor.v1.InstanceStatus
 	(*Action)(nil),                 // 16: gatewright.executor.v1.Action
-	(*ImmediateResponse)(nil),      // 17: gatewright.executor.v1.ImmediateResponse
-	(*Failure)(nil),                // 18: gatewright.executor.v1.Failure
-	(*StoreCall)(nil),              // 19: gatewright.executor.v1.StoreCall
-	(*StoreResult)(nil),            // 20: gatewright.executor.v1.StoreResult
-	(*HealthCheckRequest)(nil),     // 21: gatewright.executor.v1.HealthCheckRequest
-	(*HealthCheckResponse)(nil),    // 22: gatewright.executor.v1.HealthCheckResponse
-	(*HungExecutions)(nil),         // 23: gatewright.executor.v1.HungExecutions
-	(*CollectMetricsRequest)(nil),  // 24: gatewright.executor.v1.CollectMetricsRequest
-	(*CollectMetricsResponse)(nil), // 25: gatewright.executor.v1.CollectMetricsResponse
-	(*PolicyMetric)(nil),           // 26: gatewright.executor.v1.PolicyMetric
-	(*PolicySample)(nil),           // 27: gatewright.executor.v1.PolicySample
-	(*SetLogLevelRequest)(nil),     // 28: gatewright.executor.v1.SetLogLevelRequest
-	(*SetLogLevelResponse)(nil),    // 29: gatewright.executor.v1.SetLogLevelResponse
+	(*Attempt)(nil),                // 17: gatewright.executor.v1.Attempt
+	(*ImmediateResponse)(nil),      // 18: gatewright.executor.v1.ImmediateResponse
+	(*Failure)(nil),                // 19: gatewright.executor.v1.Failure
+	(*StoreCall)(nil),              // 20: gatewright.executor.v1.StoreCall
+	(*StoreResult)(nil),            // 21: gatewright.executor.v1.StoreResult
+	(*HealthCheckRequest)(nil),     // 22: gatewright.executor.v1.HealthCheckRequest
+	(*HealthCheckResponse)(nil),    // 23: gatewright.executor.v1.HealthCheckResponse
+	(*HungExecutions)(nil),         // 24: gatewright.executor.v1.HungExecutions
+	(*CollectMetricsRequest)(nil),  // 25: gatewright.executor.v1.CollectMetricsRequest
+	(*CollectMetricsResponse)(nil), // 26: gatewright.executor.v1.CollectMetricsResponse
+	(*PolicyMetric)(nil),           // 27: gatewright.executor.v1.PolicyMetric
+	(*PolicySample)(nil),           // 28: gatewright.executor.v1.PolicySample
+	(*SetLogLevelRequest)(nil),     // 29: gatewright.executor.v1.SetLogLevelRequest
+	(*SetLogLevelResponse)(nil),    // 30: gatewright.executor.v1.SetLogLevelResponse
 }
 var file_gatewright_executor_v1_python_executor_proto_depIdxs = []int32{
 	9,  // 0: gatewright.executor.v1.RequestFrame.configure:type_name -> gatewright.executor.v1.ConfigureInstance
@@ -3012,7 +3099,7 @@ var file_gatewright_executor_v1_python_executor_proto_depIdxs = []int32{
 	8,  // 2: gatewright.executor.v1.RequestFrame.timed_out:type_name -> gatewright.executor.v1.TimedOut
 	6,  // 3: gatewright.executor.v1.RequestFrame.pieces:type_name -> gatewright.executor.v1.Piece
 	7,  // 4: gatewright.executor.v1.RequestFrame.credit:type_name -> gatewright.executor.v1.Credit
-	20, // 5: gatewright.executor.v1.RequestFrame.store_results:type_name -> gatewright.executor.v1.StoreResult
+	21, // 5: gatewright.executor.v1.RequestFrame.store_results:type_name -> gatewright.executor.v1.StoreResult
 	0,  // 6: gatewright.executor.v1.TimedOut.phase:type_name -> gatewright.executor.v1.Phase
 	0,  // 7: gatewright.executor.v1.Execution.phase:type_name -> gatewright.executor.v1.Phase
 	13, // 8: gatewright.executor.v1.ReplyFrame.hello:type_name -> gatewright.executor.v1.Hello
@@ -3020,33 +3107,34 @@ var file_gatewright_executor_v1_python_executor_proto_depIdxs = []int32{
 	15, // 10: gatewright.executor.v1.ReplyFrame.instances:type_name -> gatewright.executor.v1.InstanceStatus
 	6,  // 11: gatewright.executor.v1.ReplyFrame.pieces:type_name -> gatewright.executor.v1.Piece
 	7,  // 12: gatewright.executor.v1.ReplyFrame.credit:type_name -> gatewright.executor.v1.Credit
-	19, // 13: gatewright.executor.v1.ReplyFrame.store_calls:type_name -> gatewright.executor.v1.StoreCall
+	20, // 13: gatewright.executor.v1.ReplyFrame.store_calls:type_name -> gatewright.executor.v1.StoreCall
 	12, // 14: gatewright.executor.v1.ReplyFrame.located:type_name -> gatewright.executor.v1.Located
 	14, // 15: gatewright.executor.v1.Hello.policies:type_name -> gatewright.executor.v1.LoadedPolicy
-	18, // 16: gatewright.executor.v1.LoadedPolicy.failure:type_name -> gatewright.executor.v1.Failure
-	18, // 17: gatewright.executor.v1.InstanceStatus.failure:type_name -> gatewright.executor.v1.Failure
-	17, // 18: gatewright.executor.v1.Action.immediate_response:type_name -> gatewright.executor.v1.ImmediateResponse
-	18, // 19: gatewright.executor.v1.Action.failure:type_name -> gatewright.executor.v1.Failure
-	1,  // 20: gatewright.executor.v1.Failure.failure_class:type_name -> gatewright.executor.v1.FailureClass
-	2,  // 21: gatewright.executor.v1.StoreCall.operation:type_name -> gatewright.executor.v1.StoreOperation
-	3,  // 22: gatewright.executor.v1.StoreResult.outcome:type_name -> gatewright.executor.v1.StoreOutcome
-	23, // 23: gatewright.executor.v1.HealthCheckResponse.hung:type_name -> gatewright.executor.v1.HungExecutions
-	26, // 24: gatewright.executor.v1.CollectMetricsResponse.metrics:type_name -> gatewright.executor.v1.PolicyMetric
-	4,  // 25: gatewright.executor.v1.PolicyMetric.kind:type_name -> gatewright.executor.v1.PolicyMetric.Kind
-	27, // 26: gatewright.executor.v1.PolicyMetric.samples:type_name -> gatewright.executor.v1.PolicySample
-	5,  // 27: gatewright.executor.v1.PythonExecutorService.ExecuteStream:input_type -> gatewright.executor.v1.RequestFrame
-	21, // 28: gatewright.executor.v1.PythonExecutorService.HealthCheck:input_type -> gatewright.executor.v1.HealthCheckRequest
-	24, // 29: gatewright.executor.v1.PythonExecutorService.CollectMetrics:input_type -> gatewright.executor.v1.CollectMetricsRequest
-	28, // 30: gatewright.executor.v1.PythonExecutorService.SetLogLevel:input_type -> gatewright.executor.v1.SetLogLevelRequest
-	11, // 31: gatewright.executor.v1.PythonExecutorService.ExecuteStream:output_type -> gatewright.executor.v1.ReplyFrame
-	22, // 32: gatewright.executor.v1.PythonExecutorService.HealthCheck:output_type -> gatewright.executor.v1.HealthCheckResponse
-	25, // 33: gatewright.executor.v1.PythonExecutorService.CollectMetrics:output_type -> gatewright.executor.v1.CollectMetricsResponse
-	29, // 34: gatewright.executor.v1.PythonExecutorService.SetLogLevel:output_type -> gatewright.executor.v1.SetLogLevelResponse
-	31, // [31:35] is the sub-list for method output_type
-	27, // [27:31] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	19, // 16: gatewright.executor.v1.LoadedPolicy.failure:type_name -> gatewright.executor.v1.Failure
+	19, // 17: gatewright.executor.v1.InstanceStatus.failure:type_name -> gatewright.executor.v1.Failure
+	18, // 18: gatewright.executor.v1.Action.immediate_response:type_name -> gatewright.executor.v1.ImmediateResponse
+	19, // 19: gatewright.executor.v1.Action.failure:type_name -> gatewright.executor.v1.Failure
+	17, // 20: gatewright.executor.v1.Action.attempts:type_name -> gatewright.executor.v1.Attempt
+	1,  // 21: gatewright.executor.v1.Failure.failure_class:type_name -> gatewright.executor.v1.FailureClass
+	2,  // 22: gatewright.executor.v1.StoreCall.operation:type_name -> gatewright.executor.v1.StoreOperation
+	3,  // 23: gatewright.executor.v1.StoreResult.outcome:type_name -> gatewright.executor.v1.StoreOutcome
+	24, // 24: gatewright.executor.v1.HealthCheckResponse.hung:type_name -> gatewright.executor.v1.HungExecutions
+	27, // 25: gatewright.executor.v1.CollectMetricsResponse.metrics:type_name -> gatewright.executor.v1.PolicyMetric
+	4,  // 26: gatewright.executor.v1.PolicyMetric.kind:type_name -> gatewright.executor.v1.PolicyMetric.Kind
+	28, // 27: gatewright.executor.v1.PolicyMetric.samples:type_name -> gatewright.executor.v1.PolicySample
+	5,  // 28: gatewright.executor.v1.PythonExecutorService.ExecuteStream:input_type -> gatewright.executor.v1.RequestFrame
+	22, // 29: gatewright.executor.v1.PythonExecutorService.HealthCheck:input_type -> gatewright.executor.v1.HealthCheckRequest
+	25, // 30: gatewright.executor.v1.PythonExecutorService.CollectMetrics:input_type -> gatewright.executor.v1.CollectMetricsRequest
+	29, // 31: gatewright.executor.v1.PythonExecutorService.SetLogLevel:input_type -> gatewright.executor.v1.SetLogLevelRequest
+	11, // 32: gatewright.executor.v1.PythonExecutorService.ExecuteStream:output_type -> gatewright.executor.v1.ReplyFrame
+	23, // 33: gatewright.executor.v1.PythonExecutorService.HealthCheck:output_type -> gatewright.executor.v1.HealthCheckResponse
+	26, // 34: gatewright.executor.v1.PythonExecutorService.CollectMetrics:output_type -> gatewright.executor.v1.CollectMetricsResponse
+	30, // 35: gatewright.executor.v1.PythonExecutorService.SetLogLevel:output_type -> gatewright.executor.v1.SetLogLevelResponse
+	32, // [32:36] is the sub-list for method output_type
+	28, // [28:32] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_gatewright_executor_v1_python_executor_proto_init() }
@@ -3057,13 +3145,14 @@ func file_gatewright_executor_v1_python_executor_proto_init() {
 	file_gatewright_executor_v1_python_executor_proto_msgTypes[1].OneofWrappers = []any{}
 	file_gatewright_executor_v1_python_executor_proto_msgTypes[5].OneofWrappers = []any{}
 	file_gatewright_executor_v1_python_executor_proto_msgTypes[11].OneofWrappers = []any{}
+	file_gatewright_executor_v1_python_executor_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gatewright_executor_v1_python_executor_proto_rawDesc), len(file_gatewright_executor_v1_python_executor_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   25,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

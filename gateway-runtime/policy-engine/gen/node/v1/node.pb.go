@@ -3710,6 +3710,8 @@ type Chain struct {
 	// What becomes of the path upstream, as the routes have it: by the upstreams, and of the operation's own. None where
 	// nothing goes upstream.
 	UpstreamPaths []*UpstreamPath `protobuf:"bytes,7,rep,name=upstream_paths,json=upstreamPaths,proto3" json:"upstream_paths,omitempty"`
+	// A policy may name several of `upstreams`, which are asked one after the other: there is a chosen route "*" for that.
+	Failover      bool `protobuf:"varint,8,opt,name=failover,proto3" json:"failover,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3791,6 +3793,13 @@ func (x *Chain) GetUpstreamPaths() []*UpstreamPath {
 		return x.UpstreamPaths
 	}
 	return nil
+}
+
+func (x *Chain) GetFailover() bool {
+	if x != nil {
+		return x.Failover
+	}
+	return false
 }
 
 type UpstreamPath struct {
@@ -4405,7 +4414,7 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\x06detail\x18\x02 \x01(\tR\x06detail\x12\x14\n" +
 	"\x05allow\x18\x03 \x01(\tR\x05allow\x12)\n" +
 	"\x10unescape_slashes\x18\x04 \x01(\bR\x0funescapeSlashes\x12\x18\n" +
-	"\adetails\x18\x05 \x01(\tR\adetails\"\xd8\x02\n" +
+	"\adetails\x18\x05 \x01(\tR\adetails\"\xf4\x02\n" +
 	"\x05Chain\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\toperation\x18\x02 \x01(\tR\toperation\x12@\n" +
@@ -4413,7 +4422,8 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\x0fprocessing_mode\x18\x04 \x01(\v2\".gatewright.node.v1.ProcessingModeR\x0eprocessingMode\x12+\n" +
 	"\x11encoded_responses\x18\x05 \x01(\bR\x10encodedResponses\x12\x1c\n" +
 	"\tupstreams\x18\x06 \x03(\tR\tupstreams\x12G\n" +
-	"\x0eupstream_paths\x18\a \x03(\v2 .gatewright.node.v1.UpstreamPathR\rupstreamPaths\"|\n" +
+	"\x0eupstream_paths\x18\a \x03(\v2 .gatewright.node.v1.UpstreamPathR\rupstreamPaths\x12\x1a\n" +
+	"\bfailover\x18\b \x01(\bR\bfailover\"|\n" +
 	"\fUpstreamPath\x12\x1a\n" +
 	"\bupstream\x18\x01 \x01(\tR\bupstream\x12\x12\n" +
 	"\x04base\x18\x02 \x01(\tR\x04base\x12\x18\n" +

@@ -187,6 +187,8 @@ def _encode_returned(out: list[bytes], phase: int, returned: object) -> None:
         _encode_modifications(out, returned)
         if not returned.path is returned.query is returned.method is returned.authority is returned.upstream is None:
             _encode_target(out, returned)
+        if returned.attempts != []:
+            _encode_attempts(out, returned)
     elif isinstance(returned, UpstreamResponseModifications) and phase == pb.PHASE_RESPONSE:
         _encode_modifications(out, returned)
         if returned.status_code is not None:
@@ -217,6 +219,17 @@ def _encode_target(out: list[bytes], action: UpstreamRequestModifications) -> No
         value = getattr(action, name)
         if value is not None:
             wire.append_field(out, _ACTION[name], checked.target(name, value))
+
+
+def _encode_attempts(out: list[bytes], action: UpstreamRequestModifications) -> None:
+    for tried in checked.attempts(action):
+        upstream, headers, path, body = checked.attempt(tried)
+        message = pb.Attempt(upstream=upstream, set_headers=headers)
+        if path is not None:
+            message.path = path
+        if body is not None:
+            message.body = body
+        wire.append_field(out, _ACTION["attempts"], message.SerializeToString())
 
 
 def _encode_immediate(out: list[bytes], answer: ImmediateResponse, file: str = "", line: int = 0) -> None:
