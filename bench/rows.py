@@ -35,13 +35,13 @@ class Row:
     upstream: Headers = field(default_factory=dict)
     client: Headers = field(default_factory=dict)
     body: int = 0
-    text: str = ""
     connections: tuple[int, ...] = COUNTS
     revision: str = ""
     engine: str = ""
     events: int = 0
     mark: str = ""
     sent: Headers = field(default_factory=dict)
+    text: str = ""
 
     @property
     def prefix(self) -> str:
