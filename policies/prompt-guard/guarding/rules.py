@@ -1,0 +1,130 @@
+"""Rules of an author: patterns and words, compiled to detectors of `sdk.masking`, which RE2 searches in linear time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import re2
+from sdk.masking import Span, longest_match
+
+from .views import SEPARATOR, View, views
+
+Json: TypeAlias = dict[str, Any]
+Action = Literal["block", "redact", "log"]
+Direction = Literal["request", "response"]
+LARGEST_PROGRAM = 4000
+"""The most instructions of RE2's program, since a count such as `{200}` makes many of a few characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A detector of one pattern, in all views of a text.
+
+    width: the most characters of a match in a view. beginnings: for words, all their beginnings in small letters, of
+    which a text's end must be one to be held back; None: the width is always held back.
+    """
+
+    name: str
+    pattern: Any
+    width: int
+    beginnings: frozenset[str] | None
+    action: Action
+    directions: frozenset[str]
+    roles: frozenset[str]
+
+    @property
+    def longest(self) -> int:
+        return self.width + 1
+
+    def find(self, text: str, at: int) -> Iterator[Span]:
+        found: list[Span] = []
+        for view in views(text):
+            found += (view.span(*match.span()) for match in self._matches(view, at))
+        last = at
+        for start, end in sorted(found, key=lambda span: (span[0], -span[1])):
+            if start >= last:
+                yield start, end
+                last = end
+
+    def _matches(self, view: View, at: int) -> Iterator[Any]:
+        for match in self.pattern.finditer(view.text, view.at(at)):
+            if match.end() > match.start() and SEPARATOR not in match[0]:
+                yield match
+
+    def held_from(self, text: str, at: int) -> int:
+        return max(at, min(view.source(self._held_index(view.text)) for view in views(text)))
+
+    def _held_index(self, text: str) -> int:
+        first = max(0, len(text) - self.longest, text.rfind(SEPARATOR) + 1)
+        if self.beginnings is None:
+            return first
+        end = fold(text[first:])
+        return first + next((at for at in range(len(end)) if end[at:] in self.beginnings), len(end))
+
+    def has_match(self, text: str) -> bool:
+        return next(self.find(text, 0), None) is not None
+
+
+def fold(text: str) -> str:
+    """The text in small letters, each in the place of one character."""
+    lower = text.lower()
+    return lower if len(lower) == len(text) else "".join(map(_fold_character, text))
+
+
+def _fold_character(character: str) -> str:
+    lower = character.lower()
+    return lower if len(lower) == 1 else character
+
+
+def compile_rules(entries: Iterable[Json], *, mode: str = "enforce") -> tuple[Rule, ...]:
+    """The rules of a list of parameters. ValueError: a pattern cannot be used, or two rules have one name."""
+    rules = tuple(_compile(entry, mode) for entry in entries)
+    names = [rule.name for rule in rules]
+    if duplicates := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"expected a name of its own for each rule, got {', '.join(duplicates)} again")
+    return rules
+
+
+def _compile(entry: Json, mode: str) -> Rule:
+    name = entry["name"]
+    if "regex" in entry:
+        pattern, width, beginnings = entry["regex"], longest_match(name, entry["regex"]), None
+    else:
+        words = entry["words"]
+        pattern = pattern_of_words(words)
+        width = max(map(len, words))
+        beginnings = frozenset(fold(word[:length]) for word in words for length in range(1, len(word) + 1))
+    action: Action = "log" if mode == "log" else entry.get("action", "block")
+    roles = frozenset(entry.get("roles", ("system", "user", "assistant", "tool")))
+    directions = frozenset(entry.get("directions", ("request", "response")))
+    return Rule(name, compile_pattern(name, pattern), width, beginnings, action, directions, roles)
+
+
+def pattern_of_words(words: Iterable[str]) -> str:
+    """A pattern of whole words, in any case: a letter or digit of ASCII before or after them makes another word."""
+    parts = []
+    for word in sorted(words, key=len, reverse=True):
+        before = r"\b" if is_word_character(word[0]) else ""
+        after = r"\b" if is_word_character(word[-1]) else ""
+        parts.append(before + re2.escape(word) + after)
+    return f"(?i)(?:{'|'.join(parts)})"
+
+
+def is_word_character(character: str) -> bool:
+    return character.isascii() and (character.isalnum() or character == "_")
+
+
+def compile_pattern(name: str, pattern: str) -> Any:
+    options = re2.Options()
+    options.log_errors = False  # the ValueError reports them
+    try:
+        compiled = re2.compile(pattern, options)
+    except re2.error as error:
+        reason = error.args[0]
+        words = reason.decode() if isinstance(reason, bytes) else reason
+        raise ValueError(f"expected a pattern of RE2's syntax, got {name}: {pattern!r}: {words}") from None
+    if compiled.programsize > LARGEST_PROGRAM:
+        raise ValueError(f"expected a smaller pattern, got {name}: {pattern[:64]!r}…: write it with smaller counts")
+    return compiled
