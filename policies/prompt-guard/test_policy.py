@@ -77,6 +77,11 @@ class Guarded:
         return testing.run_stream(self.module.on_response_stream, stream, ctx=ctx, params=self.params)
 
     @property
+    def api(self) -> str:
+        assert self.ctx is not None
+        return str(self.ctx.policy.api_name)
+
+    @property
     def note(self) -> Any:
         assert self.ctx is not None
         return self.ctx.metadata.to_dict().get("prompt-guard")
@@ -123,12 +128,12 @@ def test_a_denied_pattern_is_refused_and_counted(shape: str) -> None:
         assert g.findings == [("deny", "key", "block")]
         assert g.note["verdict"] == "block"
         labels = {
-            "api": g.ctx.policy.api_name,
+            "api": g.api,
             "direction": "request",
             "check": "deny",
             "rule": "key",
             "action": "block",
-        }  # type: ignore[union-attr]
+        }
         assert testing.metric(policy, "prompt_guard_findings_total").value(**labels) == 1
 
 
@@ -263,7 +268,7 @@ def test_a_large_prompt_is_refused(limits: dict[str, int], detail: str) -> None:
 def test_requests_to_no_model() -> None:
     with guard(deny=DENIED) as g:
         assert g.ask({"key": KEY}, path="/v1/files") is None
-        assert testing.metric(policy, "prompt_guard_unknown_total").value(api=g.ctx.policy.api_name) == 1  # type: ignore[union-attr]
+        assert testing.metric(policy, "prompt_guard_unknown_total").value(api=g.api) == 1
         assert g.answer(KEY.encode(), "text/plain").body == KEY.encode()
     with guard(unknownShapes="refuse") as g:
         refused(g.ask({"key": KEY}, path="/v1/files"))
@@ -354,7 +359,7 @@ def test_a_refusal_in_the_providers_shape_is_read_as_an_answer(shape: str, strea
     headers = dict(action.headers)
     assert action.status_code == 200
     assert headers["content-type"] == ("text/event-stream" if streams else "application/json")
-    reader = llm.AnswerReader(shape, headers["content-type"], with_texts=True)
+    reader = llm.AnswerReader(shape, headers["content-type"], with_texts=True)  # type: ignore[arg-type]
     body = action.body if isinstance(action.body, bytes) else action.body.encode()
     deltas = [*reader.feed(body), *reader.end()]
     assert "".join(delta.text for delta in deltas) == "No."
