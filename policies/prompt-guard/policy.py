@@ -66,8 +66,8 @@ async def prepare(params: Json) -> AsyncIterator[Prepared]:
     if duplicates := sorted(rule.name for rule in own.RULES if rule.name in names):
         raise ValueError(f"deny: expected names that no rule of guarding/own.py has, got {', '.join(duplicates)}")
     rules = (*(("deny", rule) for rule in deny), *(("own", rule) for rule in own.RULES))
-    given = params["refusal"]
-    style = Style(given["as"], given["status"], given["text"])
+    settings = params["refusal"]
+    style = Style(settings["as"], settings["status"], settings["text"])
     async with open_moderation(params.get("moderation")) as moderation:
         yield Prepared(rules, compile_rules(params["allow"], mode=mode), moderation, style)
 

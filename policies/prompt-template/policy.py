@@ -103,16 +103,20 @@ def document_of(body: bytes) -> Json:
 def apply(prepared: Prepared, shape: llm.Shape, document: Json) -> str:
     """Puts the template that the document names in place of its name. Returns the name. RefusedError: it does not
     fit."""
-    given = document.pop(MEMBER)
-    if not isinstance(given, dict) or not isinstance(given.get("name"), str) or {*given} - {"name", "variables"}:
+    reference = document.pop(MEMBER)
+    if (
+        not isinstance(reference, dict)
+        or not isinstance(reference.get("name"), str)
+        or {*reference} - {"name", "variables"}
+    ):
         raise RefusedError(f'{MEMBER}: expected {{"name": NAME, "variables": {{…}}}}, got something else')
-    template = prepared.templates.get(given["name"])
+    template = prepared.templates.get(reference["name"])
     if template is None:
         known = ", ".join(sorted(prepared.templates)) or "none, since the API has no templates"
         raise RefusedError(f"{MEMBER}.name: expected one of {known}, got another name")
     if beside := [name for name in PROMPTS[shape] if name in document]:
         raise RefusedError(f"{beside[0]}: expected no prompt beside a template, got one")
-    put_messages(shape, document, template.render(given.get("variables", {})))
+    put_messages(shape, document, template.render(reference.get("variables", {})))
     return template.name
 
 

@@ -110,8 +110,8 @@ def _put_into_response(document: Json, before: Sequence[str], behind: Sequence[s
             raise RefusedError("instructions: expected a text")
         document["instructions"] = BETWEEN.join([*before, *([instructions] if instructions else [])])
     if behind:
-        given = document.get("input")
-        items = [{"role": "user", "content": given}] if isinstance(given, str) else given
+        content = document.get("input")
+        items = [{"role": "user", "content": content}] if isinstance(content, str) else content
         if not isinstance(items, list | None):
             raise RefusedError("input: expected a text, or an array of items")
         document["input"] = [*(items or []), *map(_system, behind)]
@@ -121,10 +121,10 @@ def _put_into_gemini(document: Json, before: Sequence[str], behind: Sequence[str
     if "contents" not in document:  # embeddings have no system prompt
         return
     name = "system_instruction" if "system_instruction" in document else "systemInstruction"
-    given = document.get(name)
-    parts = given.get("parts") if isinstance(given, dict) else []
-    if not isinstance(given, dict | None) or not isinstance(parts, list | dict):
+    instruction = document.get(name)
+    parts = instruction.get("parts") if isinstance(instruction, dict) else []
+    if not isinstance(instruction, dict | None) or not isinstance(parts, list | dict):
         raise RefusedError(f"{name}: expected an object with parts")
     all_parts = parts if isinstance(parts, list) else [parts]
     added = [[{"text": text} for text in texts] for texts in (before, behind)]
-    document[name] = {**(given or {}), "parts": [*added[0], *all_parts, *added[1]]}
+    document[name] = {**(instruction or {}), "parts": [*added[0], *all_parts, *added[1]]}

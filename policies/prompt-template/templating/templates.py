@@ -92,13 +92,15 @@ class Template:
     messages: tuple[Message, ...]
     variables: Mapping[str, Variable]
 
-    def render(self, given: Any) -> list[Message]:
+    def render(self, request_values: Any) -> list[Message]:
         """The messages with the values that a request gives. RefusedError: they do not fit, with all mistakes."""
-        if not isinstance(given, dict):
-            raise RefusedError(f"template.variables: expected an object, got {type_of(given)}")
-        values = {name: self._value(name, given) for name in self.variables}
+        if not isinstance(request_values, dict):
+            raise RefusedError(f"template.variables: expected an object, got {type_of(request_values)}")
+        values = {name: self._value(name, request_values) for name in self.variables}
         mistakes = [
-            f"{name}: expected a variable of {self.name}, got another name" for name in given if name not in values
+            f"{name}: expected a variable of {self.name}, got another name"
+            for name in request_values
+            if name not in values
         ]
         for name, variable in self.variables.items():
             if values[name] is None:
@@ -110,8 +112,8 @@ class Template:
         texts = {name: to_text(value) for name, value in values.items()}
         return [Message(message.role, insert(message.text, texts.__getitem__)) for message in self.messages]
 
-    def _value(self, name: str, given: Json) -> Any:
-        return given[name] if name in given else self.variables[name].limits.get("default")
+    def _value(self, name: str, request_values: Json) -> Any:
+        return request_values[name] if name in request_values else self.variables[name].limits.get("default")
 
 
 def insert(text: str, value_of: Callable[[str], str]) -> str:
@@ -134,9 +136,9 @@ def type_of(value: Any) -> str:
 def template_of(name: str, params: Json) -> Template:
     """ValueError: the template has a placeholder without a variable, or a variable that is in no text, or its own
     values do not fit."""
-    given = params.get("variables", {})
+    variable_params = params.get("variables", {})
     place = f"templates.{name}.variables"
-    variables = {key: variable_of(f"{place}.{key}", key, limits) for key, limits in given.items()}
+    variables = {key: variable_of(f"{place}.{key}", key, limits) for key, limits in variable_params.items()}
     messages = tuple(Message(message.get("role", "user"), message["text"]) for message in params["messages"])
     used = {found for message in messages for found in _PLACEHOLDER.findall(message.text)}
     if missing := sorted(used - {*variables}):
@@ -148,8 +150,8 @@ def template_of(name: str, params: Json) -> Template:
     return Template(name, messages, variables)
 
 
-def variable_of(place: str, name: str, given: Json) -> Variable:
-    limits = {**DEFAULTS, **given}
+def variable_of(place: str, name: str, params: Json) -> Variable:
+    limits = {**DEFAULTS, **params}
     pattern = None
     if "pattern" in limits:
         options = re2.Options()
