@@ -104,7 +104,7 @@ def test_each_attempt_has_its_upstreams_name_of_the_model() -> None:
 
 def test_keys_of_the_gateway_replace_those_of_the_client() -> None:
     value = testing.secret("sk-1")
-    targets = [
+    targets: list[dict[str, Any]] = [
         {"upstream": "openai", "credential": {"value": value}},
         {"upstream": "azure", "credential": {"value": value, "header": "Api-Key", "prefix": ""}},
         {"upstream": "own"},
@@ -175,7 +175,7 @@ def test_whatever_a_client_sends_each_upstream_is_named_once(model: Any, more: d
     if action is not None:
         assert isinstance(action, UpstreamRequestModifications)
         assert [attempt.upstream for attempt in action.attempts] == ["openai", "azure"]
-        sent = json.loads(action.attempts[1].body)
+        sent = json.loads(action.attempts[1].body or b"")
         assert sent.pop("model") == "gpt-4o-eu"
 
 
