@@ -144,18 +144,18 @@ MAX_ATTEMPTS = 8
 
 def attempts(action: UpstreamRequestModifications) -> Sequence[Attempt]:
     """The attempts of an action, each an Attempt and at another upstream."""
-    given: object = action.attempts
-    if not isinstance(given, list | tuple) or not all(isinstance(tried, Attempt) for tried in given):
-        refuse("attempts", "a list of Attempt", given)
-    if given and action.upstream is not None:
+    listed: object = action.attempts
+    if not isinstance(listed, list | tuple) or not all(isinstance(tried, Attempt) for tried in listed):
+        refuse("attempts", "a list of Attempt", listed)
+    if listed and action.upstream is not None:
         raise ActionError("attempts: expected either upstream or attempts, got both")
-    if len(given) > MAX_ATTEMPTS:
-        raise ActionError(f"attempts: expected at most {MAX_ATTEMPTS}, got {len(given)}")
-    names = [tried.upstream for tried in given]
+    if len(listed) > MAX_ATTEMPTS:
+        raise ActionError(f"attempts: expected at most {MAX_ATTEMPTS}, got {len(listed)}")
+    names = [tried.upstream for tried in listed]
     for name in names:
         if names.count(name) > 1:
             refuse("attempts", "each upstream once", name)
-    return given
+    return listed
 
 
 def attempt(tried: Attempt) -> tuple[bytes, bytes, bytes | None, bytes | None]:

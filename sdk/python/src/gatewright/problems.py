@@ -11,9 +11,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 from gatewright.headers import HeaderValue
-from gatewright.params import JsonValue
 from gatewright.policy import ImmediateResponse
 
 __all__ = ["CONTENT_TYPE", "problem"]
@@ -27,15 +27,15 @@ def problem(
     *,
     title: str = "",
     headers: Mapping[str, HeaderValue] | None = None,
-    **members: JsonValue,
+    **members: Any,
 ) -> ImmediateResponse:
     """An answer to the client instead of the upstream's.
 
     detail: what is wrong with this request, for people; it should repeat nothing that the client has sent. title: what
     is wrong with all requests that get this status here; without it, the status's name. headers: further ones.
-    members: further members of the object, for programs.
+    members: further members of the object, for programs: values of JSON.
     """
-    body: dict[str, JsonValue] = {"type": "about:blank", "title": title or _name_of(status), "status": status}
+    body: dict[str, Any] = {"type": "about:blank", "title": title or _name_of(status), "status": status}
     if detail:
         body["detail"] = detail
     return ImmediateResponse(status, {"content-type": CONTENT_TYPE, **(headers or {})}, json.dumps(body | members))

@@ -42,7 +42,7 @@ def is_usage_chunk(document: Any) -> bool:
 async def read_answer(
     chunks: AsyncIterator[bytes], reader: AnswerReader, *, hides_usage: bool = False
 ) -> AsyncIterator[bytes]:
-    """Yields the answer as it passes, having fed it to the reader; whoever asks calls the reader's `end` at its end.
+    """Yields the answer as it passes, having fed it to the reader, whose `end` the caller calls.
 
     hides_usage: whether the request was sent with the body of `with_stream_usage`: a UsageChunkFilter then keeps the
     chunk back that the client does not expect.
