@@ -17,7 +17,7 @@ from e2e.kit.clients import run_clients
 from e2e.kit.gateway import BUILD_SECONDS, Gateway, Json, api, attach, eventually, running
 from e2e.kit.places import ROOT
 from e2e.kit.traffic import traffic
-from e2e.kit.upstream import Upstream
+from e2e.kit.upstream import Reply, Upstream
 
 INSIDE = ("--engine", "in-envoy")
 CHAINS = {
@@ -26,6 +26,7 @@ CHAINS = {
     "python": [attach("mark", {"name": "inside"})],
     "mixed": SAMPLE,
     "body": [GO_HEADERS, attach("body-length")],
+    "stream": [GO_HEADERS, attach("pass-stream", {"reports": True})],
 }
 
 
@@ -78,10 +79,19 @@ def test_a_chain_runs_as_in_a_process_of_the_engines(gateway: Gateway, upstream:
     answer = httpx.post(f"{gateway.url}/{name}/x", content=b"four")
     (request,) = upstream.to("/x")
     assert (answer.status_code, request.body) == (200, b"four")
-    has_go = name in {"go", "mixed", "body"}
+    has_go = name in {"go", "mixed", "body", "stream"}
     assert [request.value("x-go-policy"), answer.headers.get("x-go-policy")] == ["go" if has_go else None] * 2
     assert request.value("x-order") == ("inside()" if name == "python" else None)
     assert request.value("x-body-length") == ("4" if name == "body" else None)
+
+
+def test_a_stream_leaves_values_for_the_access_log(gateway: Gateway, upstream: Upstream) -> None:
+    upstream.reply = lambda _: Reply(200, [], b"answer")
+    assert httpx.post(f"{gateway.url}/stream/leaves", content=b"four").content == b"answer"
+    sought = {"component": "access", "path": "/stream/leaves"}
+    eventually("the line comes", lambda: gateway.find_records(**sought))
+    (line,) = gateway.find_records(**sought)
+    assert line["analytics"] == {"request": {"passed": 4}, "response": {"passed": 6}}
 
 
 def test_lines_of_both_are_told_apart(gateway: Gateway) -> None:
