@@ -372,6 +372,7 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "What a policy returns": (
             "UpstreamRequestModifications",
+            "Attempt",
             "UpstreamResponseModifications",
             "ImmediateResponse",
             "Reject",

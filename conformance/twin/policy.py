@@ -37,13 +37,16 @@ def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
     headers = set_headers(action, saw)
     if action["kind"] == "answer":
         return answer(action, headers)
+    target: dict[str, Any] = {
+        name: text(action[name]) for name in ("path", "query", "method", "authority", "upstream") if name in action
+    }
     return UpstreamRequestModifications(
         set_headers=headers,
         remove_headers=list(action.get("removeHeaders", [])),
         append_headers=lines(action.get("appendHeaders", [])),
         body=octets(action.get("body")),
         analytics_metadata=action.get("analytics", {}),
-        **{name: text(action[name]) for name in ("path", "query", "method", "authority", "upstream") if name in action},
+        **target,
     )
 
 
