@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from gatewright.action import ActionError, check
+from gatewright.made_at import made_at
 from gatewright.policy import ImmediateResponse
 from gatewright.problems import problem
 
@@ -38,6 +40,13 @@ def test_a_title_headers_and_members_of_ones_own() -> None:
 
 def test_it_is_an_answer_that_the_gateway_takes() -> None:
     check("on_request", problem(400, "a lone \ud83d, \u2028 and \x00"))
+
+
+def test_the_policys_line_made_it() -> None:
+    answer = problem(400)
+    file, line = made_at(answer)
+    assert file == __file__
+    assert "problem(400)" in Path(file).read_text().splitlines()[line - 1]
 
 
 def test_a_status_that_is_none_is_refused_where_every_answer_is() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import FrameType
 
 
 class MadeAt:
@@ -13,6 +14,11 @@ class MadeAt:
     def __post_init__(self) -> None:
         frame = sys._getframe(2)  # the caller of the dataclass's __init__
         self._file, self._line = frame.f_code.co_filename, frame.f_lineno
+
+
+def set_made_at(action: MadeAt, frame: FrameType) -> None:
+    """Records the frame of a policy that had a function make the action."""
+    action._file, action._line = frame.f_code.co_filename, frame.f_lineno
 
 
 def made_at(action: object) -> tuple[str, int]:

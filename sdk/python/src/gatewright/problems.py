@@ -9,11 +9,13 @@ The gateway's own errors have the same form.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 from gatewright.headers import HeaderValue
+from gatewright.made_at import set_made_at
 from gatewright.policy import ImmediateResponse
 
 __all__ = ["CONTENT_TYPE", "problem"]
@@ -38,7 +40,9 @@ def problem(
     body: dict[str, Any] = {"type": "about:blank", "title": title or _name_of(status), "status": status}
     if detail:
         body["detail"] = detail
-    return ImmediateResponse(status, {"content-type": CONTENT_TYPE, **(headers or {})}, json.dumps(body | members))
+    answer = ImmediateResponse(status, {"content-type": CONTENT_TYPE, **(headers or {})}, json.dumps(body | members))
+    set_made_at(answer, sys._getframe(1))
+    return answer
 
 
 def _name_of(status: int) -> str:
