@@ -1,0 +1,262 @@
+"""PyPI's clients `openai` and `anthropic`, unchanged, behind llm-usage and llm-budget: they get the objects that the
+provider itself gives them, and a refusal of the budget as an error that they know."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from e2e.kit import model_events
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.kit.model_upstream import ModelUpstream
+from e2e.kit.places import ROOT
+from e2e.kit.scraping import scrape
+from e2e.kit.upstream import Recorded, Reply, Upstream
+
+pytestmark = pytest.mark.timeout(300)
+ANSWERS: dict[str, Json] = yaml.safe_load((ROOT / "sdk/python/tests/llm/answers.yaml").read_text())
+"""Answers of providers' published formats. The model of a request names the one that the provider gives."""
+HI: list[Any] = [{"role": "user", "content": "Hi"}]
+PARAMETERS = {"type": "object", "properties": {"location": {"type": "string"}}}
+WEATHER: Json = {"name": "get_weather", "description": "The weather at a place"}
+CHAT_TOOLS: list[Any] = [{"type": "function", "function": {**WEATHER, "parameters": PARAMETERS}}]
+MESSAGES_TOOLS: list[Any] = [{**WEATHER, "input_schema": PARAMETERS}]
+USAGE_ASKED: Json = {"stream_options": {"include_usage": True}}
+NEVER = 10**12
+
+
+@pytest.fixture(scope="module")
+def llm_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    manifest = tmp_path_factory.mktemp("manifest") / "build.yaml"
+    policies = [{"name": "llm-usage"}, {"name": "llm-budget"}]
+    manifest.write_text(yaml.safe_dump({"version": "v1", "policies": policies}))
+    output = ROOT / "build" / "e2e-llm-clients"
+    subprocess.run(["gatewright", "build", "--manifest", str(manifest), "--output", str(output)], check=True)
+    with running(output, manifest.parent / "state") as gateway:
+        yield gateway
+
+
+def deploy(gateway: Gateway, name: str, url: str, *, tokens: int, across: str = "") -> str:
+    """The URL of an API with both policies. across: the name of a budget that several APIs have together."""
+    budget = {"name": across or f"{name}-tokens", "tokens": tokens, "period": "month", "per": []}
+    params = {"budgets": [budget], "acrossApis": bool(across)}
+    gateway.deploy(api(name, url, [attach("llm-usage", {}), attach("llm-budget", params, timeout="10s")]))
+    return f"{gateway.url}/{name}"
+
+
+def spent(url: str) -> tuple[int, int]:
+    """The tokens that are spent and reserved, by the refusal of a request that can never fit."""
+    document = {"model": "chat", "messages": [], "max_tokens": NEVER}
+    refused = httpx.post(f"{url}/v1/chat/completions", json=document, timeout=30)
+    found = re.search(r"of which (\d+) tokens are spent and (\d+) tokens reserved", refused.text)
+    assert found is not None, refused.text
+    return int(found[1]), int(found[2])
+
+
+def refusals(gateway: Gateway, budget: str) -> int:
+    return int(scrape(gateway).value("gatewright_policy_llm_budget_refused_total", budget=budget))
+
+
+def input_tokens(gateway: Gateway, name: str) -> int:
+    return int(scrape(gateway).value("gatewright_policy_llm_input_tokens_total", api=name))
+
+
+def provide(request: Recorded) -> Reply:
+    """The answer that the request's model names. A chat's stream reports usage only if it was asked for."""
+    document = json.loads(request.body)
+    answer = ANSWERS[document["model"]]
+    body: str = answer["body"]
+    if document["model"] == "chat-stream" and document.get("stream_options") != {"include_usage": True}:
+        events = [event for event in body.split("\n\n") if '"choices":[],' not in event]
+        body = "\n\n".join(events).replace(',"usage":null', "")
+    status = 400 if document["model"].endswith("-error") else 200
+    return Reply(status, [("content-type", answer["content_type"])], body.encode())
+
+
+def openai_client(url: str, **options: Any) -> Any:
+    import openai  # here, for it takes seconds, in each process that collects this file
+
+    return openai.OpenAI(base_url=f"{url}/v1", api_key="k", timeout=60, **options)
+
+
+def anthropic_client(url: str, **options: Any) -> Any:
+    import anthropic
+
+    return anthropic.Anthropic(base_url=url, api_key="k", timeout=60, **options)
+
+
+def chat(url: str, model: str, **more: Any) -> Any:
+    with openai_client(url) as client:
+        return client.chat.completions.create(model=model, messages=HI, max_tokens=50, **more)
+
+
+def chat_stream(url: str, **more: Any) -> list[Any]:
+    with openai_client(url) as client:
+        return list(client.chat.completions.create(model="chat-stream", messages=HI, stream=True, **more))
+
+
+def responses(url: str) -> Any:
+    with openai_client(url) as client:
+        return client.responses.create(model="responses", input="Hi")
+
+
+def responses_stream(url: str) -> list[Any]:
+    with openai_client(url) as client:
+        return list(client.responses.create(model="responses-stream", input="Hi", stream=True))
+
+
+def embeddings(url: str) -> Any:
+    with openai_client(url) as client:
+        return client.embeddings.create(model="embeddings", input="Hi", encoding_format="float")
+
+
+def messages(url: str, **more: Any) -> Any:
+    with anthropic_client(url) as client:
+        return client.messages.create(model="messages", messages=HI, max_tokens=50, **more)
+
+
+def messages_stream(url: str) -> list[Any]:
+    with anthropic_client(url) as client:
+        return list(client.messages.create(model="messages-stream", messages=HI, max_tokens=50, stream=True))
+
+
+CALLS: dict[str, tuple[Callable[[str], Any], str]] = {
+    "chat": (lambda url: chat(url, "chat"), "chat"),
+    "chat with tools": (lambda url: chat(url, "chat-tools", tools=CHAT_TOOLS), "chat-tools"),
+    "chat, streamed": (chat_stream, "chat-stream"),
+    "chat, streamed with usage": (lambda url: chat_stream(url, **USAGE_ASKED), "chat-stream"),
+    "responses": (responses, "responses"),
+    "responses, streamed": (responses_stream, "responses-stream"),
+    "embeddings": (embeddings, "embeddings"),
+    "messages": (messages, "messages"),
+    "messages with tools": (lambda url: messages(url, tools=MESSAGES_TOOLS), "messages"),
+    "messages, streamed": (messages_stream, "messages-stream"),
+}
+"""Each call, and the answer that the provider gives it."""
+
+
+def as_json(result: Any) -> list[Json]:
+    """The object or the objects of a stream, with the names of their classes."""
+    items = result if isinstance(result, list) else [result]
+    return [{"class": type(item).__name__, **item.model_dump(mode="json")} for item in items]
+
+
+def test_clients_get_the_objects_that_the_provider_gives_them(llm_gateway: Gateway, upstream: Upstream) -> None:
+    upstream.reply = provide
+    url = deploy(llm_gateway, "same", upstream.url, tokens=10**9)
+    total = 0
+    for name, (call, answer) in CALLS.items():
+        direct = as_json(call(upstream.url))
+        assert direct, name
+        assert as_json(call(url)) == direct, name
+        tokens_in, tokens_out, *_ = ANSWERS[answer]["usage"]
+        total += tokens_in + tokens_out
+        eventually(f"{name} is spent", lambda total=total: spent(url) == (total, 0))  # type: ignore[misc]
+    expected = sum(ANSWERS[answer]["usage"][0] for _, answer in CALLS.values())
+    eventually(f"llm-usage counts {expected} tokens of input", lambda: input_tokens(llm_gateway, "same") == expected)
+
+
+def test_an_error_of_the_provider_is_the_same_error(llm_gateway: Gateway, upstream: Upstream) -> None:
+    import anthropic
+    import openai
+
+    upstream.reply = provide
+    url = deploy(llm_gateway, "provider-errors", upstream.url, tokens=10**9)
+    bodies = []
+    for base in (upstream.url, url):
+        with pytest.raises(openai.BadRequestError) as of_openai:
+            chat(base, "chat-error")
+        with anthropic_client(base) as client, pytest.raises(anthropic.BadRequestError) as of_anthropic:
+            client.messages.create(model="messages-error", messages=HI, max_tokens=50)
+        bodies.append((str(of_openai.value), of_openai.value.body, str(of_anthropic.value), of_anthropic.value.body))
+    assert bodies[0] == bodies[1]
+    eventually("errors have cost nothing", lambda: spent(url) == (0, 0))
+
+
+def test_a_request_that_can_never_fit_raises_and_its_retries_do_no_harm(
+    llm_gateway: Gateway, upstream: Upstream
+) -> None:
+    """The refusal has no retry-after, and the clients try twice more: without the provider, and without a cost."""
+    import anthropic
+    import openai
+
+    upstream.reply = provide
+    url = deploy(llm_gateway, "never", upstream.url, tokens=20)
+    with pytest.raises(openai.RateLimitError) as of_openai:
+        chat(url, "chat")
+    with pytest.raises(anthropic.RateLimitError) as of_anthropic:
+        messages(url)
+    for error in (of_openai.value, of_anthropic.value):
+        assert error.status_code == 429
+        assert "retry-after" not in error.response.headers
+        assert error.request.headers["x-stainless-retry-count"] == "2"
+        for text in ("the budget never-tokens has 20 tokens each month", "limit its output, or shorten its prompt"):
+            assert text in str(error), error
+    assert upstream.received == []
+    assert spent(url) == (0, 0)
+
+
+def test_a_spent_budget_raises_at_once(llm_gateway: Gateway, upstream: Upstream) -> None:
+    """retry-after is the rest of the month, which the clients do not wait for: they do not try again."""
+    import anthropic
+    import openai
+
+    upstream.reply = provide
+    url = deploy(llm_gateway, "spent", upstream.url, tokens=1200)
+    chat(url, "chat")  # 1163 tokens
+    eventually("the answer is spent", lambda: spent(url) == (1163, 0))
+    with pytest.raises(openai.RateLimitError) as of_openai:
+        chat(url, "chat")
+    with pytest.raises(anthropic.RateLimitError) as of_anthropic:
+        messages(url)
+    for error in (of_openai.value, of_anthropic.value):
+        assert "1163 tokens are spent and 0 tokens reserved" in str(error)
+        assert int(error.response.headers["retry-after"]) > 1
+        assert error.request.headers["x-stainless-retry-count"] == "0"
+    assert len(upstream.received) == 1
+
+
+def test_a_client_that_is_kept_out_by_one_under_way_gets_its_answer_by_its_retry(
+    llm_gateway: Gateway, upstream: Upstream
+) -> None:
+    *events, done = model_events.completion(["Hi"])
+    upstream.reply = provide
+    with ModelUpstream() as model, model.answer_with([*events, done], permits=1), ThreadPoolExecutor(1) as executor:
+        slow = deploy(llm_gateway, "slow", model.url, tokens=100, across="shared")
+        url = deploy(llm_gateway, "beside", upstream.url, tokens=100, across="shared")
+        with openai_client(slow) as client:
+            stream = client.chat.completions.create(model="m", messages=HI, stream=True, max_tokens=60)
+            next(stream)
+            answer = executor.submit(chat, url, "chat-tools")
+            eventually("the second is refused", lambda: refusals(llm_gateway, "shared") >= 1)
+            assert upstream.received == []
+            for _ in events:
+                model.permit()
+            list(stream)
+        assert answer.result(60).choices[0].message.tool_calls[0].function.name == "get_weather"
+    eventually("the second is spent", lambda: spent(url) == (99, 0))
+
+
+def test_a_client_that_leaves_a_stream_gives_back_what_was_reserved(llm_gateway: Gateway) -> None:
+    """And the provider sees it leave. A message's usage so far is spent; a chat's is not known yet, so it is free."""
+    chunks, events = model_events.completion(["Ask ", "Ada"]), model_events.message(["Ask ", "Ada"])
+    with ModelUpstream() as model:
+        url = deploy(llm_gateway, "leaving", model.url, tokens=10**6)
+        with model.answer_with(chunks, permits=2), openai_client(url) as client:
+            with client.chat.completions.create(model="m", messages=HI, stream=True, max_tokens=60) as stream:
+                next(stream)
+            assert model.gone.wait(30)
+        eventually("the chat is free", lambda: spent(url) == (0, 0))
+        with model.answer_with(events, permits=3), anthropic_client(url) as client:
+            with client.messages.create(model="m", messages=HI, stream=True, max_tokens=60) as stream:
+                next(iter(stream))
+            assert model.gone.wait(30)
+        eventually("the usage so far is spent", lambda: spent(url) == (2, 0))
