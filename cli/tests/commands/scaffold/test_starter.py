@@ -50,6 +50,30 @@ def test_a_policy_that_streams_comes_with_it(tmp_path: Path) -> None:
     assert "Success: no issues found in 4 source files" in says(tmp_path, "mypy")
 
 
+POLICY_FILES = ("policy-definition.yaml", "policy.py", "requirements.txt", "test_policy.py")
+AI_FILES = {name for name in FILES if name.startswith(".gatewright/")} | {
+    ".gitignore", "apis/model.yaml", "build.yaml", "provider.py", "pyproject.toml",
+    *(f"policies/{policy}/{name}" for policy in ("guard", "provider_key") for name in POLICY_FILES),
+}  # fmt: skip
+
+
+def test_a_gateway_before_language_models_is_written_instead(tmp_path: Path) -> None:
+    done = CliRunner().invoke(cli, ["init", "--ai", str(tmp_path)])
+    assert done.exit_code == 0
+    assert found(tmp_path) == AI_FILES
+    assert "    python3 provider.py" in done.stdout
+    assert "secrets/provider-key" in done.stdout
+    assert "4 passed" in says(tmp_path, "pytest")
+    assert "Success: no issues found in 4 source files" in says(tmp_path, "mypy")
+
+
+def test_ai_and_stream_are_not_for_one_folder(tmp_path: Path) -> None:
+    refused = CliRunner().invoke(cli, ["init", "--ai", "--stream", str(tmp_path)])
+    assert refused.exit_code == 2
+    assert "expected one of --ai and --stream, got both" in refused.output
+    assert found(tmp_path) == set()
+
+
 def test_existing_files_stay_and_nothing_is_written(tmp_path: Path) -> None:
     (tmp_path / "build.yaml").write_text("mine")
     (tmp_path / "apis").mkdir()

@@ -11,6 +11,7 @@ from gatewright_cli.mistakes import PreflightError
 
 STARTER = "starter"
 STREAM = "starter_stream"  # files to add, or to replace those of the same name, for a policy that streams
+AI = "starter_ai"  # instead of the files of the first, but for those of a project
 OF_A_PROJECT = {".gitignore", "pyproject.toml"}  # an existing project has its own
 
 
@@ -22,15 +23,18 @@ class Starter:
     lacking: dict[Path, list[str]]
 
 
-def write_starter(folder: Path, *, stream: bool = False) -> Starter:
+def write_starter(folder: Path, *, stream: bool = False, ai: bool = False) -> Starter:
     """Writes build.yaml, a Python policy with its test, an API, and the schemas that editors check them by.
 
-    stream: whether to write a second policy, which streams a body.
+    stream: whether to write a second policy, which streams a body. ai: whether to write an API before a provider of
+    language models instead, with its policies and a provider to try it with.
 
     Raises PreflightError, a sentence for each file that exists already; nothing is then written.
     """
     tree = template_texts(STARTER)
-    if stream:
+    if ai:
+        tree = {path: text for path, text in tree.items() if str(path) in OF_A_PROJECT} | template_texts(AI)
+    elif stream:
         tree |= template_texts(STREAM)
     present = [path for path in tree if (folder / path).exists()]
     if conflicts := [path for path in present if str(path) not in OF_A_PROJECT]:
