@@ -406,6 +406,7 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
         "Answers": ("AnswerReader", "AnswerError", "TextDelta", "Usage", "read_usage"),
         "Usage of streams": ("with_stream_usage", "read_answer", "UsageChunkFilter", "is_usage_chunk"),
         "Prices": ("Prices", "Price", "PriceError"),
+        "Refusals": ("problem",),
         "Texts in events": ("text_places", "answer_places", "ended_texts", "TextPlace"),
         "Texts that are filtered as they stream": ("EventFilter", "TextFilter"),
     },

@@ -24,7 +24,6 @@ from sdk.policy import (
     ResponseStreamContext,
     UpstreamRequestModifications,
 )
-from sdk.problems import problem
 from sdk.streams import SseEvent, sse_events
 
 if TYPE_CHECKING:  # the folder's name cannot be a package's
@@ -53,7 +52,7 @@ def on_request(ctx: RequestContext, params: Json) -> RequestAction:
     if request is None or request.shape == "embeddings" or "mbedContent" in ctx.path:
         return None
     if request.streams and params["streams"] == "refuse":
-        return problem(400, "answers are checked as a whole here: expected a request without `stream`")
+        return llm.problem(400, "answers are checked as a whole here: expected a request without `stream`")
     ctx.metadata[NOTE] = {"shape": request.shape}
     if params["ask"] == "nothing" or request.is_ambiguous:
         return None
@@ -82,7 +81,7 @@ async def checked_answer(ctx: ResponseStreamContext, chunks: Chunks, params: Jso
         body += chunk
         if len(body) > params["maxAnswerBytes"]:
             count("too_large")
-            raise Reject(problem(502, f"the model's answer has more than {params['maxAnswerBytes']} bytes"))
+            raise Reject(llm.problem(502, f"the model's answer has more than {params['maxAnswerBytes']} bytes"))
     original = bytes(body)
     try:
         document = json.loads(original)
@@ -100,7 +99,7 @@ async def checked_answer(ctx: ResponseStreamContext, chunks: Chunks, params: Jso
 def settle(body: bytes, mistake: str, params: Json) -> bytes:
     count(mistake)
     if mistake and params["onInvalid"] == "refuse":
-        raise Reject(problem(502, MESSAGE, reason=mistake))
+        raise Reject(llm.problem(502, MESSAGE, reason=mistake))
     return body
 
 

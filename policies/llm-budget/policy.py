@@ -32,7 +32,6 @@ from sdk.policy import (
     UpstreamRequestModifications,
     UpstreamResponseModifications,
 )
-from sdk.problems import problem
 from sdk.store import AsyncStore, Reserved
 
 if TYPE_CHECKING:  # the folder's name cannot be a package's
@@ -84,7 +83,7 @@ async def on_request(ctx: RequestContext, params: Json) -> RequestAction:
     if request is None:
         return pass_or_refuse("shape", params["unknownShapes"], "the gateway counts only requests to language models")
     if request.is_ambiguous:
-        return problem(400, "the body names a member twice, so that the model or a limit in it is not certain")
+        return llm.problem(400, "the body names a member twice, so that the model or a limit in it is not certain")
     tariff = Tariff(request.model, prepared.prices)
     budgets = prepared.budgets
     if not tariff.has_price and any(budget.unit == "money" for budget in budgets):
@@ -109,7 +108,7 @@ async def on_request(ctx: RequestContext, params: Json) -> RequestAction:
 
 def pass_or_refuse(reason: str, choice: str, detail: str) -> ImmediateResponse | None:
     UNCOUNTED.inc(reason=reason)
-    return problem(403, detail) if choice == "refuse" else None
+    return llm.problem(403, detail) if choice == "refuse" else None
 
 
 async def reserve_all(
@@ -161,7 +160,7 @@ def refusal(budget: Budget, span: Span, amount: int, answer: Reserved) -> Immedi
     elif answer.spent + amount <= budget.limit:
         detail += ": try again when requests under way have ended"
         headers["retry-after"] = str(RETRY_SOON)
-    return problem(429, detail, headers=headers, budget=budget.name)
+    return llm.problem(429, detail, headers=headers, budget=budget.name)
 
 
 # ------------------------------------------------------------------ after

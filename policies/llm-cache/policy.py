@@ -34,7 +34,6 @@ from sdk.policy import (
     ResponseStreamContext,
     UpstreamResponseModifications,
 )
-from sdk.problems import problem
 from sdk.store import AsyncStore, StoreUnavailableError
 
 if TYPE_CHECKING:  # the folder's name cannot be a package's
@@ -105,7 +104,7 @@ def pass_on(ctx: RequestContext, forward: str, directives: Mapping[str, str]) ->
     """Passes on a request whose answer is not kept, or refuses one that is not to go on (RFC 9111, 5.2.1.7)."""
     REQUESTS.inc(result="pass")
     if "only-if-cached" in directives:
-        return problem(504, "no answer to this request is kept, and it allows no other one")
+        return llm.problem(504, "no answer to this request is kept, and it allows no other one")
     ctx.metadata[ctx.prepared.note] = {"forward": forward}
     return None
 

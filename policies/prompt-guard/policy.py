@@ -34,14 +34,14 @@ if TYPE_CHECKING:  # the folder's name cannot be a package's
     from guarding import own, prompts
     from guarding.answers import Guard, UnreadableError, guard_answer
     from guarding.moderation import UNANSWERED, Moderation, UnansweredError, open_moderation
-    from guarding.refusals import Asked, Style, problem, refusal
+    from guarding.refusals import Asked, Style, refusal
     from guarding.rules import Rule, compile_rules
     from guarding.verdicts import NOTE, BlockedError, Verdicts, maskings
 else:
     from .guarding import own, prompts
     from .guarding.answers import Guard, UnreadableError, guard_answer
     from .guarding.moderation import UNANSWERED, Moderation, UnansweredError, open_moderation
-    from .guarding.refusals import Asked, Style, problem, refusal
+    from .guarding.refusals import Asked, Style, refusal
     from .guarding.rules import Rule, compile_rules
     from .guarding.verdicts import NOTE, BlockedError, Verdicts, maskings
 
@@ -81,9 +81,9 @@ async def on_request(ctx: RequestContext, params: Json) -> RequestAction:
     if request is None:
         UNKNOWN.inc(api=ctx.policy.api_name)
         refuses = params["unknownShapes"] == "refuse"
-        return problem(403, "the gateway lets only requests to language models pass") if refuses else None
+        return llm.problem(403, "the gateway lets only requests to language models pass") if refuses else None
     if request.is_ambiguous:
-        return problem(400, "the body names a member twice, so that it is not certain what the model will read")
+        return llm.problem(400, "the body names a member twice, so that it is not certain what the model will read")
     asked = asked_of(ctx, request)
     verdicts = Verdicts(ctx.metadata, ctx.policy.api_name, "request")
     verdicts.note |= asked.note()
@@ -92,7 +92,7 @@ async def on_request(ctx: RequestContext, params: Json) -> RequestAction:
         redacted = await check(ctx, request, verdicts, params)
     except UnansweredError as error:
         log.warning("the moderation service gave no verdict: %s", error)
-        return problem(503, "the moderation service gave no verdict on this prompt", headers={"retry-after": "1"})
+        return llm.problem(503, "the moderation service gave no verdict on this prompt", headers={"retry-after": "1"})
     finally:
         verdicts.keep()
         verdicts.count()
@@ -176,6 +176,6 @@ async def on_response_stream(ctx: ResponseStreamContext, chunks: Chunks, params:
         detail = f"the gateway keeps this answer back: {blocked.rule} of {blocked.check}"
         raise Reject(refusal(prepared.style, asked, detail, {})) from None
     except UnreadableError as error:
-        raise Reject(problem(502, f"the answer cannot be checked: {error}")) from None
+        raise Reject(llm.problem(502, f"the answer cannot be checked: {error}")) from None
     finally:
         verdicts.keep()

@@ -16,13 +16,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from sdk import llm
 from sdk.masking import read_json
 from sdk.metrics import Counter
-from sdk.policy import ImmediateResponse, RequestAction, RequestContext, UpstreamRequestModifications
+from sdk.policy import RequestAction, RequestContext, UpstreamRequestModifications
 
 if TYPE_CHECKING:  # the folder's name cannot be a package's
     from templating.shapes import PROMPTS, put_messages, put_system
@@ -66,7 +65,7 @@ def on_request(ctx: RequestContext, params: Json) -> RequestAction:
     route = llm.shape_of_path(ctx.path) if ctx.method == "POST" else None
     if route is None:
         refuses = params["unknownShapes"] == "refuse"
-        return problem(403, "the gateway lets only requests to language models pass") if refuses else None
+        return llm.problem(403, "the gateway lets only requests to language models pass") if refuses else None
     name = ""
     try:
         document = document_of(ctx.body or b"")
@@ -75,11 +74,11 @@ def on_request(ctx: RequestContext, params: Json) -> RequestAction:
         elif params["required"]:
             REQUESTS.inc(api=ctx.policy.api_name, template="", outcome="refused")
             known = ", ".join(sorted(prepared.templates))
-            return problem(403, f"expected a template, one of {known}, in the member {MEMBER}, got none")
+            return llm.problem(403, f"expected a template, one of {known}, in the member {MEMBER}, got none")
         put_system(route.shape, document, prepared.before, prepared.behind)
     except RefusedError as error:
         REQUESTS.inc(api=ctx.policy.api_name, template=name, outcome="refused")
-        return problem(400, str(error))
+        return llm.problem(400, str(error))
     REQUESTS.inc(api=ctx.policy.api_name, template=name, outcome="applied")
     ctx.metadata[NOTE] = {"template": name}
     if not name and not prepared.before and not prepared.behind:
@@ -118,8 +117,3 @@ def apply(prepared: Prepared, shape: llm.Shape, document: Json) -> str:
         raise RefusedError(f"{beside[0]}: expected no prompt beside a template, got one")
     put_messages(shape, document, template.render(reference.get("variables", {})))
     return template.name
-
-
-def problem(status: int, detail: str) -> ImmediateResponse:
-    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
-    return ImmediateResponse(status, {"content-type": "application/problem+json"}, json.dumps(body, ensure_ascii=False))

@@ -11,11 +11,10 @@ import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any, TypeAlias
 
 from sdk import clock
-from sdk.llm import Shape
+from sdk.llm import Shape, problem
 from sdk.policy import ImmediateResponse
 from sdk.streams import SseEvent
 
@@ -49,7 +48,9 @@ class Style:
 def refusal(style: Style, asked: Asked, detail: str, analytics: Mapping[str, Any]) -> ImmediateResponse:
     """The answer to a request that is refused, or in the place of a whole answer."""
     if style.form == "problem" or asked.shape == "embeddings":
-        return problem(style.status, detail, analytics)
+        answer = problem(style.status, detail)
+        answer.analytics_metadata = analytics
+        return answer
     documents = _events(asked, style.text) if asked.events else []
     if documents:
         body = b"".join(_encode(asked.shape, document) for document in documents) + _last(asked.shape)
@@ -57,14 +58,6 @@ def refusal(style: Style, asked: Asked, detail: str, analytics: Mapping[str, Any
     document = _whole(asked, style.text)
     content = json.dumps([document] if asked.array else document)
     return ImmediateResponse(200, {"content-type": "application/json"}, content, analytics)
-
-
-def problem(
-    status: int, detail: str, analytics: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
-) -> ImmediateResponse:
-    body: Json = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
-    all_headers = {"content-type": "application/problem+json", **(headers or {})}
-    return ImmediateResponse(status, all_headers, json.dumps(body), analytics or {})
 
 
 # ------------------------------------------------------------------ the end of a stream

@@ -16,6 +16,7 @@ from gatewright.llm.filtering import EventFilter, TextFilter
 from gatewright.llm.places import TextDelta, TextPlace, answer_places, ended_texts, text_places
 from gatewright.llm.prices import Price, PriceError, Prices
 from gatewright.llm.prompt import PromptText
+from gatewright.llm.refusals import problem
 from gatewright.llm.request import LlmRequest, read_request
 from gatewright.llm.shapes import SHAPES, PathShape, Shape, shape_of_path
 from gatewright.llm.stream_usage import UsageChunkFilter, is_usage_chunk, read_answer, with_stream_usage
@@ -41,6 +42,7 @@ __all__ = [
     "answer_places",
     "ended_texts",
     "is_usage_chunk",
+    "problem",
     "read_answer",
     "read_request",
     "read_usage",
