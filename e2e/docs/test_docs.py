@@ -379,7 +379,7 @@ def test_the_figures_of_the_readme_are_those_of_the_bench() -> None:
 
 # ---------------------------------------------------------------- names
 
-STARTER = ROOT / "cli/src/gatewright_cli/starter"
+STARTERS = [ROOT / "cli/src/gatewright_cli" / name for name in ("starter", "starter_ai")]
 PARTS = ("cli", "gateway-builder", "gateway-controller", "gateway-runtime")  # whose variables are documented
 
 
@@ -401,7 +401,7 @@ def test_named_folders_and_files_exist(path: Path) -> None:
     folders = root_folders()
     names = [token for token in inline(path.read_text()) if re.fullmatch(r"[\w./-]+/[\w./-]*", token)]
     inside = [token for token in names if token.split("/")[0] in folders]
-    assert [token for token in inside if not any((root / token).exists() for root in (ROOT, STARTER))] == []
+    assert [token for token in inside if not any((root / token).exists() for root in (ROOT, *STARTERS))] == []
 
 
 def test_outputs_of_make_targets_are_not_in_the_repository() -> None:

@@ -181,10 +181,8 @@ def test_an_error_of_the_provider_is_the_same_error(llm_gateway: Gateway, upstre
     eventually("errors have cost nothing", lambda: spent(url) == (0, 0))
 
 
-def test_a_request_that_can_never_fit_raises_and_its_retries_do_no_harm(
-    llm_gateway: Gateway, upstream: Upstream
-) -> None:
-    """The refusal has no retry-after, and the clients try twice more: without the provider, and without a cost."""
+def test_a_request_that_can_never_fit_raises_at_once(llm_gateway: Gateway, upstream: Upstream) -> None:
+    """The clients would try twice more, had the refusal not said that it is of no use."""
     import anthropic
     import openai
 
@@ -197,7 +195,7 @@ def test_a_request_that_can_never_fit_raises_and_its_retries_do_no_harm(
     for error in (of_openai.value, of_anthropic.value):
         assert error.status_code == 429
         assert "retry-after" not in error.response.headers
-        assert error.request.headers["x-stainless-retry-count"] == "2"
+        assert error.request.headers["x-stainless-retry-count"] == "0"
         for text in ("the budget never-tokens has 20 tokens each month", "limit its output, or shorten its prompt"):
             assert text in str(error), error
     assert upstream.received == []
@@ -205,7 +203,7 @@ def test_a_request_that_can_never_fit_raises_and_its_retries_do_no_harm(
 
 
 def test_a_spent_budget_raises_at_once(llm_gateway: Gateway, upstream: Upstream) -> None:
-    """retry-after is the rest of the month, which the clients do not wait for: they do not try again."""
+    """retry-after is the rest of the month, for which Anthropic's client would wait."""
     import anthropic
     import openai
 

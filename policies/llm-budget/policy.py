@@ -50,6 +50,9 @@ CLOCK_SLACK = 3600
 """Seconds for which a budget is kept after its period, since the clocks of nodes differ."""
 STORE_TIMEOUT = 5.0
 """Seconds. The engine answers sooner that a Valkey does not: after `spec.store.valkey.timeout`."""
+PATIENCE = 60
+"""Seconds that a client may wait for. Clients of providers obey retry-after, Anthropic's for weeks, and try again twice
+without it: `x-should-retry: false`, which both know, has them raise at once what will not pass soon."""
 RETRY_SOON = 1
 """Seconds after which a request may be sent again that only reservations of others have kept out."""
 
@@ -160,6 +163,8 @@ def refusal(budget: Budget, span: Span, amount: int, answer: Reserved) -> Immedi
     elif answer.spent + amount <= budget.limit:
         detail += ": try again when requests under way have ended"
         headers["retry-after"] = str(RETRY_SOON)
+    if not 0 < int(headers.get("retry-after", 0)) <= PATIENCE:
+        headers["x-should-retry"] = "false"
     return llm.problem(429, detail, headers=headers, budget=budget.name)
 
 

@@ -194,6 +194,7 @@ def test_a_request_that_does_not_fit_is_refused_until_the_period_ends() -> None:
             in problem["detail"]
         )
         assert header(refused, "retry-after") == str(12 * 3600)
+        assert header(refused, "x-should-retry") == "false"
         assert policy.REFUSED.value(budget="tokens") == 1
         assert await g.standing() == (880, 0)
         assert await g.ask(chat(max_tokens=50)) is None, "a smaller one fits"
@@ -212,6 +213,7 @@ def test_of_two_at_once_that_fit_alone_one_passes() -> None:
         (refused,) = (action for action in actions if action is not None)
         assert "try again when requests under way have ended" in problem_of(refused)["detail"]
         assert header(refused, "retry-after") == "1"
+        assert header(refused, "x-should-retry") is None
         await g.answer(whole(), number=actions.index(None))
         assert await g.ask(body) is None
 
@@ -224,6 +226,7 @@ def test_a_request_that_can_never_fit_is_not_told_when_to_come_back() -> None:
         for limit in (5000, 2**53, 2**53 * 10**9):
             refused = await g.ask(chat(max_tokens=limit))
             assert header(refused, "retry-after") is None
+            assert header(refused, "x-should-retry") == "false"
             assert problem_of(refused)["budget"] == "tokens"
 
     with gateway() as g:
