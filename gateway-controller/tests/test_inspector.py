@@ -76,7 +76,7 @@ def test_the_page_takes_its_files_from_the_controller_alone() -> None:
 @pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".js")])
 def test_what_a_script_imports_is_there(name: str) -> None:
     text = (STATIC / name).read_text()
-    imported = re.findall(r"""(?:from|import\()\s*"([^"]+)\"""", text)
+    imported = re.findall(r"""(?:from\s+|import\(\s*)"([^"]+)\"""", text)
     assert all(((STATIC / name).parent / path).is_file() for path in imported if path.startswith(".")), imported
     assert all(path.startswith(".") for path in imported)
     assert "innerHTML" not in text

@@ -37,6 +37,7 @@ OTHERS = {
     ("headers_too_large", f"{ENGINE}/chain/limits.go"): "held by chain/details_internal_test.go",
     ("request_overall_timeout", f"{ENGINE}/chain/gathering.go"): "held by chain/details_internal_test.go",
     ("gatewright.gatewright:9002", "cli/src/gatewright_cli/commands/attach_command.py"): "a Service, by default",
+    ("x-gatewright-upstream", f"{ENGINE}/chain/attempts.go"): "held by extproc/first_event_internal_test.go",
     ("x-gatewright-", f"{ENGINE}/chain/validate.go"): "held by conformance/actions.json, with both SDKs",
 }
 """Literals that look like names of Envoy's configuration, where they stand, and what they are."""

@@ -215,7 +215,7 @@ func TestAChainThatIsBuiltAgainHasAllThatTheFirstHad(t *testing.T) {
 		made.shadows = chain.NewShadows(1, made.bodies)
 		message := namingBundle("a", "1")
 		message.StrictPaths, message.FirstRoute = true, bundletest.StrictFirstRoute("a")
-		message.Chains[0].EncodedResponses, message.Chains[0].Upstreams = true, []string{"main"}
+		message.Chains[0].EncodedResponses, message.Chains[0].Failover, message.Chains[0].Upstreams = true, true, []string{"main"}
 		message.Chains[0].UpstreamPaths = []*nodev1.UpstreamPath{{Upstream: "main", Base: "/base", Pattern: "^/a", Substitution: "/"}}
 		b.apply(1, some(message))
 		first := b.specOf(chainID("a1"))
