@@ -131,8 +131,11 @@ func bundleWith(api, digest string, attachments ...*nodev1.Attachment) *nodev1.A
 }
 
 // sendsRequestHeaders is the ext_proc configuration of a route whose chain wants nothing else.
-func sendsRequestHeaders() *anypb.Any {
-	modes := &filterv3.ProcessingMode{RequestHeaderMode: filterv3.ProcessingMode_SEND, ResponseHeaderMode: filterv3.ProcessingMode_SKIP}
+func sendsRequestHeaders() *anypb.Any { return sendsHeaders(filterv3.ProcessingMode_SKIP) }
+
+// sendsHeaders is that of a route whose chain wants the response's headers so.
+func sendsHeaders(response filterv3.ProcessingMode_HeaderSendMode) *anypb.Any {
+	modes := &filterv3.ProcessingMode{RequestHeaderMode: filterv3.ProcessingMode_SEND, ResponseHeaderMode: response}
 	overrides := &filterv3.ExtProcOverrides{ProcessingMode: modes}
 	packed, err := anypb.New(&filterv3.ExtProcPerRoute{Override: &filterv3.ExtProcPerRoute_Overrides{Overrides: overrides}})
 	if err != nil {

@@ -16,6 +16,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	"google.golang.org/protobuf/proto"
+
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/exchange"
@@ -205,6 +209,17 @@ func TestASecretThatChangesMakesANewInstanceAndTheOldOneEndsWithItsLastExchange(
 	})
 }
 
+// sendingResponseHeaders is a route that sends them, as failover needs it.
+func sendingResponseHeaders(t *testing.T, text []byte) []byte {
+	t.Helper()
+	route := &routev3.Route{}
+	if err := proto.Unmarshal(text, route); err != nil {
+		t.Fatal(err)
+	}
+	route.TypedPerFilterConfig["envoy.filters.http.ext_proc"] = sendsHeaders(filterv3.ProcessingMode_SEND)
+	return wire(route)
+}
+
 // Each field of a chain's spec comes from the bundle or from the node. One that is lost, such as the strictness of paths, makes
 // another chain.
 func TestAChainThatIsBuiltAgainHasAllThatTheFirstHad(t *testing.T) {
@@ -216,6 +231,7 @@ func TestAChainThatIsBuiltAgainHasAllThatTheFirstHad(t *testing.T) {
 		message := namingBundle("a", "1")
 		message.StrictPaths, message.FirstRoute = true, bundletest.StrictFirstRoute("a")
 		message.Chains[0].EncodedResponses, message.Chains[0].Failover, message.Chains[0].Upstreams = true, true, []string{"main"}
+		message.Routes[0] = sendingResponseHeaders(t, message.Routes[0])
 		message.Chains[0].UpstreamPaths = []*nodev1.UpstreamPath{{Upstream: "main", Base: "/base", Pattern: "^/a", Substitution: "/"}}
 		b.apply(1, some(message))
 		first := b.specOf(chainID("a1"))
