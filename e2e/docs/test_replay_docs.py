@@ -41,7 +41,8 @@ class Project:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     folder = tmp_path_factory.mktemp("replay")
     subprocess.run(["gatewright", "init", str(folder)], check=True, capture_output=True)
-    arguments = ["--manifest", str(folder / "build.yaml"), "--output", str(folder / "build")]
+    echo = ["--with-echo", "--echo-port", "0"]  # its own: that of another run may end
+    arguments = ["--manifest", str(folder / "build.yaml"), "--output", str(folder / "build"), *echo]
     record, send = blocks(section(PAGE, "Record some"), "sh")
     with running(None, folder / "state", *arguments, "--apis", str(folder / "apis")) as gateway:
         command = record.replace("gatewright record", f"exec gatewright record --run-dir {gateway.run_dir}")

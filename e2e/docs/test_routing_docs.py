@@ -8,13 +8,14 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
+from gatewright.policy import Attempt, UpstreamRequestModifications
 
-from e2e.kit.gateway import Gateway, Json, eventually
+from e2e.kit.gateway import Gateway, Json, attach, eventually
 from e2e.kit.markdown import blocks, page
 from e2e.kit.targets import Target, targets
 
 PAGE = "docs/how-to/routing.md"
-NAMES = ("orders", "canary", "shadow", "stock-a", "stock-b", "shop", "events")
+NAMES = ("orders", "canary", "shadow", "stock-a", "stock-b", "quotes", "elsewhere", "shop", "events")
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,11 @@ def sample_url(gateway: Gateway, hosts: dict[str, Target], request: pytest.Fixtu
     for name, target in hosts.items():
         target.clear()
         text = text.replace(f"http://{name}.internal:8080", target.url)
+    text = text.replace("https://quotes.example", hosts["elsewhere"].url)
     document: Json = yaml.safe_load(text)
+    if document["spec"].get("failover"):
+        attempts = [{"upstream": "main"}, {"upstream": "elsewhere", "set_headers": {"x-api-key": "secret"}}]
+        document["spec"]["policies"] = [attach("attempts", {"attempts": attempts})]
     gateway.deploy(document)
     yield f"{gateway.url}{document['spec']['context']}"
     gateway.remove(document["metadata"]["name"])
@@ -41,8 +46,8 @@ def with_sample(name: int) -> pytest.MarkDecorator:
 
 
 def test_each_sample_of_the_page_has_a_test() -> None:
-    assert len(blocks(page(PAGE), "yaml")) == 4
-    assert len(blocks(page(PAGE), "python")) == 1
+    assert len(blocks(page(PAGE), "yaml")) == 5
+    assert len(blocks(page(PAGE), "python")) == 2
 
 
 @with_sample(0)
@@ -73,6 +78,18 @@ def test_requests_are_retried(sample_url: str, hosts: dict[str, Target]) -> None
 
 
 @with_sample(2)
+def test_the_next_upstream_is_asked(sample_url: str, hosts: dict[str, Target]) -> None:
+    """The page's policy is that of the tests: its attempts are the same."""
+    main, elsewhere = hosts["quotes"], hosts["elsewhere"]
+    assert httpx.post(f"{sample_url}/", content=b"7").text == "quotes"
+    assert (main.heads[0][1], elsewhere.count) == ("/api/", 0)
+    main.status = 529
+    assert httpx.post(f"{sample_url}/", content=b"7").text == "elsewhere"
+    assert (elsewhere.heads[0][1], elsewhere.heads[0][2]["x-api-key"]) == ("/v2/", "secret")
+    assert (main.count, elsewhere.count) == (2, 1)
+
+
+@with_sample(3)
 def test_paths_are_rewritten_and_clients_redirected(sample_url: str, hosts: dict[str, Target]) -> None:
     shop = hosts["shop"]
     for path, sent in {
@@ -92,7 +109,7 @@ def test_paths_are_rewritten_and_clients_redirected(sample_url: str, hosts: dict
     assert (health.json(), health.headers["content-type"]) == ({"up": True}, "application/json")
 
 
-@with_sample(3)
+@with_sample(4)
 def test_timeouts_and_websockets_are_set(sample_url: str, hosts: dict[str, Target]) -> None:
     headers = {"connection": "upgrade", "upgrade": "websocket"}
     assert httpx.get(f"{sample_url}/report", headers=headers).status_code == 403
@@ -101,10 +118,14 @@ def test_timeouts_and_websockets_are_set(sample_url: str, hosts: dict[str, Targe
     assert httpx.get(f"{sample_url}/report").text == "events"
 
 
-def test_the_shown_policy_is_valid() -> None:
-    (text,) = blocks(page(PAGE), "python")
-    names: dict[str, object] = {"UpstreamRequestModifications": dict}
-    exec(compile(text, Path(PAGE).name, "exec"), names)  # noqa: S102 - our own page
+def test_the_shown_policies_are_valid() -> None:
+    chooses, tries = blocks(page(PAGE), "python")
+    names: dict[str, object] = {"UpstreamRequestModifications": UpstreamRequestModifications, "Attempt": Attempt}
+    exec(compile(tries, Path(PAGE).name, "exec"), names)  # noqa: S102 - our own page
+    action = names["on_request"](None, {"key": "secret"})  # type: ignore[operator]
+    assert action.attempts == [Attempt("main"), Attempt("elsewhere", set_headers={"x-api-key": "secret"})]
+    names = {"UpstreamRequestModifications": dict}
+    exec(compile(chooses, Path(PAGE).name, "exec"), names)  # noqa: S102 - our own page
     context = type("Context", (), {"headers": {"x-tester": "me"}})
     assert names["on_request"](context, {"tester": "me"}) == {"upstream": "canary"}  # type: ignore[operator]
     assert names["on_request"](context, {"tester": "you"}) is None  # type: ignore[operator]

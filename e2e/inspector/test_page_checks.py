@@ -11,7 +11,7 @@ from e2e.inspector.accessibility import axe, check_looks, keyboard, reflow
 from e2e.inspector.chromium import DARK, NARROW, WIDE, Faults, Look, apply_look, looks
 from e2e.inspector.conftest import Open
 
-MOST_BYTES = 2_000_000
+MOST_BYTES = 2_200_000
 SAVE = "<button>Save</button>"
 GOOD = """<!doctype html><html lang="en"><title>Good</title><body><main><h1>Good</h1>
 <label>Name <input></label> <button>Save</button> <a href="#x">Elsewhere</a>

@@ -160,7 +160,9 @@ def test_sampling_keeps_the_line_of_every_error(quiet_gateway: Gateway) -> None:
 
 
 def test_one_option_sets_the_log_level(quiet_gateway: Gateway) -> None:
-    assert [line for line in quiet_gateway.log if '"level":"info"' in line] == []
+    """But for a folder that a policy asks for and the node has not: this comes before the executor has a level."""
+    lines = [line for line in quiet_gateway.log if "is not opened to the policies that ask for it" not in line]
+    assert [line for line in lines if '"level":"info"' in line] == []
 
 
 def test_an_api_chooses_which_requests_have_access_lines(gateway: Gateway, upstream: Upstream) -> None:
