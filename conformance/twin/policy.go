@@ -45,9 +45,17 @@ type action struct {
 	Method        *text          `json:"method"`
 	Authority     *text          `json:"authority"`
 	Upstream      *text          `json:"upstream"`
+	Attempts      []attempt      `json:"attempts"`
 	StatusCode    int            `json:"statusCode"`
 	Body          *text          `json:"body"`
 	Analytics     map[string]any `json:"analytics"`
+}
+
+type attempt struct {
+	Upstream   string `json:"upstream"`
+	SetHeaders []line `json:"setHeaders"`
+	Path       *text  `json:"path"`
+	Body       *text  `json:"body"`
 }
 
 type many struct {
@@ -102,7 +110,7 @@ func (p *policy) OnRequest(ctx context.Context, req *v1alpha.RequestContext) (v1
 	return &v1alpha.UpstreamRequestModifications{
 		Headers: a.headers(saw), Body: a.body(), AnalyticsMetadata: a.Analytics,
 		Path: (*string)(a.Path), Query: (*string)(a.Query), Method: (*string)(a.Method), Authority: (*string)(a.Authority),
-		Upstream: (*string)(a.Upstream),
+		Upstream: (*string)(a.Upstream), Attempts: a.attempts(),
 	}, nil
 }
 
@@ -208,6 +216,19 @@ func (a action) body() *[]byte {
 	}
 	octets := encodeLatin1(string(*a.Body))
 	return &octets
+}
+
+func (a action) attempts() []v1alpha.Attempt {
+	var all []v1alpha.Attempt
+	for _, tried := range a.Attempts {
+		var body *[]byte
+		if tried.Body != nil {
+			octets := encodeLatin1(string(*tried.Body))
+			body = &octets
+		}
+		all = append(all, v1alpha.Attempt{Upstream: tried.Upstream, Set: headers(tried.SetHeaders), Path: (*string)(tried.Path), Body: body})
+	}
+	return all
 }
 
 func (a action) answer(saw string) *v1alpha.ImmediateResponse {

@@ -13,6 +13,7 @@ from typing import Any
 from gatewright.peer import encode_peer
 from sdk import streams
 from sdk.policy import (
+    Attempt,
     Chunks,
     ImmediateResponse,
     Reject,
@@ -46,8 +47,14 @@ def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
         append_headers=lines(action.get("appendHeaders", [])),
         body=octets(action.get("body")),
         analytics_metadata=action.get("analytics", {}),
+        attempts=[attempt(tried) for tried in action.get("attempts", [])],
         **target,
     )
+
+
+def attempt(tried: dict[str, Any]) -> Attempt:
+    path = None if "path" not in tried else text(tried["path"])
+    return Attempt(tried["upstream"], lines(tried.get("setHeaders", [])), path, octets(tried.get("body")))
 
 
 def on_response(ctx: ResponseContext, params: dict[str, Any]) -> ResponseAction:

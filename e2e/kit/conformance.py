@@ -40,7 +40,9 @@ class Case:
 
     @property
     def operation(self) -> Json:
-        return {"method": self.request.get("method", "GET"), "path": f"/{self.name}/*"}
+        attempts = any("attempts" in (policy.get("onRequest", {}).get("action") or {}) for policy in self.policies)
+        failover = {"failover": True} if attempts else {}
+        return {"method": self.request.get("method", "GET"), "path": f"/{self.name}/*", **failover}
 
 
 @cache

@@ -27,9 +27,17 @@ type actionScript struct {
 	ManyHeaders                    struct{ Lines, Bytes int }
 	Path, Query, Method, Authority *scriptText
 	Upstream                       *scriptText
+	Attempts                       []attemptScript
 	StatusCode                     int
 	Body                           *scriptText
 	Analytics                      map[string]any
+}
+
+// attemptScript is one of the attempts of an action.
+type attemptScript struct {
+	Upstream   string
+	SetHeaders [][2]scriptText
+	Path, Body *scriptText
 }
 
 // scriptText is a string, or {of: string, times: how often}.
@@ -58,6 +66,19 @@ func (a actionScript) set() []v1alpha.Header {
 	return set
 }
 
+func (a actionScript) attempts() []v1alpha.Attempt {
+	var attempts []v1alpha.Attempt
+	for _, script := range a.Attempts {
+		attempt := v1alpha.Attempt{Upstream: script.Upstream, Set: scriptHeaders(script.SetHeaders), Path: (*string)(script.Path)}
+		if script.Body != nil {
+			body := []byte(latin1(string(*script.Body)))
+			attempt.Body = &body
+		}
+		attempts = append(attempts, attempt)
+	}
+	return attempts
+}
+
 func scriptHeaders(lines [][2]scriptText) []v1alpha.Header {
 	var headers []v1alpha.Header
 	for _, line := range lines {
@@ -75,11 +96,15 @@ func (c actionCase) refusal() error {
 	headers := v1alpha.HeaderModifications{Set: a.set(), Append: scriptHeaders(a.AppendHeaders), Remove: a.RemoveHeaders}
 	err := checkResponse(&v1alpha.UpstreamResponseModifications{Headers: headers, StatusCode: a.StatusCode, AnalyticsMetadata: a.Analytics})
 	if c.Hook == "onRequest" {
-		err = checkRequest(&v1alpha.UpstreamRequestModifications{
+		modifications := &v1alpha.UpstreamRequestModifications{
 			Headers: headers, AnalyticsMetadata: a.Analytics,
 			Path: (*string)(a.Path), Query: (*string)(a.Query), Method: (*string)(a.Method), Authority: (*string)(a.Authority),
-			Upstream: (*string)(a.Upstream),
-		}, "/orders", []string{"main", "canary"})
+			Upstream: (*string)(a.Upstream), Attempts: a.attempts(),
+		}
+		failover := &Chain{spec: Spec{Context: "/orders", Upstreams: []string{"main", "canary"}, Failover: true}}
+		if err = checkRequest(modifications, failover.spec.Context, failover.spec.Upstreams); err == nil {
+			err = failover.checkAttempts(modifications)
+		}
 	}
 	if err != nil {
 		return err

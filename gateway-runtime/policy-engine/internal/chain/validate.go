@@ -49,9 +49,9 @@ func checkRequest(m *v1alpha.UpstreamRequestModifications, apiContext string, up
 	for _, part := range [...]struct {
 		name  string
 		value *string
-	}{{"path", m.Path}, {"query", m.Query}, {"authority", m.Authority}} {
+	}{{"query", m.Query}, {"authority", m.Authority}} {
 		if part.value != nil && len(*part.value) > maxTargetBytes {
-			return fmt.Errorf("%s: expected at most %d bytes, got %d", part.name, maxTargetBytes, len(*part.value))
+			return tooLong(part.name, *part.value)
 		}
 	}
 	return checkAnalytics(m.AnalyticsMetadata)
@@ -174,6 +174,9 @@ func isAuthority(authority string) bool {
 // checkPath keeps a path under the API's context, even for an upstream that decodes it, resolves dot segments, cuts
 // parameters off or trims blanks.
 func checkPath(path, apiContext string) error {
+	if len(path) > maxTargetBytes {
+		return tooLong("path", path)
+	}
 	if !isUnder(path, apiContext) {
 		return fmt.Errorf("path: expected one under the API's context %q, got %q", apiContext, path)
 	}
@@ -184,6 +187,10 @@ func checkPath(path, apiContext string) error {
 		return fmt.Errorf("path: expected no dot segments, got %q", path)
 	}
 	return nil
+}
+
+func tooLong(name, value string) error {
+	return fmt.Errorf("%s: expected at most %d bytes, got %d", name, maxTargetBytes, len(value))
 }
 
 // inPaths is pchar (RFC 3986, 3.3) except for letters, digits and percent signs, with brackets, which Envoy accepts

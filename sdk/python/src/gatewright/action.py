@@ -166,11 +166,11 @@ def attempt(tried: Attempt) -> tuple[bytes, bytes, bytes | None, bytes | None]:
     headers = header_blob("attempts.set_headers", tried.set_headers)
     check_size(headers)
     content = None if tried.body is None else body(tried.body)
-    if content is not None:
+    for name, octets in (("set_headers", headers), ("body", content or b"")):
         try:
-            content.decode()
+            octets.decode()
         except UnicodeDecodeError:
-            raise ActionError("attempts.body: expected UTF-8, got other bytes") from None
+            raise ActionError(f"attempts.{name}: expected UTF-8, got other bytes") from None
     path = None if tried.path is None else target("path", tried.path)
     return target("upstream", tried.upstream), headers, path, content
 
