@@ -98,6 +98,17 @@ def test_a_policy_that_was_not_in_the_chain_sees_what_client_and_upstream_sent(w
     assert [execution.index for execution in result.executions] == [-1, -1]
 
 
+def test_the_first_attempt_is_the_upstream(write: Write) -> None:
+    source = (
+        "def on_request(ctx, params):\n"
+        "    return UpstreamRequestModifications(attempts=[Attempt('first'), Attempt('second')])\n"
+    )
+    was = execution(1, "request", change("upstream", before="main", after="first"))
+    recorded = exchange(was)
+    recorded["request"]["upstream"] = "main"
+    assert not testing.replay(recorded, write(source + QUIET)).differences
+
+
 def test_it_sees_the_exchange_as_it_was_when_its_turn_came(write: Write) -> None:
     source = """
         seen = {}

@@ -436,6 +436,8 @@ def _redirect(call: Call, message: Message, action: UpstreamRequestModifications
             message.texts[name] = value
         elif value is not None:
             message.texts.pop(name, None)
+    if action.attempts:
+        message.texts["upstream"] = action.attempts[0].upstream
 
 
 def _modify_headers(message: Message, action: UpstreamRequestModifications | UpstreamResponseModifications) -> None:
