@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,47 @@ def test_what_a_killed_build_left_is_no_part_of_the_next(tmp_path: Path) -> None
         stage_file(staging, output, "manifest.json", b"2")
         commit(staging, output, ())
     assert read_tree(output) == {"manifest.json": b"2"}
+
+
+def test_builds_of_several_outputs_beside_each_other_do_not_wait(tmp_path: Path) -> None:
+    with staged(tmp_path / "one") as one, staged(tmp_path / "two") as two:
+        assert one != two
+
+
+def test_a_build_of_an_output_waits_for_the_one_under_way_and_reports_it(tmp_path: Path) -> None:
+    output, waits, entered = tmp_path / "stock", threading.Event(), threading.Event()
+
+    def build_second() -> None:
+        with staged(output, lambda _: waits.set()) as staging:
+            entered.set()
+            stage_file(staging, output, "manifest.json", b"2")
+            commit(staging, output, ())
+
+    with ThreadPoolExecutor() as threads:
+        with staged(output) as staging:
+            second = threads.submit(build_second)
+            assert waits.wait(20)
+            assert not entered.is_set()
+            stage_file(staging, output, "manifest.json", b"1")
+            commit(staging, output, ())
+        second.result(20)
+    assert read_tree(output) == {"manifest.json": b"2"}
+    assert [path.name for path in tmp_path.iterdir()] == ["stock"]
+
+
+def test_many_builds_of_an_output_go_one_after_the_other(tmp_path: Path) -> None:
+    output, under_way = tmp_path / "stock", threading.Lock()
+
+    def build(number: int) -> None:
+        with staged(output) as staging:
+            assert under_way.acquire(blocking=False)
+            assert not any(staging.iterdir())
+            stage_file(staging, output, "manifest.json", str(number).encode())
+            commit(staging, output, ())
+            under_way.release()
+
+    with ThreadPoolExecutor(8) as threads:
+        assert len(list(threads.map(build, range(100)))) == 100
 
 
 def test_an_equal_part_is_not_staged_and_bytecode_makes_it_another(tmp_path: Path) -> None:

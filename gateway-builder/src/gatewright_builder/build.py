@@ -167,7 +167,7 @@ def build(options: BuildOptions) -> BuildResult:
     refuse_foreign(output)
     with clock.step("read"):
         plan = _plan(options)
-    with staged(output) as staging:
+    with staged(output, options.say) as staging:
         mistakes = Mistakes()
         with clock.step("generate"):
             work = _generate(options, output, staging, plan)

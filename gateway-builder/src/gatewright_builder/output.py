@@ -6,8 +6,8 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from gatewright_documents.os_errors import os_reason
 
 from gatewright_builder.engine_choice import MARK
 from gatewright_builder.environment import ENVIRONMENT, environment_part, environment_python
+from gatewright_builder.events import Note, Say, say_nothing
 from gatewright_builder.generation import registry_file
 from gatewright_builder.mistake import BuildError
 from gatewright_builder.policy import Policy, group_access, groups
@@ -118,18 +119,17 @@ def refuse_foreign(output: Path) -> None:
 
 
 @contextmanager
-def staged(output: Path) -> Iterator[Path]:
-    """A folder beside output, empty, for the parts of one build; gone afterwards. One build at a time goes on there.
+def staged(output: Path, say: Say = say_nothing) -> Iterator[Path]:
+    """A folder beside output, empty, for the parts of one build; gone afterwards. One build at a time makes an output.
 
     What the file system refuses meanwhile (no permission, no space) is a BuildError.
     """
     folder = output.with_name(f".{output.name}.staging")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(output.parent):
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
+        with _locked(folder, lambda: say(Note(f"another build of {output} is under way: waiting until it has ended"))):
             try:
+                _empty(folder)
                 yield folder
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -140,13 +140,46 @@ def staged(output: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    handle = os.open(folder, os.O_RDONLY)
+def _locked(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Makes the folder, and locks it until it is removed or the process ends."""
+    while True:
+        with suppress(FileExistsError):
+            folder.mkdir()
+        try:
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            continue  # its build has ended
+        try:
+            _lock(handle, waiting)
+            if _is_at(folder, handle):
+                yield
+                return
+        finally:
+            os.close(handle)
+
+
+def _lock(handle: int, waiting: Callable[[], None]) -> None:
     try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        waiting()
         fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+
+
+def _is_at(folder: Path, handle: int) -> bool:
+    """Whether the open folder is still there: the build that had locked it has removed it."""
+    try:
+        return os.path.samestat(folder.lstat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def stage(staging: Path, output: Path, part: str, tree: Tree) -> bool:
