@@ -22,13 +22,15 @@ from sdk.problems import problem
 if TYPE_CHECKING:  # the folder's name cannot be a package's
     from validation import parameters
     from validation.content import Content, Finding, finding, inline_content
+    from validation.document import parse_document
     from validation.json_schema import Rules
-    from validation.openapi import Operations, parse_document
+    from validation.openapi import Operations
 else:
     from .validation import parameters
     from .validation.content import Content, Finding, finding, inline_content
+    from .validation.document import parse_document
     from .validation.json_schema import Rules
-    from .validation.openapi import Operations, parse_document
+    from .validation.openapi import Operations
 
 INVALID = Counter("invalid_requests_total", "Requests that do not match the schema.", ["reason"])
 STATUS = {"content-type": 415, "operation": 404}

@@ -22,12 +22,14 @@ from sdk.policy import ImmediateResponse, PolicyMetadata, ResponseAction, Respon
 
 if TYPE_CHECKING:  # the folder's name cannot be a package's
     from validation.content import Content, Finding, finding, inline_content
+    from validation.document import parse_document
     from validation.json_schema import Rules
-    from validation.openapi import Operations, parse_document
+    from validation.openapi import Operations
 else:
     from .validation.content import Content, Finding, finding, inline_content
+    from .validation.document import parse_document
     from .validation.json_schema import Rules
-    from .validation.openapi import Operations, parse_document
+    from .validation.openapi import Operations
 
 INVALID = Counter("invalid_responses_total", "Responses that do not match the schema.", ["reason"])
 BODILESS = {204, 304}

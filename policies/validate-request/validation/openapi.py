@@ -1,36 +1,28 @@
-"""Reads an OpenAPI document (3.0, 3.1), compiles its operations for validation, and finds a request's operation.
+"""Compiles the operations of an OpenAPI document (3.0, 3.1) for validation, and finds a request's operation.
 
-Only the parts for one direction are compiled. `nullable` and the boolean `exclusiveMinimum` and `exclusiveMaximum` of
-3.0 are translated to JSON Schema 2020-12. In a request no `readOnly` member is required, in a response no `writeOnly`
-one. Formats such as int32 and byte are no formats of JSON Schema, and are not checked.
+Only the parts for one direction are compiled. Formats such as int32 and byte are no formats of JSON Schema, and are not
+checked.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import jsonschema_rs
 
 from .content import Content, Media
+from .document import Document, Node
 from .json_schema import Json, Rules, Validator, compile_schema, pointer
 from .parameters import STYLES, Parameter
 from .shapes import ANY, Shape
 
 URI = "urn:gatewright:openapi"
-METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
-VALUES = {"example", "examples", "default", "enum", "const"}
-"""Members of a schema that hold values and no schemas."""
-NAMED = {"properties", "patternProperties", "$defs", "schemas", "responses"}
-"""Members whose own members have names that the document chooses, such as `default`."""
 NO_PARAMETERS = {"accept", "content-type", "authorization"}
 """Headers that OpenAPI does not describe as parameters."""
-MAX_REFERENCES = 32
-"""The most references that are followed in a row."""
 SHAPE_DEPTH = 8
 VARIABLE = re.compile(r"\{([^{}/]+)\}")
 ENCODED = re.compile("%[0-9A-Fa-f]{2}")
@@ -77,7 +69,7 @@ class Operations:
         template = template.partition(" ")[0]
         is_single = attached_to != "" and "*" not in attached_to and self._base is None
         known = []
-        for own_method, own_template, node, shared in reader.operations():
+        for own_method, own_template, node, shared in reader.document.operations():
             key = (own_method, VARIABLE.sub("{}", own_template))
             known.append(f"{own_method} {own_template}")
             if operation_id is not None:
@@ -133,53 +125,18 @@ def _specificity(operation: Operation) -> list[tuple[bool, str]]:
 # ------------------------------------------------------------------ reading a document
 
 
-def parse_document(document: str | Mapping[str, Any]) -> Json:
-    """Parses the document in a parameter. ValueError: it is no OpenAPI document of 3.0 or 3.1."""
-    text = document if isinstance(document, str) else json.dumps(document)
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"expected an OpenAPI document as JSON, got invalid JSON: {error}") from None
-    version = value.get("openapi") if isinstance(value, dict) else None
-    if not isinstance(version, str) or not version.startswith(("3.0.", "3.1.")):
-        raise ValueError(f"expected an OpenAPI document with openapi: 3.0.x or 3.1.x, got {version!r}")
-    if not isinstance(value, dict) or not isinstance(value.get("paths", {}), dict):
-        raise ValueError("expected paths of the OpenAPI document to be an object")
-    return value
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A part of the document, and the steps that lead to it."""
-
-    steps: tuple[str, ...]
-    value: Any
-
-
 class _Reader:
     def __init__(self, document: Json, rules: Rules, *, request: bool) -> None:
-        not_required = "readOnly" if request else "writeOnly"
-        self._document = _adapt(document, not_required, is_3_0=document["openapi"].startswith("3.0."))
-        self._registry = jsonschema_rs.Registry([(URI, self._document)])
+        self.document = Document(document, request=request)
+        self._registry = jsonschema_rs.Registry([(URI, self.document.value)])
         self._rules, self._request = rules, request
-
-    def operations(self) -> Iterator[tuple[str, str, Node, list[Node]]]:
-        """Yields each operation's method, template and node, and the parameters that its path has for all methods."""
-        for template in self._document.get("paths", {}):
-            item = self._child(Node((), self._document), "paths", template)
-            if item is None or not template.startswith("/"):
-                continue
-            shared = self._list(item, "parameters")
-            for method in METHODS:
-                if (node := self._child(item, method)) is not None:
-                    yield method.upper(), template, node, shared
 
     def operation(self, method: str, template: str, node: Node, shared: list[Node]) -> Operation:
         parameters = {
             (parameter.place, parameter.name): parameter
-            for parameter in self._parameters([*shared, *self._list(node, "parameters")])
+            for parameter in self._parameters([*shared, *self.document.items(node, "parameters")])
         }
-        body = self._child(node, "requestBody") if self._request else None
+        body = self.document.child(node, "requestBody") if self._request else None
         responses = {} if self._request else self._responses(node)
         return Operation(
             method,
@@ -192,15 +149,17 @@ class _Reader:
         )
 
     def _responses(self, node: Node) -> dict[str, Content]:
-        described = self._child(node, "responses")
-        responses = {} if described is None else {status: self._child(described, status) for status in described.value}
+        described = self.document.child(node, "responses")
+        responses = (
+            {} if described is None else {status: self.document.child(described, status) for status in described.value}
+        )
         return {status: self._content(response) for status, response in responses.items() if response is not None}
 
     def _content(self, node: Node) -> Content:
-        described = self._child(node, "content")
+        described = self.document.child(node, "content")
         media: dict[str, Media] = {}
         for name in {} if described is None else described.value:
-            schema = self._child(described, name, "schema") if described else None
+            schema = self.document.child(described, name, "schema") if described else None
             validator = None if schema is None else self._validator(schema)
             media[name.partition(";")[0].strip().lower()] = Media(validator, self._shape(schema))
         return Content(media)
@@ -214,9 +173,11 @@ class _Reader:
             if style not in STYLES[place]:
                 expected = f"expected one of the styles {', '.join(STYLES[place])} of a parameter in {place}"
                 raise ValueError(f"{expected}, got {style} at #{pointer(node.steps)}")
-            content = self._child(node, "content")
-            as_json = self._child(content, *content.value, "schema") if content and len(content.value) == 1 else None
-            schema = as_json or self._child(node, "schema")
+            content = self.document.child(node, "content")
+            as_json = (
+                self.document.child(content, *content.value, "schema") if content and len(content.value) == 1 else None
+            )
+            schema = as_json or self.document.child(node, "schema")
             yield Parameter(
                 name,
                 place,
@@ -238,62 +199,18 @@ class _Reader:
         value = schema.value
         named = value.get("type", [])
         types = {named} if isinstance(named, str) else set(named)
-        items = self._shape(self._child(schema, "items"), depth + 1)
+        items = self._shape(self.document.child(schema, "items"), depth + 1)
         members = {
-            name: self._shape(self._child(schema, "properties", name), depth + 1)
+            name: self._shape(self.document.child(schema, "properties", name), depth + 1)
             for name in value.get("properties", {})
         }
         for key in ("allOf", "anyOf", "oneOf"):
-            for part in self._list(schema, key):
+            for part in self.document.items(schema, key):
                 shape = self._shape(part, depth + 1)
                 types |= shape.types
                 members |= shape.members
                 items = shape.items if shape.items is not None else items
         return Shape(frozenset(types), items, members)
-
-    def _list(self, node: Node, key: str) -> list[Node]:
-        value = node.value.get(key, [])
-        items = [self._child(node, key, str(at)) for at in range(len(value))] if isinstance(value, list) else []
-        return [item for item in items if item is not None]
-
-    def _child(self, node: Node, *keys: str) -> Node | None:
-        """Returns the node below these keys, following references, or None. ValueError: an invalid reference."""
-        for key in keys:
-            value = node.value
-            if isinstance(value, list) and key.isdigit() and int(key) < len(value):
-                node = Node((*node.steps, key), value[int(key)])
-            elif isinstance(value, dict) and key in value:
-                node = Node((*node.steps, key), value[key])
-            else:
-                return None
-            node = self._follow(node)
-        return node
-
-    def _follow(self, node: Node) -> Node:
-        start = node
-        for _ in range(MAX_REFERENCES):
-            reference = node.value.get("$ref") if isinstance(node.value, dict) else None
-            if not isinstance(reference, str):
-                return node
-            if not reference.startswith("#/"):
-                got = f"got {reference!r} at #{pointer(start.steps)}"
-                raise ValueError(f"expected $ref into the document (#/…), {got}: nothing is fetched")
-            steps = [unquote(step).replace("~1", "/").replace("~0", "~") for step in reference[2:].split("/")]
-            value: Any = self._document
-            for step in steps:
-                value = value.get(step) if isinstance(value, dict) else _item(value, step)
-            if value is None:
-                raise ValueError(
-                    f"expected a value at {reference}, the target of $ref at #{pointer(start.steps)}, got none"
-                )
-            node = Node(tuple(steps), value)
-        raise ValueError(
-            f"expected $ref to lead to a value, got more than {MAX_REFERENCES} in a row at #{pointer(start.steps)}"
-        )
-
-
-def _item(value: Any, step: str) -> Any:
-    return value[int(step)] if isinstance(value, list) and step.isdigit() and int(step) < len(value) else None
 
 
 def _regex(template: str) -> re.Pattern[str]:
@@ -304,31 +221,3 @@ def _regex(template: str) -> re.Pattern[str]:
     parts = VARIABLE.split(_without_slash(template))
     normalized = (ENCODED.sub(lambda digits: digits[0].upper(), part) for part in parts)
     return re.compile("".join("([^/]+)" if at % 2 else re.escape(part) for at, part in enumerate(normalized)))
-
-
-def _adapt(value: Any, not_required: str, *, is_3_0: bool, names: bool = False) -> Any:
-    """Returns the document with schemas of JSON Schema 2020-12, for one direction. names: value is that of a NAMED."""
-    if isinstance(value, list):
-        return [_adapt(member, not_required, is_3_0=is_3_0) for member in value]
-    if not isinstance(value, dict):
-        return value
-    adapted = {
-        name: part if name in VALUES and not names else _adapt(part, not_required, is_3_0=is_3_0, names=name in NAMED)
-        for name, part in value.items()
-    }
-    members, required = adapted.get("properties"), adapted.get("required")
-    if isinstance(members, dict) and isinstance(required, list):
-        optional = {name for name, part in members.items() if isinstance(part, dict) and part.get(not_required) is True}
-        adapted["required"] = [name for name in required if name not in optional]
-    return _translate_3_0(adapted) if is_3_0 else adapted
-
-
-def _translate_3_0(schema: Json) -> Json:
-    for bound, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
-        if isinstance(schema.get(exclusive), bool) and schema.pop(exclusive) and bound in schema:
-            schema[exclusive] = schema.pop(bound)
-    if schema.get("nullable") is True and isinstance(schema.get("type"), str):
-        schema["type"] = [schema["type"], "null"]
-        if isinstance(schema.get("enum"), list):
-            schema["enum"] = [*schema["enum"], None]
-    return schema

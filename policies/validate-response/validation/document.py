@@ -1,0 +1,1 @@
+../../validate-request/validation/document.py
