@@ -418,10 +418,14 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
     "gatewright.mcp": {
         "Messages of clients": ("read_messages", "Messages", "Message", "Target", "Malformed", "METHODS", "LISTS"),
         "Headers": ("check_headers",),
+        "In the place of a server": (
+            *("read_request", "Asked", "Reply", "Server", "answer", "refuse"),
+            *("SESSION_REVISIONS", "STATELESS_REVISIONS"),
+        ),
         "Answers of servers": ("AnswerReader", "AnswerEditor", "Result", "results_of"),
         "Errors": (
             *("error_message", "PARSE_ERROR", "INVALID_REQUEST", "INVALID_PARAMS", "METHOD_NOT_FOUND"),
-            *("RESOURCE_NOT_FOUND", "INTERNAL_ERROR", "HEADER_MISMATCH"),
+            *("RESOURCE_NOT_FOUND", "INTERNAL_ERROR", "HEADER_MISMATCH", "UNSUPPORTED_PROTOCOL_VERSION"),
         ),
     },
     "gatewright.metrics": {

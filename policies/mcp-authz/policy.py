@@ -10,7 +10,6 @@ parameter `unknownMethods` lets pass does what the server makes of it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -91,9 +90,10 @@ def on_request(ctx: RequestContext, params: Json) -> RequestAction:
     if ctx.method != "POST":
         return pass_without_message(ctx)
     found = mcp.read_messages(ctx.body or b"", ctx.headers.get_all("content-type"))
-    mistake = found if isinstance(found, mcp.Malformed) else mcp.check_headers(ctx.headers, found)
-    if isinstance(found, mcp.Malformed) or mistake is not None:
-        return refuse_malformed(mistake or found)
+    if isinstance(found, mcp.Malformed):
+        return refuse_malformed(found)
+    if mistake := mcp.check_headers(ctx.headers, found):
+        return refuse_malformed(mistake)
     permits = ctx.prepared.of(ctx.identity, params["role"])
     refusals = [refusal_of(message, permits, params) for message in found.messages]
     if any(refusals):
@@ -104,9 +104,11 @@ def on_request(ctx: RequestContext, params: Json) -> RequestAction:
 
 def pass_without_message(ctx: RequestContext) -> RequestAction:
     if ctx.method not in ("GET", *NO_MESSAGE):
-        return problem(405, mcp.INVALID_REQUEST, f"expected POST, GET or DELETE, got {ctx.method[:50]}", "http_method")
+        detail = f"expected POST, GET or DELETE, got {ctx.method[:50]}"
+        return refuse_malformed(mcp.Malformed(mcp.INVALID_REQUEST, detail, 405), "http_method")
     if ctx.body:
-        return problem(400, mcp.INVALID_REQUEST, f"expected no body in a request of {ctx.method}", "malformed")
+        detail = f"expected no body in a request of {ctx.method}"
+        return refuse_malformed(mcp.Malformed(mcp.INVALID_REQUEST, detail))
     ctx.metadata[NOTE] = {"lists": ctx.method == "GET"}
     return None
 
@@ -138,26 +140,17 @@ def refuse(found: mcp.Messages, refusals: list[Refusal | None]) -> ImmediateResp
             continue
         with_others = mcp.error_message(message.id, mcp.INVALID_REQUEST, "another message of the batch was refused")
         errors.append(with_others if refusal is None else refusal.error(message))
-    analytics = {"mcp": {"refused": refused[0]}}
+    analytics: Json = {"mcp": {"refused": refused[0]}}
     if not errors:  # notifications, to which JSON-RPC has no answer
         refusal = next(refusal for refusal in refusals if refusal is not None)
         code, text = ABSENT[refusal.kind]
-        return answer(403, mcp.error_message(None, code, text.format(refusal.name)), analytics)
-    return answer(200, errors if found.is_batch else errors[0], analytics)
+        return mcp.answer(mcp.error_message(None, code, text.format(refusal.name)), 403, analytics=analytics)
+    return mcp.answer(errors if found.is_batch else errors[0], analytics=analytics)
 
 
-def refuse_malformed(mistake: Any) -> ImmediateResponse:
-    return problem(mistake.status, mistake.code, mistake.detail, "malformed")
-
-
-def problem(status: int, code: int, detail: str, reason: str) -> ImmediateResponse:
+def refuse_malformed(mistake: mcp.Malformed, reason: str = "malformed") -> ImmediateResponse:
     REFUSED.inc(reason=reason)
-    return answer(status, mcp.error_message(None, code, detail), {"mcp": {"refused": {"reason": reason}}})
-
-
-def answer(status: int, document: Any, analytics: Json | None = None) -> ImmediateResponse:
-    headers = {"content-type": "application/json"}
-    return ImmediateResponse(status, headers, json.dumps(document), analytics_metadata=analytics or {})
+    return mcp.refuse(mistake, analytics={"mcp": {"refused": {"reason": reason}}})
 
 
 # ------------------------------------------------------------------ lists
@@ -183,7 +176,7 @@ async def on_response_stream(ctx: ResponseStreamContext, chunks: Chunks, params:
             yield rest
     except StreamError as error:
         REFUSED.inc(reason="answer")
-        raise Reject(answer(502, mcp.error_message(None, mcp.INTERNAL_ERROR, str(error)))) from None
+        raise Reject(mcp.answer(mcp.error_message(None, mcp.INTERNAL_ERROR, str(error)), 502)) from None
 
 
 def may_have_list(ctx: ResponseStreamContext) -> bool:

@@ -7,6 +7,8 @@
     editor = mcp.AnswerEditor(content_type, edit)     # `edit` returns the message that goes on
     editor.feed(chunk), editor.end()
 
+A policy that answers in the place of a server has `read_request`, `Server` and `Reply`.
+
 A client's message has one meaning for all parsers, or is Malformed: no name twice or in another case, no half
 characters, no id that some parsers round. Nothing raises for what a client sends; AnswerEditor raises StreamError for
 an answer of a server that it cannot read. Standard library only.
@@ -24,12 +26,23 @@ from gatewright.mcp.messages import (
     METHODS,
     PARSE_ERROR,
     RESOURCE_NOT_FOUND,
+    UNSUPPORTED_PROTOCOL_VERSION,
     Malformed,
     Message,
     Messages,
     Target,
     error_message,
     read_messages,
+)
+from gatewright.mcp.serving import (
+    SESSION_REVISIONS,
+    STATELESS_REVISIONS,
+    Asked,
+    Reply,
+    Server,
+    answer,
+    read_request,
+    refuse,
 )
 
 __all__ = [
@@ -42,15 +55,24 @@ __all__ = [
     "METHOD_NOT_FOUND",
     "PARSE_ERROR",
     "RESOURCE_NOT_FOUND",
+    "SESSION_REVISIONS",
+    "STATELESS_REVISIONS",
+    "UNSUPPORTED_PROTOCOL_VERSION",
     "AnswerEditor",
     "AnswerReader",
+    "Asked",
     "Malformed",
     "Message",
     "Messages",
+    "Reply",
     "Result",
+    "Server",
     "Target",
+    "answer",
     "check_headers",
     "error_message",
     "read_messages",
+    "read_request",
+    "refuse",
     "results_of",
 ]

@@ -21,6 +21,7 @@ INVALID_PARAMS = -32602
 INTERNAL_ERROR = -32603
 RESOURCE_NOT_FOUND = -32002
 HEADER_MISMATCH = -32020
+UNSUPPORTED_PROTOCOL_VERSION = -32022
 
 METHODS = frozenset(
     {
@@ -223,6 +224,7 @@ def _id(value: Any) -> RequestId:
     raise _MalformedError(INVALID_REQUEST, f"id: expected an integer up to 2^53, or at most {MAX_NAME} characters")
 
 
-def error_message(number: RequestId | None, code: int, text: str) -> Json:
-    """An error of JSON-RPC, for the request of this id; None: for none."""
-    return {"jsonrpc": "2.0", "id": number, "error": {"code": code, "message": text}}
+def error_message(number: RequestId | None, code: int, text: str, data: Json | None = None) -> Json:
+    """An error of JSON-RPC, for the request of this id; None: for none. data: for programs."""
+    error = {"code": code, "message": text}
+    return {"jsonrpc": "2.0", "id": number, "error": error if data is None else error | {"data": data}}
