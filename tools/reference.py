@@ -405,6 +405,10 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
         "Requests": ("read_request", "LlmRequest", "PromptText", "shape_of_path", "PathShape", "Shape", "SHAPES"),
         "Answers": ("AnswerReader", "AnswerError", "TextDelta", "Usage", "read_usage"),
         "Usage of streams": ("with_stream_usage", "read_answer", "UsageChunkFilter", "is_usage_chunk"),
+        "Translation": (
+            *("can_translate", "translate_request", "translate_path", "translate_answer", "StreamTranslator"),
+            "TranslationError",
+        ),
         "Prices": ("Prices", "Price", "PriceError"),
         "Refusals": ("problem",),
         "Texts in events": ("text_places", "answer_places", "ended_texts", "TextPlace"),

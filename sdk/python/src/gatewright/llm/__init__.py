@@ -20,6 +20,14 @@ from gatewright.llm.refusals import problem
 from gatewright.llm.request import LlmRequest, read_request
 from gatewright.llm.shapes import SHAPES, PathShape, Shape, shape_of_path
 from gatewright.llm.stream_usage import UsageChunkFilter, is_usage_chunk, read_answer, with_stream_usage
+from gatewright.llm.translation import (
+    StreamTranslator,
+    TranslationError,
+    can_translate,
+    translate_answer,
+    translate_path,
+    translate_request,
+)
 from gatewright.llm.usage import Usage, read_usage
 
 __all__ = [
@@ -34,12 +42,15 @@ __all__ = [
     "Prices",
     "PromptText",
     "Shape",
+    "StreamTranslator",
     "TextDelta",
     "TextFilter",
     "TextPlace",
+    "TranslationError",
     "Usage",
     "UsageChunkFilter",
     "answer_places",
+    "can_translate",
     "ended_texts",
     "is_usage_chunk",
     "problem",
@@ -48,5 +59,8 @@ __all__ = [
     "read_usage",
     "shape_of_path",
     "text_places",
+    "translate_answer",
+    "translate_path",
+    "translate_request",
     "with_stream_usage",
 ]

@@ -109,7 +109,9 @@ def _anthropic(counts: Counts) -> Usage | None:
     written = counts.get("cache_creation_input_tokens", 0)
     if fresh is None and output is None:
         return None
-    return _usage((fresh or 0) + cached + written, output or 0, cached=cached, cache_written=written)
+    reasoning = counts.get("output_tokens_details.thinking_tokens")
+    all_input = (fresh or 0) + cached + written
+    return _usage(all_input, output or 0, cached=cached, cache_written=written, reasoning=reasoning)
 
 
 def _gemini(counts: Counts) -> Usage | None:
