@@ -32,6 +32,7 @@ from bench import (
 )
 from bench.error import BenchError
 from bench.executor import command as executors
+from bench.llm import command as llm
 from bench.nodes import command as nodes
 from bench.sample import Sample
 from bench.scale import command as scale
@@ -83,6 +84,7 @@ COMMANDS = {
     "executor": executors.main,
     "costs": costs.main,
     "edit": edit.main,
+    "llm": llm.main,
     "nodes": nodes.main,
     "recording": recording.main,
     "scale": scale.main,
@@ -93,8 +95,8 @@ COMMANDS = {
     "traces": traces.main,
 }
 """Other measurements: executors without a gateway, the cost of an idle gateway and of its log lines, the time until an
-edit is live, many nodes of one controller, a node with many APIs, and the cost of recordings, shipped policies, streams
-and large bodies, TLS, metrics, and traces."""
+edit is live, streamed answers of a language model beside LiteLLM's proxy, many nodes of one controller, a node with
+many APIs, and the cost of recordings, shipped policies, streams and large bodies, TLS, metrics, and traces."""
 
 
 def run_command(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> None:

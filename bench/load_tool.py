@@ -22,6 +22,8 @@ ONE_CORE = {"GOMAXPROCS": "1", "GOGC": "400"}
 """Neither end needs a second core, on which a Go program would spend CPU time looking for work."""
 NO_PREEMPTION = os.SCHED_BATCH
 """In production, client and upstream run on other machines; here they must not preempt the measured processes."""
+Marker = Callable[[int], None]
+"""Called with the generator's pid when the measured span begins or ends."""
 
 
 @dataclass(frozen=True)
@@ -76,23 +78,29 @@ def upstream(binary: Path, expectations: Path, folder: Path) -> Iterator[tuple[i
     log = folder / "upstream.log"
     command = [str(binary), "upstream", "-listen", f"{HOST}:0", "-expect", str(expectations)]
     with running(command, log, ONE_CORE, scheduling=NO_PREEMPTION) as process:
-        word, _, address = _line(process).partition(" ")
-        if word != "listening":
-            raise BenchError(f"the upstream did not start\n{tail(log)}")
-        yield process.pid, address
+        yield process.pid, await_listening(process, log)
 
 
-def generate(
-    binary: Path, load: Load, folder: Path, begin: Callable[[int], None], end: Callable[[int], None]
-) -> Result:
+def await_listening(process: subprocess.Popen[str], log: Path) -> str:
+    """The HOST:PORT of a server of the program, once it accepts connections."""
+    word, _, address = _line(process).partition(" ")
+    if word != "listening":
+        raise BenchError(f"the upstream did not start\n{tail(log)}")
+    return address
+
+
+def generate(binary: Path, load: Load, folder: Path, begin: Marker, end: Marker) -> Result:
     """Drives one sample. Calls `begin` and `end` with the generator's pid when the measured span begins and ends."""
     return drive(generate_command(binary, load), load.warmup + load.duration, folder, begin, end)
 
 
-def drive(
-    command: list[str], seconds: float, folder: Path, begin: Callable[[int], None], end: Callable[[int], None]
-) -> Result:
+def drive(command: list[str], seconds: float, folder: Path, begin: Marker, end: Marker) -> Result:
     """Like `generate`, for any command line of the program."""
+    return parse_result(drive_raw(command, seconds, folder, begin, end))
+
+
+def drive_raw(command: list[str], seconds: float, folder: Path, begin: Marker, end: Marker) -> str:
+    """Like `drive`; returns the last line of the program's output."""
     log = folder / "generate.log"
     with (
         running(command, log, ONE_CORE, scheduling=NO_PREEMPTION) as process,
@@ -102,7 +110,7 @@ def drive(
             if (line := _line(process)) != word:
                 raise BenchError(f"the load generator: expected {word!r}, got {line!r}\n{tail(log)}")
             call(process.pid)
-        return parse_result(_line(process))
+        return _line(process)
 
 
 def generate_command(binary: Path, load: Load) -> list[str]:

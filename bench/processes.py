@@ -96,9 +96,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def await_answer(port: int, path: str, process: subprocess.Popen[str], log: Path) -> None:
+def await_answer(
+    port: int, path: str, process: subprocess.Popen[str], log: Path, seconds: float = START_SECONDS
+) -> None:
     """Waits until a GET of the path is answered with 200."""
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + seconds
     while (answer := _ask(port, path)) != "200":
         if process.poll() is not None or time.monotonic() > deadline:
             raise BenchError(f"expected 200 from http://{HOST}:{port}{path}, got {answer}\n{tail(log)}")

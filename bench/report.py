@@ -10,6 +10,8 @@ BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 EXECUTORS_BEGIN, EXECUTORS_END = "<!-- executors: begin -->", "<!-- executors: end -->"
 IN_ENVOY_BEGIN, IN_ENVOY_END = "<!-- in-envoy: begin -->", "<!-- in-envoy: end -->"
 
+LLM_BEGIN, LLM_END = "<!-- llm: begin -->", "<!-- llm: end -->"
+
 
 def write(file: Path, section: str, begin: str = BEGIN, end: str = END) -> None:
     """Replaces the text between the markers."""

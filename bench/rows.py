@@ -12,6 +12,8 @@ Attachment = Mapping[str, object]
 Headers = Mapping[str, str]
 COUNTS = (1, 16, 64, 256)
 """The default numbers of connections."""
+ORDER, ORDERS = "/orders/4711", "/orders/{id}"
+"""The path below a row's prefix unless it has another, and that of its operation."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Row:
     revision: the commit whose gateway serves it; "" for this tree's.
     engine: where its gateway's engine runs, as `gatewright run --engine` names it; "" for the default.
     sent: headers of each request, which add to or replace those that all rows have.
+    resource: the path below the prefix.
     events: the number of events of each answer, which is then an event stream. mark: the end of each event's data.
     """
 
@@ -42,6 +45,7 @@ class Row:
     mark: str = ""
     sent: Headers = field(default_factory=dict)
     text: str = ""
+    resource: str = ORDER
 
     @property
     def prefix(self) -> str:
@@ -50,7 +54,7 @@ class Row:
     @property
     def path(self) -> str:
         query = f"?events={self.events}&every={EVENTS_APART}" if self.events else ""
-        return f"{self.prefix}/orders/4711{query}"
+        return f"{self.prefix}{self.resource}{query}"
 
     @property
     def method(self) -> str:
@@ -188,7 +192,7 @@ def api(row: Row, upstream: str) -> dict[str, object]:
             "context": row.prefix,
             "upstream": {"main": {"url": f"http://{upstream}{row.prefix}"}},
             "policies": list(row.policies or ()),
-            "operations": [{"method": row.method, "path": "/orders/{id}"}],
+            "operations": [{"method": row.method, "path": ORDERS if row.resource == ORDER else row.resource}],
         },
     }
 

@@ -12,7 +12,8 @@ import json
 import os
 import statistics
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -22,6 +23,7 @@ import yaml
 from bench import authorization, machine, tokens
 from bench.error import BenchError
 from bench.gateway import MANIFEST, Build
+from bench.llm import rows as chat
 from bench.peers import envoy
 from bench.peers.site import Site
 from bench.rounds import Named, gateway_with, mark, ratio, samples_of, start_bench, take_sample
@@ -45,8 +47,9 @@ KEYS = [
     {"hash": f"sha256:{hashlib.sha256(f'{API_KEY}-{index}'.encode()).hexdigest()}", "owner": "o"}
     for index in range(1000)
 ]
-FIELDS = {"params", "timeout", "headers", "body", "text"}
+FIELDS = {"params", "timeout", "headers", "body", "text", "chat"}
 NETWORKS = [f"10.{index}.0.0/16" for index in range(100)]
+JSON = {"content-type": "application/json"}
 LONG = {
     "api-key-auth": {"params": {"keys": KEYS}, "headers": {"x-api-key": f"{API_KEY}-7"}},
     "ip-restriction": {"params": {"allow": [*NETWORKS, "127.0.0.0/8"]}},
@@ -58,6 +61,7 @@ LONG = {
 def main(arguments: Sequence[str]) -> None:
     """Prints a table in Markdown. BenchError on wrong answers."""
     parser = argparse.ArgumentParser(prog="bench shipped", description=__doc__)
+    parser.add_argument("--policies", type=policies_of, metavar="NAME,…", help="some of the policies [default: all]")
     parser.add_argument("--rounds", type=int, default=9, help="samples of each row [default: 9]")
     parser.add_argument("--duration", type=float, default=2.0, help="seconds of a sample [default: 2]")
     options = parser.parse_args(arguments)
@@ -65,9 +69,18 @@ def main(arguments: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory(prefix="shipped-") as home, contextlib.ExitStack() as stack:
         operator = {SYSTEM_PARAMETERS: json.dumps({"audit-log": {"folder": home}})}
         stack.enter_context(mock.patch.dict(os.environ, operator))
-        rows = measured_rows(stack)
+        rows = tuple(row for row in measured_rows(stack) if not options.policies or row.title in options.policies)
         samples = list(_samples(settings, rows, stack, Path(home)))
     print(machine.describe(settings, ["shipped", *arguments]), "", *table(samples, rows), sep="\n")
+
+
+def policies_of(text: str) -> frozenset[str]:
+    """The names of a list with commas; each must be that of a folder that has a row."""
+    names = frozenset(text.split(","))
+    known = {path.parent.name for path in POLICIES.glob("*/policy-definition.yaml")}
+    if unknown := sorted(names - known):
+        raise argparse.ArgumentTypeError(f"expected policies that ship, got {', '.join(unknown)}")
+    return names
 
 
 def measured_rows(stack: contextlib.ExitStack) -> tuple[Row, ...]:
@@ -81,8 +94,8 @@ def measured_rows(stack: contextlib.ExitStack) -> tuple[Row, ...]:
 
 def row_of(policy: str, document: dict[str, Any]) -> Row:
     """The row of a policy by its bench.yaml: `params` and `timeout` of its attachment, `headers` of each request, and
-    `body`, the bytes of each request's body, which is one string of JSON, or `text`, the body itself. BenchError on
-    another field.
+    `body`, the bytes of each request's body, which is one string of JSON, or `text`, the body itself, or `chat`: true,
+    for a chat completion. BenchError on another field.
     """
     if unknown := set(document) - FIELDS:
         expected = ", ".join(sorted(FIELDS))
@@ -90,7 +103,7 @@ def row_of(policy: str, document: dict[str, Any]) -> Row:
     attachment = {"name": policy, "version": "v1"} | {
         field: document[field] for field in ("params", "timeout") if field in document
     }
-    return Row(
+    row = Row(
         f"shipped-{policy}",
         policy,
         (attachment,),
@@ -98,14 +111,20 @@ def row_of(policy: str, document: dict[str, Any]) -> Row:
         body=document.get("body", 0),
         text=document.get("text", ""),
     )
+    if not document.get("chat"):
+        return row
+    return replace(row, resource=chat.PATH, text=chat.whole_question(), sent={**row.sent, **JSON})
 
 
-def write_manifest(folder: Path) -> Path:
-    """Writes a build.yaml of all shipped policies and those of the bench, so that no policy is listed by hand."""
+def write_manifest(folder: Path, only: Collection[str] = ()) -> Path:
+    """Writes a build.yaml of all shipped policies and those of the bench, so that no policy is listed by hand. only:
+    the names of the policies that are wanted; none for all."""
     document = yaml.safe_load(MANIFEST.read_text())
     folders = {path.parent.name: path.parent for path in POLICIES.glob("*/policy-definition.yaml")}
     folders |= {policy["name"]: (MANIFEST.parent / policy["filePath"]).resolve() for policy in document["policies"]}
-    policies = [{"name": name, "filePath": str(path)} for name, path in sorted(folders.items())]
+    policies = [
+        {"name": name, "filePath": str(path)} for name, path in sorted(folders.items()) if not only or name in only
+    ]
     path = folder / "build.yaml"
     path.write_text(yaml.safe_dump({"version": "v1", "policies": policies}))
     return path

@@ -14,14 +14,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import load_tool, machine, rows, transfers
+from bench import load_tool, machine, memory, rows, transfers
 from bench.error import BenchError
 from bench.gateway import gateway
 from bench.goal import Goal, markdown
@@ -37,7 +36,6 @@ BYTES = "bytes-"
 OPENED_A_SECOND = 250.0
 SETTLE_SECONDS = 5.0
 SAMPLE_SECONDS = 0.2
-PAGE = os.sysconf("SC_PAGE_SIZE")
 MEASURED = (ENVOY, GO, PYTHON)
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -135,7 +133,7 @@ class _Bench:
     def resident(self) -> dict[str, int]:
         """The RSS in bytes, by column."""
         pids = self.target.processes()
-        return {column: sum(map(_resident, pids[column])) for column in MEASURED}
+        return {column: sum(map(memory.resident, pids[column])) for column in MEASURED}
 
     def _url(self, row: Row, query: str) -> str:
         return f"http://{HOST}:{self.target.port}{row.prefix}/orders/4711?{query}"
@@ -228,10 +226,6 @@ def _check_answers(result: Result) -> Result:
 
 def _nothing(_: int) -> None:
     """Ignores a mark of the load tool."""
-
-
-def _resident(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

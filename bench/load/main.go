@@ -1,7 +1,8 @@
 // Command load is both ends of a measurement: `load upstream` answers requests and checks their headers, `load generate`
 // sends requests and checks the answers. Both cost little, so that the gateway between them is measured. `load mix` sends
-// several kinds of requests at once and reports the outcome of each. `load streams` keeps event streams open. `load
-// executions` drives executors without a gateway.
+// several kinds of requests at once and reports the outcome of each. `load streams` keeps event streams open. `load provider`
+// streams answers of a language model, and `load completions` asks for them. `load executions` drives executors without a
+// gateway.
 package main
 
 import (
@@ -14,7 +15,7 @@ import (
 	"syscall"
 )
 
-const usage = "usage: load upstream|generate|mix|streams|executions [flags]; `load generate -h` lists them"
+const usage = "usage: load upstream|generate|mix|streams|provider|completions|executions [flags]; `load generate -h` lists them"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -39,6 +40,10 @@ func run(ctx context.Context, arguments []string) error {
 		return mixCommand(ctx, arguments[1:])
 	case "streams":
 		return streamsCommand(ctx, arguments[1:], os.Stdout)
+	case "provider":
+		return providerCommand(ctx, arguments[1:], os.Stdout)
+	case "completions":
+		return completionsCommand(ctx, arguments[1:], os.Stdout)
 	case "executions":
 		return executionsCommand(ctx, arguments[1:], os.Stdout)
 	}

@@ -18,6 +18,11 @@ import (
 // answer is the body of the answer to a request with the expected headers.
 const answer = `{"ok":true}`
 
+// completionAnswerText is the body of the answer to a chat completion, whose text is JSON.
+const completionAnswerText = `{"id":"chatcmpl-bench","object":"chat.completion","created":1796201771,"model":"gpt-4o-mini",` +
+	`"choices":[{"index":0,"message":{"role":"assistant","content":"{\"ok\":true}"},"finish_reason":"stop"}],` +
+	`"usage":{"prompt_tokens":260,"completion_tokens":5,"total_tokens":265}}`
+
 // expectations holds, for the first segment of a path ("/go"), the headers that a request there must carry. A path that is not
 // listed is an error too, since the gateway should have sent the request elsewhere.
 type expectations map[string][]header
@@ -70,6 +75,10 @@ func (e expectations) handle(exchange *fasthttp.RequestCtx) {
 	if received := len(exchange.Request.Body()); received > 0 {
 		headers.Set("X-Received-Bytes", strconv.Itoa(received))
 	}
+	if bytes.HasSuffix(exchange.Path(), []byte(completions)) {
+		exchange.SetBodyString(completionAnswerText)
+		return
+	}
 	exchange.SetBodyString(answer)
 }
 
@@ -83,6 +92,11 @@ func firstSegment(path []byte) []byte {
 
 // serveUpstream serves until the context ends, and writes "listening ADDRESS" to out once it accepts connections.
 func serveUpstream(ctx context.Context, address string, expected expectations, out io.Writer) error {
+	return serveHandler(ctx, address, expected.handle, out)
+}
+
+// serveHandler serves until the context ends, and writes "listening ADDRESS" to out once it accepts connections.
+func serveHandler(ctx context.Context, address string, handler fasthttp.RequestHandler, out io.Writer) error {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
 		return fmt.Errorf("upstream: %w", err)
@@ -91,7 +105,7 @@ func serveUpstream(ctx context.Context, address string, expected expectations, o
 	if _, err := fmt.Fprintln(out, "listening", listener.Addr()); err != nil {
 		return fmt.Errorf("upstream: announce the address: %w", err)
 	}
-	server := &fasthttp.Server{Handler: expected.handle, Name: "bench", CloseOnShutdown: true, Logger: noLog{}}
+	server := &fasthttp.Server{Handler: handler, Name: "bench", CloseOnShutdown: true, Logger: noLog{}}
 	stopped := make(chan error, 1)
 	go func() {
 		<-ctx.Done()

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from bench import environment, plot
-from bench.peers import PEERS
+from bench.peers import PEERS, litellm_proxy
 
-NAMES = sorted({plot.REQUIREMENTS, *(peer.requirements for peer in PEERS.values())} - {""})
+NAMES = sorted({plot.REQUIREMENTS, litellm_proxy.REQUIREMENTS, *(peer.requirements for peer in PEERS.values())} - {""})
 
 
 @pytest.mark.parametrize("name", NAMES)

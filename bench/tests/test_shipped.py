@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
+from argparse import ArgumentTypeError
 from pathlib import Path
 
 import pytest
 import yaml
 
 from bench.error import BenchError
-from bench.shipped import POLICIES, measured_rows, row_of, write_manifest
+from bench.rows import api
+from bench.shipped import POLICIES, measured_rows, policies_of, row_of, write_manifest
 
 WITHOUT_ROW = {"add-headers", "log-message", "mtls-auth", "redirect", "respond", "response-cache"}
 """The base that others are compared with, and policies whose cost is not that of a request which goes upstream."""
@@ -31,9 +34,23 @@ def test_a_row_follows_from_its_bench_yaml() -> None:
     assert (row.sent, row.body, row.method) == ({"x": "1"}, 8, "POST")
 
 
+def test_a_row_may_be_one_of_a_chat_completion() -> None:
+    row = row_of("llm-usage", {"chat": True, "headers": {"x": "1"}})
+    assert row.path == "/shipped-llm-usage/v1/chat/completions"
+    assert json.loads(row.text)["temperature"] == 0
+    assert (row.sent, row.method) == ({"x": "1", "content-type": "application/json"}, "POST")
+    assert api(row, "h:1")["spec"]["operations"] == [{"method": "POST", "path": "/v1/chat/completions"}]  # type: ignore[index]
+
+
+def test_some_policies_are_measured_by_choice() -> None:
+    assert policies_of("llm-usage,cors") == {"llm-usage", "cors"}
+    with pytest.raises(ArgumentTypeError, match="expected policies that ship, got other"):
+        policies_of("cors,other")
+
+
 def test_an_unknown_field_is_refused() -> None:
     with pytest.raises(
-        BenchError, match=r"policies/cors/bench.yaml: expected body, headers, params, text, timeout, got param$"
+        BenchError, match=r"policies/cors/bench.yaml: expected body, chat, headers, params, text, timeout, got param$"
     ):
         row_of("cors", {"param": {}})
 
