@@ -46,8 +46,8 @@ def test_what_a_killed_build_left_is_no_part_of_the_next(tmp_path: Path) -> None
 
 
 def test_builds_of_several_outputs_beside_each_other_do_not_wait(tmp_path: Path) -> None:
-    with staged(tmp_path / "one") as one, staged(tmp_path / "two") as two:
-        assert one != two
+    with staged(tmp_path / "one") as first, staged(tmp_path / "two") as second:
+        assert first != second
 
 
 def test_a_build_of_an_output_waits_for_the_one_under_way_and_reports_it(tmp_path: Path) -> None:
