@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import timedelta
+
+import msgspec
 
 from gatewright_controller.store import Pruned, Retention, StorageError, Store
 from gatewright_controller.times import timestamp, utc_now
@@ -17,8 +18,7 @@ FIRST_SECONDS = 30.0
 PAUSE_SECONDS = 600.0
 
 
-@dataclass(frozen=True)
-class Keep:
+class Keep(msgspec.Struct, frozen=True):
     """What the operator wants kept: `Settings.history_keep` and its like."""
 
     revisions: int

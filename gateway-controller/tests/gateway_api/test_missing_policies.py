@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from gatewright_controller.gateway_api import CONTROLLER_NAME, translate
 from gatewright_controller.resource.definitions import Definitions
+from msgspec.structs import replace
 
 from .cases import objects_in
 from .test_smallest import OBJECTS

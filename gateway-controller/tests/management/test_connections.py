@@ -9,13 +9,14 @@ import json
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 import uvicorn
 from gatewright_controller.local.listener_tls import ListenerTls
 from gatewright_controller.management.connections import BoundedProtocol, Limits, Waiting
 from gatewright_controller.management.handshakes import Handshake
+from msgspec.structs import replace
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.nodes.deployment import Deployment
 from gatewright_controller.nodes.node import Node
 from gatewright_controller.translate import Bundle, unserved
+from msgspec.structs import replace
 
 pytestmark = pytest.mark.anyio
 POLICY = ("log-message", "v1.0.0", "d" * 64)

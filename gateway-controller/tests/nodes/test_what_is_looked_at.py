@@ -3,9 +3,10 @@ have something to send: after any sequence of events that is what a comparison o
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import replace
 
+import msgspec
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.nodes.deployment import Deployment
 from gatewright_controller.nodes.node import Node
@@ -57,7 +58,9 @@ class Events(RuleBasedStateMachine):
 
     @rule(api=st.sampled_from(APIS), reason=st.sampled_from("xy"), labels=LABELS)
     def suspend(self, api: str, reason: str, labels: Mapping[str, str]) -> None:
-        self.deployment.suspend(replace(unserved(api, f"/{api}", "v1", reason), nodes=labels), self.next_revision)
+        self.deployment.suspend(
+            msgspec.structs.replace(unserved(api, f"/{api}", "v1", reason), nodes=labels), self.next_revision
+        )
 
     @rule(
         api=st.sampled_from(APIS), successors=st.sets(st.sampled_from(APIS), max_size=2), digest=st.sampled_from("12")
@@ -125,7 +128,7 @@ def is_empty(update: node_pb2.Update) -> bool:
 
 
 def copied(node: Node) -> Node:
-    return replace(
+    return dataclasses.replace(
         node,
         sent=dict(node.sent),
         applied=dict(node.applied),

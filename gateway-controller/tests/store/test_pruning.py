@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from gatewright_controller.store import (
     pruning,
 )
 from gatewright_controller.times import timestamp, utc_now
+from msgspec.structs import replace
 
 from .apis import api
 

@@ -6,7 +6,6 @@ Around the bundles stands what a node puts there: the tree of contexts, the ext_
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import socket
 import subprocess
@@ -21,6 +20,7 @@ from typing import Any
 
 import grpc
 import httpx
+import msgspec
 import pytest
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.route.v3 import route_components_pb2
@@ -449,7 +449,7 @@ def test_a_slow_upstream_is_given_up(
     definitions: Definitions,
     engine: Engine,  # noqa: ARG001
 ) -> None:
-    settings = dataclasses.replace(SETTINGS, request_timeout_ms=50)
+    settings = msgspec.structs.replace(SETTINGS, request_timeout_ms=50)
     document = api("a", "/", f"http://127.0.0.1:{upstream}", [{"method": "GET", "path": "/"}])
     slow = translate(validate(document, definitions, {}), definitions, settings).message
     with gateway.start([slow]) as client:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
 from gatewright_documents.mistake import Mistake
 from gatewright_documents.values import JsonObject
 
@@ -41,8 +42,7 @@ class Grant:
             yield Mistake.expecting("a node without bounds of APIs", "one with them", cure, field=field)
 
 
-@dataclass(frozen=True)
-class Permit:
+class Permit(msgspec.Struct, frozen=True):
     """What one request may touch. apis: those in one of these scopes; None: all of them. gateway: whether the Gateway
     may be written. unwritable: kinds that may not."""
 
@@ -96,8 +96,7 @@ EVERYTHING = Permit()
 """For what no caller has asked for, as at a start."""
 
 
-@dataclass(frozen=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """Who sends a request. actor: as the history of resources names them (`store.Author`). lack: why there is no grant,
     of a caller who is known all the same."""
 

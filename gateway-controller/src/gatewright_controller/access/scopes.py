@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
+import msgspec
 from gatewright_documents.mistake import listed
 
 from gatewright_controller.model import Api
@@ -14,8 +14,7 @@ from gatewright_controller.resource.node_labels import has_labels
 from gatewright_controller.resource.paths import context_of, is_below
 
 
-@dataclass(frozen=True)
-class Scope:
+class Scope(msgspec.Struct, frozen=True):
     """An API is in it that fits all of its members; one that is empty fits every API.
 
     Of the role node, names and labels are those of nodes.
@@ -25,7 +24,7 @@ class Scope:
     """
 
     names: Sequence[str] = ()
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
     hosts: Sequence[str] = ()
     contexts: Sequence[str] = ()
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass
+
+import msgspec
 
 from gatewright_controller.access.callers import Caller, Grant
 
@@ -13,8 +14,7 @@ PREFIX = "gatewright_"
 RANDOM_BYTES = 32
 
 
-@dataclass(frozen=True)
-class Token:
+class Token(msgspec.Struct, frozen=True):
     """What is known of a token but its text. Times are RFC 3339, UTC; expires_at: "" for never."""
 
     name: str

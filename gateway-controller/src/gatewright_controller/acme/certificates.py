@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import json
 import logging
 import random
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 from gatewright_documents.values import JsonObject
+from msgspec.structs import asdict, replace
 
 from gatewright_controller.acme.schedule import Record, Wanted, obtained
 from gatewright_controller.local.acme_folder import certificate_file, read_json, record_file, write_json
@@ -41,7 +42,7 @@ class Asks(Protocol):
     async def __call__(self, task: str, folder: Path, wanted: Wanted) -> ChildAnswer: ...
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class AcmeTimes:
     """How long it is until something is done again."""
 
@@ -136,7 +137,8 @@ class AcmeCertificates:
         if self._wanted.get(wanted.name) != wanted:
             if "error" not in answer and task == "obtain":  # another one is wanted by now; what was obtained is known
                 write_json(
-                    record_file(self._folder, wanted.name), dataclasses.asdict(self._obtained_record(wanted, answer))
+                    record_file(self._folder, wanted.name),
+                    asdict(self._obtained_record(wanted, answer)),
                 )
             return
         before = self._records[wanted.name]
@@ -150,7 +152,7 @@ class AcmeCertificates:
         _log(wanted, task, record)
         file = record_file(self._folder, wanted.name)
         try:
-            await asyncio.to_thread(write_json, file, dataclasses.asdict(record))
+            await asyncio.to_thread(write_json, file, asdict(record))
         finally:  # a full disk is no reason to obtain it anew
             if self._wanted.get(wanted.name) == wanted:
                 self._records[wanted.name] = record
@@ -163,7 +165,7 @@ class AcmeCertificates:
         """The record with the time of renewal that the authority suggests. Without an answer the known time stays, and
         the authority is asked again later."""
         if "error" in answer:
-            return dataclasses.replace(before, look=time.time() + self._times.least_look_seconds)
+            return replace(before, look=time.time() + self._times.least_look_seconds)
         return before.suggested(answer["renew"], self._look(answer["look"]), random.random())  # noqa: S311
 
     def _look(self, at: float) -> float:
@@ -224,7 +226,7 @@ async def listening(deployment: Deployment) -> None:
 
 async def ask_in_child(task: str, folder: Path, wanted: Wanted, seconds: float = CHILD_SECONDS) -> ChildAnswer:
     """In a process of its own, which has so many seconds: what speaks ACME takes 40 MB, and blocks."""
-    asked = {"task": task, "folder": str(folder), "wanted": dataclasses.asdict(wanted)}
+    asked = {"task": task, "folder": str(folder), "wanted": asdict(wanted)}
     try:
         async with asyncio.timeout(seconds):
             answer: ChildAnswer = json.loads(

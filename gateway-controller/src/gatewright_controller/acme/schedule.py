@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import Literal
 
+import msgspec
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from gatewright_controller.model import Certificate
 
@@ -22,8 +23,7 @@ BACK_OFF: dict[Kind, tuple[float, float]] = {"unreachable": (5, 900), "refused":
 BACK_OFF_JITTER = 0.2
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True):
     """A certificate as the Gateway asks for it."""
 
     name: str
@@ -48,8 +48,7 @@ class Wanted:
         return Wanted(name, tuple(asked.hosts), asked.directory, authority, email, asked.key_type)
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(msgspec.Struct, frozen=True):
     """What is known of a certificate, kept on disk.
 
     subject: `Wanted.subject` of what was obtained; empty: nothing was. begins, ends: of its validity. renew: when to.
@@ -57,13 +56,13 @@ class Record:
     wanted; retry: not before; error: why, the last time.
     """
 
-    subject: list[str] = field(default_factory=list)
+    subject: list[str] = msgspec.field(default_factory=list)
     begins: float = 0.0
     ends: float = 0.0
     renew: float = 0.0
     look: float = 0.0
     failures: int = 0
-    failed_subject: list[str] = field(default_factory=list)
+    failed_subject: list[str] = msgspec.field(default_factory=list)
     retry: float = 0.0
     error: str = ""
 

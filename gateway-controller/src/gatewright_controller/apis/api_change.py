@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Literal
 
+import msgspec
 from gatewright_documents.values import JsonValue, KeyPath
 
 from gatewright_controller.model import Api, to_document
@@ -25,8 +25,7 @@ CONTEXT = 3
 """Lines around what differs."""
 
 
-@dataclass(frozen=True)
-class TriedWrite:
+class TriedWrite(msgspec.Struct, frozen=True):
     """A write that was not done. before: what stands in its place now, if anything does."""
 
     api: Api
@@ -34,8 +33,7 @@ class TriedWrite:
     before: StoredApi | None
 
 
-@dataclass(frozen=True)
-class ApiChange:
+class ApiChange(msgspec.Struct, frozen=True):
     """revision: of what would be replaced, None where nothing is there. moved: attachments that would run another
     version than they do. diff: unified, of the YAML that is shown; a secret that changes has a comment behind its mask.
     """
@@ -46,8 +44,7 @@ class ApiChange:
     diff: str
 
 
-@dataclass(frozen=True)
-class Side:
+class Side(msgspec.Struct, frozen=True):
     """One side of a diff. label: what it is called in the diff's head."""
 
     label: str

@@ -134,7 +134,9 @@ class Controller:
             )
             spec, reason = stored.api.spec, f"no longer valid: {invalid}"
             suspended = unserved(stored.name, stored.context, spec.version, reason, spec.hosts, spec.listeners)
-            suspended = replace(suspended, nodes=spec.nodes, secrets=frozenset(keys_by_secret(stored.api)))
+            suspended = msgspec.structs.replace(
+                suspended, nodes=spec.nodes, secrets=frozenset(keys_by_secret(stored.api))
+            )
             return partial(self.deployment.suspend, suspended, stored.revision)
         self._move(stored, versions)
         return partial(self.deployment.set_desired, translate(api, self.definitions, self._edge), stored.revision)
@@ -501,7 +503,7 @@ class Controller:
             expected = frozenset([seen.revision if seen else 0]) if terms.expected is None else terms.expected
             before = self.store.revision
             try:
-                stored = write(api, versions, replace(terms, expected=expected))
+                stored = write(api, versions, msgspec.structs.replace(terms, expected=expected))
                 return stored, bundle, stored.revision > before
             except ContextTakenError as error:
                 raise Invalid(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import msgspec
 from gatewright_documents.mistake import Invalid, Mistake
 
@@ -14,8 +12,7 @@ from gatewright_controller.resource.versions import Versions
 from gatewright_controller.store import Entry, PastResource
 
 
-@dataclass(frozen=True)
-class PastApi:
+class PastApi(msgspec.Struct, frozen=True):
     """api: None where the write of that revision was a deletion, or gave the API another name."""
 
     entry: Entry

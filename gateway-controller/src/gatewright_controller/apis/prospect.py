@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 from gatewright_documents.mistake import Mistake
 
 from gatewright_controller.model import Api
@@ -12,8 +11,7 @@ from gatewright_controller.resource.effective import Effective
 from gatewright_controller.resource.versions import Move, Versions, attachments
 
 
-@dataclass(frozen=True)
-class Prospect:
+class Prospect(msgspec.Struct, frozen=True):
     """What other definitions mean, and the APIs that come with them: what changes, which attachments get another
     version, which APIs that concerns, and what of them is written."""
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import NamedTuple
 
+import msgspec
 from gatewright_documents.document import read_file
 from gatewright_documents.mistake import Invalid, Unreadable, format_path
 from gatewright_documents.values import JsonObject, JsonValue
@@ -39,8 +40,7 @@ class Listening(NamedTuple):
     http3: bool
 
 
-@dataclass(frozen=True)
-class BootstrapValues:
+class BootstrapValues(msgspec.Struct, frozen=True):
     """What of a Gateway stands in Envoy's bootstrap, and changes with a restart only; None: as the node decides.
 
     connections: of clients, at once. memory: bytes of Envoy's heap.

@@ -10,8 +10,8 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+import msgspec
 from gatewright_documents.mistake import Mistake, listed, shown
 
 from gatewright_controller.gateway.gateways import Gateways, NoGatewayError
@@ -28,8 +28,7 @@ class UnreachableError(Exception):
     """No listener can be sent a request from here; the message says why, and what to do."""
 
 
-@dataclass(frozen=True)
-class ReachableListener:
+class ReachableListener(msgspec.Struct, frozen=True):
     """A listener: where a client on this machine connects, and which host it serves; "" where it serves any.
 
     demand: what it asks of clients, for people; "" for nothing.

@@ -10,10 +10,10 @@ import asyncio
 import functools
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 from gatewright_documents.mistake import Invalid, Mistake, format_path, shown
 from gatewright_documents.values import JsonObject, JsonValue
 from msgspec import UNSET
@@ -58,8 +58,7 @@ class GatewayOfFileError(Exception):
     """The Gateway is a file's, which is named: it is changed there."""
 
 
-@dataclass(frozen=True)
-class CurrentGateway:
+class CurrentGateway(msgspec.Struct, frozen=True):
     """origin: gateway.yaml ("file"), the options of a run without one ("run"), or the management API ("api")."""
 
     document: JsonObject
@@ -67,8 +66,7 @@ class CurrentGateway:
     stored: StoredGateway | None = None
 
 
-@dataclass(frozen=True)
-class GatewayChange:
+class GatewayChange(msgspec.Struct, frozen=True):
     """What another Gateway means: listeners by name, and the fields that wait for a restart. Connections of listeners
     that are changed or removed are drained; those of all others go on."""
 

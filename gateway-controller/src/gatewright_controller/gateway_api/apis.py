@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import msgspec
 from gatewright_documents.mistake import Invalid, Mistake
@@ -42,23 +42,21 @@ MATCH = re.compile(r"\]\.(method|path|headers|query)")
 POOL = re.compile(r"spec\.upstream\.([a-z0-9-]+)")
 
 
-@dataclass(frozen=True)
-class HostApi:
+class HostApi(msgspec.Struct, frozen=True):
     """An Api, and what it was made of."""
 
     document: JsonObject
     sources: list[Key]
 
 
-@dataclass
-class RouteFindings:
+class RouteFindings(msgspec.Struct):
     """What was found wrong with a route at a Gateway: rules that are not followed, references that lead nowhere."""
 
-    problems: dict[int, list[Problem]] = field(default_factory=dict)
+    problems: dict[int, list[Problem]] = msgspec.field(default_factory=dict)
     """By the rule's index."""
-    unresolved: list[Problem] = field(default_factory=list)
+    unresolved: list[Problem] = msgspec.field(default_factory=list)
     rules: int = 0
-    dropped: set[int] = field(default_factory=set)
+    dropped: set[int] = msgspec.field(default_factory=set)
 
 
 class Apis:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
+import msgspec
 from gatewright_documents.values import JsonObject
 
 from gatewright_controller.gateway_api.cluster import (
@@ -24,19 +24,17 @@ from gatewright_controller.gateway_api.hostnames import common
 from gatewright_controller.gateway_api.listeners import ROUTE_KINDS, GatewayListener, host_problem
 
 
-@dataclass
-class Parent:
+class Parent(msgspec.Struct):
     """One `parentRef` of a route that names a Gateway of ours. accepted: what is wrong, if anything is."""
 
     ref: JsonObject
     gateway: OurGateway
-    hostnames: dict[str, list[str]] = field(default_factory=dict)
+    hostnames: dict[str, list[str]] = msgspec.field(default_factory=dict)
     """By the names of listeners: the hosts that the route has there."""
     accepted: Problem | None = None
 
 
-@dataclass(frozen=True)
-class AttachedRoute:
+class AttachedRoute(msgspec.Struct, frozen=True):
     """A route with the parents of ours that it names."""
 
     key: Key

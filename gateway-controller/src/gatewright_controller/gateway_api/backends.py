@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+import msgspec
 from gatewright_documents.values import JsonObject
 
 from gatewright_controller.gateway_api.backend_tls import BackendTls
@@ -29,8 +29,7 @@ APPLICATION_PROTOCOLS = ("", "http", "kubernetes.io/ws", H2C)
 """Those of a Service's port that are spoken in clear; `kubernetes.io/wss` and `https` need a BackendTLSPolicy."""
 
 
-@dataclass(frozen=True)
-class Backend:
+class Backend(msgspec.Struct, frozen=True):
     """Where a part of requests goes. pool: None where there is nothing to send them to; then `status` is answered."""
 
     name: str

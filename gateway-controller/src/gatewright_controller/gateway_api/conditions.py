@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+import msgspec
 from gatewright_documents.values import JsonObject
 
 LONGEST_MESSAGE = 4096
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(msgspec.Struct, frozen=True):
     """Why something is not as its object asks. reason: of a condition, in CamelCase. message: what to do, too."""
 
     reason: str

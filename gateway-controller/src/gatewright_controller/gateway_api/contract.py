@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+import msgspec
 from gatewright_documents.values import JsonObject
 
 from gatewright_controller.resource.conditions import Conditions
@@ -49,16 +50,15 @@ KINDS = (
 """What `Objects` holds."""
 
 
-@dataclass(frozen=True)
-class Objects:
+class Objects(msgspec.Struct, frozen=True):
     """What the API server has, as JSON objects. policies: the definitions of this build. conditions: checks `when` of
     PolicyAttachments, in each translation: remembered ones, since each answer takes a process; the default leaves that
     to nodes. upstreams: addresses that backends may not have."""
 
     by_key: Mapping[Key, JsonObject]
-    policies: Definitions = field(default_factory=Definitions)
-    conditions: Conditions = field(default_factory=Conditions)
-    upstreams: PrivateUpstreams = field(default_factory=PrivateUpstreams)
+    policies: Definitions = msgspec.field(default_factory=Definitions)
+    conditions: Conditions = msgspec.field(default_factory=Conditions)
+    upstreams: PrivateUpstreams = msgspec.field(default_factory=PrivateUpstreams)
 
 
 class GatewayPort(NamedTuple):
@@ -87,20 +87,18 @@ class GatewayNodes:
     mounted there, so that another certificate needs no other pod."""
 
 
-@dataclass(frozen=True)
-class Translation:
+class Translation(msgspec.Struct, frozen=True):
     """What becomes of all objects."""
 
-    documents: list[JsonObject] = field(default_factory=list)
-    gateways: list[GatewayNodes] = field(default_factory=list)
-    statuses: dict[Key, JsonObject] = field(default_factory=dict)
+    documents: list[JsonObject] = msgspec.field(default_factory=list)
+    gateways: list[GatewayNodes] = msgspec.field(default_factory=list)
+    statuses: dict[Key, JsonObject] = msgspec.field(default_factory=dict)
     """The `status` of each object that is ours, without `lastTransitionTime`."""
-    sources: dict[str, list[Key]] = field(default_factory=dict)
+    sources: dict[str, list[Key]] = msgspec.field(default_factory=dict)
     """Names of documents, each with the objects that it was made of: the Gateway first."""
 
 
-@dataclass(frozen=True)
-class Deployed:
+class Deployed(msgspec.Struct, frozen=True):
     """What has become of a document at the nodes that are to have it. reason: where it was rejected."""
 
     state: Literal["pending", "deployed", "rejected"]

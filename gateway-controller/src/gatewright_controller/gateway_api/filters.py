@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 
+import msgspec
 from gatewright_documents.values import JsonObject
 
 from gatewright_controller.gateway_api.backends import Backend
@@ -26,17 +26,16 @@ KEPT_HOST: JsonObject = {"keepHost": True}
 """`rewrite` of an Api."""
 
 
-@dataclass
-class Filters:
+class Filters(msgspec.Struct):
     """What a rule's filters say, once they are read."""
 
     cors: JsonObject | None = None
-    request: JsonObject = field(default_factory=dict)
-    response: JsonObject = field(default_factory=dict)
+    request: JsonObject = msgspec.field(default_factory=dict)
+    response: JsonObject = msgspec.field(default_factory=dict)
     redirect: JsonObject | None = None
-    rewrite: JsonObject = field(default_factory=dict)
-    mirrors: list[tuple[Backend, float]] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    rewrite: JsonObject = msgspec.field(default_factory=dict)
+    mirrors: list[tuple[Backend, float]] = msgspec.field(default_factory=list)
+    problems: list[Problem] = msgspec.field(default_factory=list)
 
     def policies(self) -> tuple[list[JsonObject], list[JsonObject]]:
         """Those before all others, and those behind them."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
+import msgspec
 from gatewright_documents.values import JsonObject
 
 from gatewright_controller.gateway_api.cluster import (
@@ -30,8 +30,7 @@ ADDRESS_TYPES = ("IPAddress", "Hostname")
 API_VERSION = "gatewright.dev/v1"
 
 
-@dataclass
-class OurGateway:
+class OurGateway(msgspec.Struct):
     """A Gateway of one of our classes. accepted, resolved: what is wrong with it, if anything is."""
 
     key: Key
@@ -41,7 +40,7 @@ class OurGateway:
     resolved: Problem | None = None
     client_certificate: str = ""
     """The name of the one that backends are shown."""
-    files: GatewayFiles = field(default_factory=GatewayFiles)
+    files: GatewayFiles = msgspec.field(default_factory=GatewayFiles)
 
     @property
     def labels(self) -> dict[str, str]:

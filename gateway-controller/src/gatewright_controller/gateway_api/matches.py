@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from urllib.parse import unquote
 
+import msgspec
 from gatewright_documents.values import JsonObject
 
 from gatewright_controller.gateway_api.cluster import inner, items, text
@@ -21,8 +21,7 @@ Rank = tuple[bool, int, int, bool, int, int]
 and the fourth below zero, so that the first in order comes first."""
 
 
-@dataclass(frozen=True)
-class RouteMatch:
+class RouteMatch(msgspec.Struct, frozen=True):
     """Which requests. path: as an operation has it; a prefix ends in `/*`."""
 
     path: str

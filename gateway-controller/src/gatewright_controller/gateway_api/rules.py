@@ -5,9 +5,10 @@ stands behind it may be open to more clients.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 
+import msgspec
 from gatewright_documents.values import JsonObject
+from msgspec.structs import replace
 
 from gatewright_controller.gateway_api.backend_tls import BackendTls
 from gatewright_controller.gateway_api.backends import Backend, backend_of
@@ -32,8 +33,7 @@ PREFLIGHT_HEADERS: Sequence[JsonObject] = ({"name": "origin", "present": True},)
 MATCHING_FIELDS = ("method", "path", "headers", "query")
 
 
-@dataclass(frozen=True)
-class RankedOperation:
+class RankedOperation(msgspec.Struct, frozen=True):
     """An operation of a rule's, and where it stands among those of all routes."""
 
     rank: tuple[Rank, tuple[str, str], int, int]
@@ -45,20 +45,18 @@ class RankedOperation:
     """Whether it answers by itself for want of what the rule asks for."""
 
 
-@dataclass(frozen=True)
-class TranslatedRule:
+class TranslatedRule(msgspec.Struct, frozen=True):
     """problems: why it is not followed, or a part of it is not. unresolved: of references."""
 
-    operations: list[RankedOperation] = field(default_factory=list)
-    pools: Mapping[str, JsonObject] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
-    unresolved: list[Problem] = field(default_factory=list)
+    operations: list[RankedOperation] = msgspec.field(default_factory=list)
+    pools: Mapping[str, JsonObject] = msgspec.field(default_factory=dict)
+    problems: list[Problem] = msgspec.field(default_factory=list)
+    unresolved: list[Problem] = msgspec.field(default_factory=list)
     dropped: bool = False
     """Whether none of it is followed."""
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """Where a rule is to be served: the Gateway, and scheme and port of the listener."""
 
     gateway: OurGateway
@@ -66,8 +64,7 @@ class Place:
     port: int
 
 
-@dataclass(frozen=True)
-class RuleSource:
+class RuleSource(msgspec.Struct, frozen=True):
     """A rule of a route. age: of the route."""
 
     route: Key
@@ -135,13 +132,12 @@ def _filters(rule: JsonObject, problems: list[Problem]) -> list[JsonObject]:
     return [*own, *by_backend[0]]
 
 
-@dataclass
-class _Rule:
+class _Rule(msgspec.Struct):
     source: RuleSource
     place: Place
     backends: list[Backend]
-    filters: Filters = field(default_factory=Filters)
-    common: JsonObject = field(default_factory=dict)
+    filters: Filters = msgspec.field(default_factory=Filters)
+    common: JsonObject = msgspec.field(default_factory=dict)
     """Fields of all its operations that go upstream."""
     retries: JsonObject | None = None
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
+import msgspec
 from gatewright_documents.mistake import Invalid
 from gatewright_documents.values import JsonObject
 from gatewright_documents.yaml_writer import yaml_text
+from msgspec.structs import replace
 
 from gatewright_controller.access import Permit
 from gatewright_controller.apis.api_change import NOTHING, unified
@@ -40,8 +41,7 @@ TRIES = 10
 """Of a write, while other controllers write the same resource."""
 
 
-@dataclass(frozen=True)
-class ResourceChange:
+class ResourceChange(msgspec.Struct, frozen=True):
     """What a write would do, or has done. revision: of what was there, None where nothing was. diff: unified, of the
     YAML that is shown."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 
+import msgspec
 from gatewright_documents.mistake import Invalid, Mistake
 from gatewright_documents.values import JsonObject
 
@@ -14,8 +14,7 @@ from gatewright_controller.store import SECRET, Store, name_in
 from gatewright_controller.store.finished import finished
 
 
-@dataclass(frozen=True)
-class Rotation:
+class Rotation(msgspec.Struct, frozen=True):
     """key: the id of the first key. rewritten, left: documents that were encrypted by it, and that were not touched.
     unreadable: names of Secrets with a value that no key decrypts."""
 

@@ -9,9 +9,9 @@ import ssl
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 from gatewright_documents.mistake import Invalid, Mistake, Unreadable, listed
 from gatewright_documents.os_errors import os_reason
 from gatewright_documents.values import JsonObject
@@ -55,14 +55,13 @@ class Token:
         return self._text != before
 
 
-@dataclass(frozen=True)
-class ApiAccess:
+class ApiAccess(msgspec.Struct, frozen=True):
     """server: its URL. tls: None for http. tls_name: the name that its certificate has, "" for the URL's. namespace:
     that of the pod, or of the kubeconfig's context."""
 
     server: str
     tls: ssl.SSLContext | None
-    token: Token = field(default_factory=Token)
+    token: Token = msgspec.field(default_factory=Token)
     namespace: str = "default"
     tls_name: str = ""
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import msgspec
 from gatewright_documents.mistake import Invalid, Mistake
@@ -26,13 +25,12 @@ Name = tuple[str, str]
 """Kind and name of a document."""
 
 
-@dataclass
-class _Set:
+class _Set(msgspec.Struct):
     """What is tried. refused: with its reason. keeps: those of the refused ones of which the store's version stays."""
 
     documents: dict[Name, JsonObject]
-    refused: dict[Name, str] = field(default_factory=dict)
-    keeps: set[Name] = field(default_factory=set)
+    refused: dict[Name, str] = msgspec.field(default_factory=dict)
+    keeps: set[Name] = msgspec.field(default_factory=set)
 
     def refuse(self, name: Name, reason: str) -> bool:
         """Leaves it out; what is stored of it goes too, if that is what was refused. Whether anything changes."""

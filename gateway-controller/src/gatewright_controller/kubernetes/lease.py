@@ -6,9 +6,9 @@ the times in it are for people.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
 from gatewright_documents.values import JsonObject
 
 DURATION_SECONDS = 15
@@ -20,8 +20,7 @@ RETRY_SECONDS = 1.0
 """After a renewal that has failed."""
 
 
-@dataclass
-class LeaseView:
+class LeaseView(msgspec.Struct):
     """What one controller sees. identity: its own. seen: the version of the Lease, and when it was seen first."""
 
     identity: str
@@ -63,8 +62,7 @@ class LeaseView:
         return {**spec, "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": micro_time(now)}
 
 
-@dataclass
-class Term:
+class Term(msgspec.Struct):
     """The time for which one controller leads: until it has not renewed for `DEADLINE_SECONDS`, or has ended it."""
 
     renewed_at: float

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -20,15 +20,14 @@ class Leading(Protocol):
     is_leading: bool
 
 
-@dataclass
-class Counts:
+class Counts(msgspec.Struct):
     """Of one controller. objects: that are watched, by kind; none where it does not lead."""
 
     election: Leading | None = None
     objects: Callable[[], Mapping[str, int]] = dict
     refused: Callable[[], int] = lambda: 0
     synced_at: float = 0.0
-    status_writes: Counter[str] = field(default_factory=Counter)
+    status_writes: Counter[str] = msgspec.field(default_factory=Counter)
 
     def note_sync(self) -> None:
         """The store has what the objects say now."""

@@ -10,7 +10,6 @@ import base64
 import copy
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -36,8 +35,7 @@ FILES = "gateway-files"
 INSTANCE_LABEL = "app.kubernetes.io/instance"
 
 
-@dataclass(frozen=True)
-class NodeTemplate:
+class NodeTemplate(msgspec.Struct, frozen=True):
     """Both documents as they are written."""
 
     deployment: JsonObject
@@ -70,8 +68,7 @@ def node_objects(template: NodeTemplate, nodes: GatewayNodes, at: Placement) -> 
     return [_with_digest(document) for document in made]
 
 
-@dataclass(frozen=True)
-class Placement:
+class Placement(msgspec.Struct, frozen=True):
     """Where objects of a controller are. owner: the GatewayClass; None where it is not known."""
 
     namespace: str

@@ -9,10 +9,10 @@ import secrets
 import socket
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import msgspec
 from gatewright_documents.values import JsonObject
 
 from gatewright_controller.gateway_api import KINDS, WatchedKind, translate
@@ -47,8 +47,7 @@ GROUPS = ("gateway.networking.k8s.io", "gatewright.dev")
 """Of the kinds that have statuses of ours."""
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """Where a controller of Gateway API is. namespace: of its Lease, and of the Deployments that it makes. template:
     the file of these."""
 

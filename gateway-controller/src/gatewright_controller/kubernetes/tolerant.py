@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 from gatewright_documents.values import JsonObject
+from msgspec.structs import replace
 
 from gatewright_controller.gateway_api import Key, Objects, Translation
 

@@ -11,9 +11,9 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
 from gatewright_documents.values import JsonObject
 
 from gatewright_controller.kubernetes.backoff import Backoff
@@ -31,14 +31,13 @@ MISSING_PAUSE_SECONDS = 10.0
 """After which a kind is asked for again that the server does not have, at first."""
 
 
-@dataclass(frozen=True)
-class Selection:
+class Selection(msgspec.Struct, frozen=True):
     """What of a kind is watched. namespace: "" for all. prepare: what is kept of an object."""
 
     kind: str
     resource: Resource
     namespace: str = ""
-    query: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = msgspec.field(default_factory=dict)
     is_required: bool = True
     prepare: Callable[[JsonObject], JsonObject] = lambda found: found
 

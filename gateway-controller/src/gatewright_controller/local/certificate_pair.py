@@ -8,9 +8,10 @@ from __future__ import annotations
 import ssl
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+import msgspec
 
 from gatewright_controller.local.certificate_pin import Pin
 
@@ -72,8 +73,7 @@ def text(file: str) -> str:
     return Path(file).read_text(encoding="latin-1")
 
 
-@dataclass(frozen=True)
-class Validity:
+class Validity(msgspec.Struct, frozen=True):
     """The time in which a certificate is valid."""
 
     begins: datetime

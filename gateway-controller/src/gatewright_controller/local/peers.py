@@ -15,9 +15,10 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+import msgspec
 
 SUPERVISOR = "supervisor"
 ENGINE = "engine"
@@ -36,8 +37,7 @@ class Connected(Protocol):
     def getsockopt(self, level: int, optname: int, buflen: int = ..., /) -> int | bytes: ...
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """Processes that may connect: those with these roles, and those of the same user or of root that the supervisor has
     not started, directly or not. A policy's processes are below the supervisor, which adopts orphans.
 
@@ -128,8 +128,7 @@ def _is_alive(connection: Connected) -> bool:
         os.close(pidfd)
 
 
-@dataclass
-class PeerCheck:
+class PeerCheck(msgspec.Struct):
     """A rule at a socket. `warn` gets the socket, the pid and the reason of a refusal; of several within a second,
     those of the first."""
 
@@ -137,7 +136,7 @@ class PeerCheck:
     at: Path
     warn: Callable[[str, int, str], None]
     _waiting: int = 0
-    _warned: float = field(default=-QUIET_SECONDS)
+    _warned: float = msgspec.field(default=-QUIET_SECONDS)
 
     async def admits(self, connection: Connected) -> bool:
         """Asks again for a second, for a process may be newer than what is written of it."""

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import dataclass, field
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -54,14 +54,14 @@ from gatewright_controller.oidc import People
 from gatewright_controller.plans import Plans
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class ApiLimits:
     """What clients may ask of nodes and listeners, and for how long."""
 
-    documents: DocumentLimits = dataclasses.field(default_factory=DocumentLimits)
-    exchanges: ExchangeTimes = dataclasses.field(default_factory=ExchangeTimes)
-    requests: RequestLimits = dataclasses.field(default_factory=RequestLimits)
-    callers: CallerLimits = dataclasses.field(default_factory=CallerLimits)
+    documents: DocumentLimits = field(default_factory=DocumentLimits)
+    exchanges: ExchangeTimes = field(default_factory=ExchangeTimes)
+    requests: RequestLimits = field(default_factory=RequestLimits)
+    callers: CallerLimits = field(default_factory=CallerLimits)
 
 
 def create_app(

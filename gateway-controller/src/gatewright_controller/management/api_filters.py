@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
+import msgspec
 from starlette.requests import Request
 
 from gatewright_controller.management.authors import OWNER_SCHEMA, owner_of
@@ -30,8 +30,7 @@ LABEL = Parameter(
 API_FILTERS = (NAME, STATE, OWNED_BY, LABEL)
 
 
-@dataclass(frozen=True)
-class ResourceFilter:
+class ResourceFilter(msgspec.Struct, frozen=True):
     """What a request asks for. owner: "" for any. labels: each key with its value; "" for any value."""
 
     request: Request
@@ -49,8 +48,7 @@ class ResourceFilter:
         return self.owner in ("", owner) and has_labels(labels, self.labels) and fits_name(self.request, name)
 
 
-@dataclass(frozen=True)
-class ApiFilter:
+class ApiFilter(msgspec.Struct, frozen=True):
     """What a request asks for of APIs. state: "" for any."""
 
     resources: ResourceFilter

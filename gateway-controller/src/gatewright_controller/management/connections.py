@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sized
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -18,8 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from gatewright_controller.management.shapes.problem import Problem
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """connections: at once. request_seconds: from a connection, or from the last answer, to the end of a request.
     write_seconds: how long a client may take nothing of an answer. head_bytes, message_bytes: of a request; the second
     is more than any body that is wanted. handshake_seconds: from a connection until TLS is established on it.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import msgspec
 from gatewright_documents.json_reader import parse_json
@@ -46,7 +46,7 @@ KEPT = (
 )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class ExchangeTimes:
     """How long nodes are waited for: for what they have kept, and until they record; and clients without news."""
 

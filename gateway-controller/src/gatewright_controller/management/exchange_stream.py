@@ -6,7 +6,6 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import msgspec
@@ -90,7 +89,7 @@ class ExchangeStream(StreamingResponse):
 
     def _encoded(self, taken: Taken) -> Iterator[bytes]:
         if taken.nodes is not None:
-            yield self._encode("nodes", msgspec.json.encode([dataclasses.asdict(node) for node in taken.nodes]))
+            yield self._encode("nodes", msgspec.json.encode(taken.nodes))
         if taken.dropped:
             yield self._encode("dropped", msgspec.json.encode({"exchanges": taken.dropped}))
         for exchange in taken.exchanges:

@@ -7,9 +7,9 @@ import contextlib
 import functools
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 import uvicorn
 from starlette.applications import Starlette
 
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 STOP_SECONDS = 3
 
 
-@dataclass(frozen=True)
-class Listener:
+class Listener(msgspec.Struct, frozen=True):
     """Where the management API is served. tls: None for HTTP in clear."""
 
     socket: socket.socket

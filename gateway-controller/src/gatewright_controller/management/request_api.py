@@ -11,13 +11,14 @@ import logging
 import shlex
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import h11
 import msgspec
 from gatewright_documents.json_reader import parse_json
 from gatewright_documents.mistake import Invalid, Mistake
 from msgspec import UNSET
+from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
 

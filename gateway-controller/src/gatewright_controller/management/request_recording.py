@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 import msgspec
 
@@ -24,8 +23,7 @@ NOT_REPORTED = (
 )
 
 
-@dataclass(frozen=True)
-class RecordingTimes:
+class RecordingTimes(msgspec.Struct, frozen=True):
     """How long nodes are waited for."""
 
     begin_seconds: float = 2.0
@@ -38,8 +36,7 @@ class _Exchange(msgspec.Struct):
     id: str = ""
 
 
-@dataclass(frozen=True)
-class RecordedRequest:
+class RecordedRequest(msgspec.Struct, frozen=True):
     """recorded: nodes have its exchange, with the request id. why: where they have not, for people."""
 
     recorded: bool = False

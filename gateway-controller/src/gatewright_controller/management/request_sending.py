@@ -10,9 +10,9 @@ import contextlib
 import ssl
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
 
 import h11
+import msgspec
 
 from gatewright_controller.gateway.gateway_listeners import ReachableListener
 
@@ -23,8 +23,7 @@ CLOSE_SECONDS = 1.0
 Headers = Sequence[tuple[str, str]]
 
 
-@dataclass(frozen=True)
-class AnswerLimits:
+class AnswerLimits(msgspec.Struct, frozen=True):
     """Of an answer's body."""
 
     kept_bytes: int = 1024 * 1024
@@ -41,8 +40,7 @@ class SendError(Exception):
         self.timed_out = timed_out
 
 
-@dataclass(frozen=True)
-class ComposedRequest:
+class ComposedRequest(msgspec.Struct, frozen=True):
     """What goes out. host: what the Host header says, and for TLS the server name (SNI), unless it is an address.
 
     headers have neither Host nor Content-Length: both are made here, and nothing else is.
@@ -55,8 +53,7 @@ class ComposedRequest:
     body: bytes = b""
 
 
-@dataclass
-class ReceivedAnswer:
+class ReceivedAnswer(msgspec.Struct):
     """What came. names of headers in lower case, all in wire order; size: bytes of the body, of which `kept_bytes` are
     kept; error: why the body has not come to its end.
     """
@@ -64,7 +61,7 @@ class ReceivedAnswer:
     status: int
     protocol: str
     headers: Headers
-    body: bytearray = field(default_factory=bytearray)
+    body: bytearray = msgspec.field(default_factory=bytearray)
     size: int = 0
     trailers: Headers = ()
     duration_ms: float = 0.0

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from gatewright_documents.values import JsonObject
 from msgspec import UNSET
 from starlette.requests import Request
@@ -35,8 +35,7 @@ from gatewright_controller.resource.secrets import masked
 from gatewright_controller.store import Entry
 
 
-@dataclass(frozen=True)
-class Shown:
+class Shown(msgspec.Struct, frozen=True):
     """A resource as a write left it, without secrets. document: None where it was gone then."""
 
     entry: Entry

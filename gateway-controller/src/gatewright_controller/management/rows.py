@@ -7,9 +7,9 @@ refusal of unknown query parameters, the right that a request needs and the Open
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import msgspec
 from gatewright_documents.values import JsonObject
 from starlette.requests import Request
 from starlette.responses import Response
@@ -32,8 +32,7 @@ ROW = "gatewright_row"
 """Of a scope: the `Row` whose endpoint answers."""
 
 
-@dataclass(frozen=True)
-class Parameter:
+class Parameter(msgspec.Struct, frozen=True):
     """Of a query, a path or the headers of a request. schema: JSON Schema of its value; the values of an array stand
     each in a parameter of their own. words: what it does, for the reference.
     """
@@ -43,8 +42,7 @@ class Parameter:
     words: str
 
 
-@dataclass(frozen=True)
-class Body:
+class Body(msgspec.Struct, frozen=True):
     """What a request carries. required: a request without it is refused."""
 
     shapes: Shapes
@@ -52,18 +50,16 @@ class Body:
     required: bool = True
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """A response other than an error. shapes: none for a response without a body. headers: by name, what they say."""
 
     words: str
     shapes: Shapes = ()
     media_types: tuple[str, ...] = (JSON,)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False)
-class Row:
+class Row(msgspec.Struct, frozen=True, eq=False):
     """One method of one path. id: its name in the OpenAPI document (`operationId`). words: what it does.
 
     right: None: no token is asked for. refusals: the statuses of errors of its own, beside those that every row has.
@@ -86,8 +82,7 @@ class Row:
     audit: Literal["nothing", "refusals", "all"] = "refusals"
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(msgspec.Struct, frozen=True):
     """The rows whose endpoints are methods of one class. title: of its section in the reference."""
 
     title: str

@@ -6,7 +6,6 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
@@ -16,8 +15,7 @@ from msgspec import UNSET, Meta, UnsetType
 Kind = Literal["value", "struct", "list", "map", "choice"]
 
 
-@dataclass(frozen=True)
-class SettingsField:
+class SettingsField(msgspec.Struct, frozen=True):
     """owner: the struct. path: as documents spell it, with "[]" for any item of a list and "NAME" for any key of a map.
     names: as Python does. kind: `value`, or what has fields of its own: a `struct`, a `list` or `map` of structs, or a
     `choice`, a struct that may be left out. default: UNSET where there is none. reached: whether nothing but structs is

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from gatewright_controller._gen import node_pb2
 
@@ -17,18 +18,16 @@ CHANGE_BYTES = 1024 * 1024
 """About how much one message holds."""
 
 
-@dataclass
-class Lacking:
+class Lacking(msgspec.Struct):
     """What a node is still to be sent. shards: whole. names: of consumers that have changed or gone. plans: the version
     of those that it was sent."""
 
-    shards: list[int] = field(default_factory=list)
-    names: dict[str, None] = field(default_factory=dict)
+    shards: list[int] = msgspec.field(default_factory=list)
+    names: dict[str, None] = msgspec.field(default_factory=dict)
     plans: bytes = b""
 
 
-@dataclass(frozen=True)
-class ConsumersCopy:
+class ConsumersCopy(msgspec.Struct, frozen=True):
     """Consumers by name, and plans, as nodes are sent them at one moment; for any thread."""
 
     encoded: Mapping[str, bytes]

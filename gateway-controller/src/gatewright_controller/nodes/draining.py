@@ -3,8 +3,7 @@ without this controller. Who asked for it, and why, is known here until this pro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 from gatewright_documents.mistake import listed
 
 from gatewright_controller._gen import node_pb2
@@ -16,8 +15,7 @@ ANSWER_SECONDS = 5.0
 """For the node to begin. What comes then may take as long as a request does."""
 
 
-@dataclass(frozen=True)
-class DrainRequest:
+class DrainRequest(msgspec.Struct, frozen=True):
     """Who had a node drained, when (RFC 3339, UTC) and why."""
 
     actor: str

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Literal
 
+import msgspec
+
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.nodes.consumer_index import Lacking
 from gatewright_controller.resource.node_labels import has_labels
@@ -28,8 +30,7 @@ DRAIN_STATES: dict[int, DrainState] = {
 }
 
 
-@dataclass(frozen=True)
-class NodeStatus:
+class NodeStatus(msgspec.Struct, frozen=True):
     """What one node makes of an API. reason: why it does not run it; "" where it does."""
 
     node: str
@@ -37,8 +38,7 @@ class NodeStatus:
     reason: str = ""
 
 
-@dataclass(frozen=True)
-class ApiStatus:
+class ApiStatus(msgspec.Struct, frozen=True):
     """Of the connected nodes that are to run it. `deployed`: all have it. `rejected`: one of them, or all, cannot run
     it until an operator changes something. `pending`: one of them has yet to answer, or cannot run it now and tries
     again by itself; or there is none."""
@@ -50,8 +50,7 @@ class ApiStatus:
     """It is for none of the connected nodes."""
 
 
-@dataclass(frozen=True)
-class Unapplied:
+class Unapplied(msgspec.Struct, frozen=True):
     """A version of an API that a node does not run, and why; `pending`: for a reason that may pass."""
 
     digest: str
@@ -59,8 +58,7 @@ class Unapplied:
     reason: str
 
 
-@dataclass(frozen=True)
-class LackingPolicy:
+class LackingPolicy(msgspec.Struct, frozen=True):
     """A policy that a node's build lacks, or has with another definition; why, with the cure. apis: of those that the
     node is to run, the ones that need it."""
 

@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import grpc
+import msgspec
 from grpc import aio
 
 from gatewright_controller.access import Caller
@@ -24,8 +24,7 @@ RECHECK_SECONDS = 30.0
 """Between two looks at the token of a stream: a deleted one opens nothing for long."""
 
 
-@dataclass(frozen=True)
-class NodeTls:
+class NodeTls(msgspec.Struct, frozen=True):
     """listen: HOST:PORT. The files of the controller's certificate and key, and of who signs those of nodes; "": nodes
     show none, and have tokens."""
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass, field
 from typing import Literal, Protocol
+
+import msgspec
 
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.nodes.deployment import Deployment
@@ -23,8 +24,7 @@ DISCONNECTED = "the node disconnected"
 NodeState = Literal["observed", "connecting", "refused", "unobserved"]
 
 
-@dataclass(frozen=True)
-class ObservedNode:
+class ObservedNode(msgspec.Struct, frozen=True):
     """Whether a node reports exchanges. reason: why it does not; "" if it does or is about to."""
 
     id: str
@@ -55,8 +55,7 @@ class Reader(Protocol):
         """No more comes. refused: why it is not whole; "" where it is."""
 
 
-@dataclass(eq=False)
-class Observation:
+class Observation(msgspec.Struct, eq=False):
     """What nodes are asked: exchanges that fit the filter. kept: those that they have, else those that end from now on.
 
     until: the time of the event loop until which nodes only keep exchanges; None: they send them to a watching client.
@@ -66,12 +65,12 @@ class Observation:
     filter: bytes
     kept: bool = False
     until: float | None = None
-    listeners: list[Listener] = field(default_factory=list)
-    waits_for: set[ObservingNode] = field(default_factory=set)
+    listeners: list[Listener] = msgspec.field(default_factory=list)
+    waits_for: set[ObservingNode] = msgspec.field(default_factory=set)
     """Of a kept one: the nodes that were asked and have not answered yet."""
-    refused: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = msgspec.field(default_factory=dict)
     """By node: why it refused."""
-    begun: set[ObservingNode] = field(default_factory=set)
+    begun: set[ObservingNode] = msgspec.field(default_factory=set)
     """Of one that is neither kept nor has an end: the nodes that have said that they record."""
 
     @property

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+import msgspec
 
 from gatewright_controller.times import utc_now
 
@@ -13,8 +14,7 @@ REMEMBERED = timedelta(minutes=1)
 """Since the last try: a node tries again every second."""
 
 
-@dataclass(frozen=True)
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True):
     """node: the id that it claims. peer: where it connects from, as gRPC names it. at: the last time."""
 
     node: str

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.resource.node_labels import has_labels

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.nodes.deployment import Deployment
@@ -56,8 +57,7 @@ class States:
             return tag, await asyncio.to_thread(make)
 
 
-@dataclass(frozen=True)
-class ExportStatus:
+class ExportStatus(msgspec.Struct, frozen=True):
     """What became of the export. revision, at: of the newest state that the place took; 0 and "" before the first.
     error: why the place did not take the newest one; "" where it did."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.translate import Bundle
@@ -14,8 +15,7 @@ LENGTH_DELIMITED = 2
 """The wire type of messages: https://protobuf.dev/programming-guides/encoding/."""
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """What a node lacks, as far as one message holds it. The messages of bundles stay compressed until it is sent."""
 
     revision: int

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
+import msgspec
+
 from gatewright_controller.nodes.observations import Observations, ObservedNode
 
 TAKEN_BYTES = 256 * 1024
@@ -37,8 +39,7 @@ class TooManyError(Exception):
     """No more can watch, or record, at once; the message says how many do."""
 
 
-@dataclass(frozen=True)
-class Taken:
+class Taken(msgspec.Struct, frozen=True):
     """What a watcher is given at once, in this order. nodes: if they have changed; dropped:
     how many exchanges were, since the last time; ended: why there is no more.
     """
@@ -194,8 +195,7 @@ class _Search:
         self.news.set()
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """exchanges: those that nodes have kept. silent: the nodes that have not answered in time."""
 
     exchanges: tuple[bytes, ...]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from gatewright_controller.access import Caller
 
@@ -16,8 +17,7 @@ class ProviderAwayError(Exception):
     """The provider does not answer now, so that no JWT can be verified; the message has the reason."""
 
 
-@dataclass(frozen=True)
-class LoginPlace:
+class LoginPlace(msgspec.Struct, frozen=True):
     """Where and as which client a page has its user log in. scope: as the request for authorization has it."""
 
     authorization_endpoint: str
@@ -25,8 +25,7 @@ class LoginPlace:
     scope: str
 
 
-@dataclass(frozen=True)
-class ProviderAnswer:
+class ProviderAnswer(msgspec.Struct, frozen=True):
     """What a page has got of the provider, and what it had sent there or kept for that: RFC 6749, 4.1.3, with the
     code_verifier of RFC 7636; nonce: OpenID Connect Core 1.0, 3.1.2.1."""
 
@@ -36,8 +35,7 @@ class ProviderAnswer:
     nonce: str
 
 
-@dataclass(frozen=True)
-class LoggedIn:
+class LoggedIn(msgspec.Struct, frozen=True):
     """jwt: with which the person comes from now on."""
 
     caller: Caller

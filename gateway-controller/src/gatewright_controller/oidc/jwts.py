@@ -6,10 +6,10 @@ PyJWT does it; here is what it leaves to its callers.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
 import jwt
+import msgspec
 from gatewright_documents.values import JsonObject
 
 from gatewright_controller.model import milliseconds
@@ -31,8 +31,7 @@ REFUSALS: dict[type[Exception], str] = {
 }
 
 
-@dataclass(frozen=True)
-class Signer:
+class Signer(msgspec.Struct, frozen=True):
     """Which key a JWT says it is signed with."""
 
     algorithm: str

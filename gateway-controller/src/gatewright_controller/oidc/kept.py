@@ -7,7 +7,8 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from gatewright_controller.oidc.contract import ProviderAwayError
 from gatewright_controller.oidc.published import Published
@@ -15,8 +16,7 @@ from gatewright_controller.oidc.published import Published
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Intervals:
+class Intervals(msgspec.Struct, frozen=True):
     """How often the provider is asked, in seconds. refresh: after a fetch. retry: after one that has failed. wanted:
     between fetches that requests have asked for."""
 

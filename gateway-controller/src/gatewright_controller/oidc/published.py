@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 from gatewright_documents.values import JsonObject
 
 from gatewright_controller.oidc.documents import DocumentError, Documents
@@ -11,16 +10,14 @@ from gatewright_controller.oidc.keys import KeySet
 from gatewright_controller.oidc.settings import Oidc
 
 
-@dataclass(frozen=True)
-class LoginEndpoints:
+class LoginEndpoints(msgspec.Struct, frozen=True):
     """Where people log in, and where a code is exchanged."""
 
     authorization: str
     token: str
 
 
-@dataclass(frozen=True)
-class Published:
+class Published(msgspec.Struct, frozen=True):
     """What a fetch has found."""
 
     keys: KeySet

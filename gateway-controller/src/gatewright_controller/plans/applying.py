@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
 import msgspec
 from gatewright_documents.mistake import Invalid, Mistake
 from gatewright_documents.values import JsonObject
+from msgspec.structs import replace
 
 from gatewright_controller.access import EVERYTHING, Permit
 from gatewright_controller.apis.api_source import ApiSource
@@ -100,16 +100,14 @@ class OfFilesError(Exception):
         super().__init__(f"{kind} {name} is of files alone")
 
 
-@dataclass(frozen=True)
-class Reviewed:
+class Reviewed(msgspec.Struct, frozen=True):
     """A plan that was looked at: its digest, and the store's revision when it was made, None where it is not known."""
 
     digest: str
     revision: int | None = None
 
 
-@dataclass(frozen=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True):
     """All of a plan, ready to be stored. stored: every API that it has to do with. keyed: as `digest_of` has it.
     defaults: those that there are then."""
 

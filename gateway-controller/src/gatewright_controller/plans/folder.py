@@ -10,9 +10,9 @@ it is served once the winner is gone or has moved.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+import msgspec
 from gatewright_documents.mistake import Invalid, Mistake, listed, shown
 from gatewright_documents.values import JsonObject
 
@@ -31,8 +31,7 @@ ReadApi = Callable[[ApiSource, JsonObject, StoredApi | None], WantedApi]
 """The API that a document says; the one that is stored by its name. Raises `Invalid`."""
 
 
-@dataclass(frozen=True)
-class FolderDocument:
+class FolderDocument(msgspec.Struct, frozen=True):
     """place: its file, with its line where the file has several, `b.yaml:12`."""
 
     place: str
@@ -42,8 +41,7 @@ class FolderDocument:
 Named = tuple[FolderDocument, JsonObject]
 
 
-@dataclass(frozen=True)
-class DocumentStatus:
+class DocumentStatus(msgspec.Struct, frozen=True):
     """What has become of a document. api: the name of the API, or of what else it is by its kind; "" where it cannot be
     read. winner: the API, or the place of the document, that has what it claims."""
 
@@ -55,8 +53,7 @@ class DocumentStatus:
     kind: FolderKind = "Api"
 
 
-@dataclass(frozen=True)
-class FolderPlan:
+class FolderPlan(msgspec.Struct, frozen=True):
     """documents: in any order. holders: the place that each name is read from. deletes: whether what the
     folder has not goes."""
 
@@ -66,8 +63,7 @@ class FolderPlan:
     deletes: bool
 
 
-@dataclass(frozen=True)
-class _Refused:
+class _Refused(msgspec.Struct, frozen=True):
     """is_second: another document has its name."""
 
     place: str
@@ -77,21 +73,19 @@ class _Refused:
     is_second: bool = False
 
 
-@dataclass
-class _Sorted:
+class _Sorted(msgspec.Struct):
     """The documents so far. wanted: by name, the place and the API. stored: by name."""
 
     stored: Mapping[str, StoredApi]
-    wanted: dict[str, tuple[str, WantedApi]] = field(default_factory=dict)
-    refused: list[_Refused] = field(default_factory=list)
+    wanted: dict[str, tuple[str, WantedApi]] = msgspec.field(default_factory=dict)
+    refused: list[_Refused] = msgspec.field(default_factory=list)
 
     def is_kept(self, refused: _Refused) -> bool:
         """Whether its API is served as it was."""
         return refused.name in self.stored and not refused.is_second
 
 
-@dataclass(frozen=True)
-class FolderContents:
+class FolderContents(msgspec.Struct, frozen=True):
     """What could be read of a folder. apis: by name, others by kind and name, each in the order of files. unread: the
     others. deletes: whether what the folder has not goes: nothing does while a document has no name that can be read,
     or there is none at all, for what is stored could be its.

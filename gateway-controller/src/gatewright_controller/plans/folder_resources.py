@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
 from gatewright_documents.mistake import Invalid
 from gatewright_documents.values import JsonObject
 
@@ -27,13 +27,12 @@ Refuse = Callable[[Key, Mapping[Key, JsonObject | None]], None]
 """Raises `Invalid` where APIs could not go on with the resource, beside what else is to be."""
 
 
-@dataclass
-class FolderResources:
+class FolderResources(msgspec.Struct):
     """plan: what changes. statuses: of the documents, in any order. holders: as of APIs, by `KIND/NAME`."""
 
-    steps: list[ResourceStep] = field(default_factory=list)
-    statuses: list[DocumentStatus] = field(default_factory=list)
-    holders: dict[str, str] = field(default_factory=dict)
+    steps: list[ResourceStep] = msgspec.field(default_factory=list)
+    statuses: list[DocumentStatus] = msgspec.field(default_factory=list)
+    holders: dict[str, str] = msgspec.field(default_factory=dict)
 
     @property
     def plan(self) -> ResourcePlan:

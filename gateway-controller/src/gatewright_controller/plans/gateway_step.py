@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 from gatewright_documents.values import JsonObject
 from gatewright_documents.yaml_writer import yaml_text
 
@@ -20,8 +20,7 @@ NAME = "gateway"
 """Of the one Gateway, among changes."""
 
 
-@dataclass(frozen=True)
-class GatewayPlan:
+class GatewayPlan(msgspec.Struct, frozen=True):
     """action: None where nothing changes. document: what takes the place of the stored Gateway, None for none.
     is_wanted: the set has one. foreign: the stored one is another owner's.
     """

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from gatewright_controller.model import Api
 from gatewright_controller.resource.claims import Claim, claims_of_api
@@ -15,8 +16,7 @@ Action = Literal["add", "change", "move", "rename", "delete"]
 """`move`: of hosts, contexts or listeners. `rename`: one API goes and another comes with the same of these."""
 
 
-@dataclass(frozen=True)
-class Intent:
+class Intent(msgspec.Struct, frozen=True):
     """Who applies a set of resources. owner: "" for no one; what is stored keeps its owner then. prune: what this owner
     has and the set has not goes, but for `keeps`, by kind and name. take_over: what another owner has becomes this
     owner's. is_all: the set is all that there is to be, and whatever it has not goes. leaves: kinds that files alone
@@ -31,8 +31,7 @@ class Intent:
     leaves: Collection[str] = ()
 
 
-@dataclass(frozen=True)
-class WantedApi:
+class WantedApi(msgspec.Struct, frozen=True):
     """An API of the set, valid, with the exact versions that its attachments get."""
 
     api: Api
@@ -49,8 +48,7 @@ class WantedApi:
         return claims(self.api)
 
 
-@dataclass(frozen=True)
-class ApiStep:
+class ApiStep(msgspec.Struct, frozen=True):
     """before: what is stored, None for an add. after: what takes its place, None for a deletion. owner: the API's from
     then on, or that of an API that goes.
     """
@@ -74,8 +72,7 @@ class ApiStep:
         return self.before.name if self.action == "rename" and self.before else ""
 
 
-@dataclass(frozen=True)
-class Conflict:
+class Conflict(msgspec.Struct, frozen=True):
     """An API of the set that cannot have what it claims, since a request could be for the winner too. since: when the
     winner was written, "" where it stands in the same set. owner: the winner's. may_be_renamed: the winner would go, if
     its owner pruned. chooses_nodes: the API that cannot have it names nodes.
@@ -90,8 +87,7 @@ class Conflict:
     chooses_nodes: bool = False
 
 
-@dataclass(frozen=True)
-class ApiPlan:
+class ApiPlan(msgspec.Struct, frozen=True):
     """steps: in the order in which they take effect. unchanged: names of APIs of the set. foreign: what is stored and
     another owner's. With conflicts or foreign APIs nothing may be applied.
     """

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 from gatewright_documents.mistake import Invalid
 from gatewright_documents.values import JsonObject
 
@@ -19,8 +19,7 @@ Key = tuple[str, str]
 """Kind and name."""
 
 
-@dataclass(frozen=True)
-class ResourceStep:
+class ResourceStep(msgspec.Struct, frozen=True):
     """action: None where nothing changes. kept: the form in which it is kept from then on, None where it goes."""
 
     kind: str
@@ -36,8 +35,7 @@ class ResourceStep:
         return self.kind, self.name
 
 
-@dataclass(frozen=True)
-class ResourcePlan:
+class ResourcePlan(msgspec.Struct, frozen=True):
     """steps: by kind and name. foreign: what is stored and another owner's: then nothing may be applied."""
 
     steps: tuple[ResourceStep, ...] = ()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+
+import msgspec
+from msgspec.structs import asdict
 
 from gatewright_controller.apis.api_change import TriedWrite, change_of, unified
 from gatewright_controller.apis.api_source import ApiSource
@@ -19,8 +21,7 @@ Kind = str
 """Of resources, as documents have it."""
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """renamed_from: the name that it had, "" for any other action than a rename. revision: of what is stored, None for
     an add. diff: unified, of the YAML that is shown. effects: what it means to requests, a sentence each.
     """
@@ -34,8 +35,7 @@ class Change:
     effects: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class ShownPlan:
+class ShownPlan(msgspec.Struct, frozen=True):
     """changes: in the order in which they take effect. revision: the store's newest when it was made."""
 
     changes: tuple[Change, ...]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import msgspec
 from gatewright_documents.mistake import Invalid, Mistake, listed, shown, without_values
@@ -28,15 +27,14 @@ Validate = Callable[[JsonObject], Api]
 """The API that a document says. Raises `Invalid`."""
 
 
-@dataclass
-class Documents:
+class Documents(msgspec.Struct):
     """What could be read of a set. mistakes: of what could not."""
 
-    apis: list[tuple[ApiSource, JsonObject]] = field(default_factory=list)
+    apis: list[tuple[ApiSource, JsonObject]] = msgspec.field(default_factory=list)
     gateway: tuple[ApiSource, JsonObject] | None = None
-    others: dict[tuple[str, str], tuple[ApiSource, JsonObject]] = field(default_factory=dict)
+    others: dict[tuple[str, str], tuple[ApiSource, JsonObject]] = msgspec.field(default_factory=dict)
     """Of other kinds, by kind and name."""
-    mistakes: list[Mistake] = field(default_factory=list)
+    mistakes: list[Mistake] = msgspec.field(default_factory=list)
 
     def first_of(self, kinds: Collection[str]) -> tuple[str, str] | None:
         """Kind and name of the first document of these kinds, APIs before others; None where there is none."""

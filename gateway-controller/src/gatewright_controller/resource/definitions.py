@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
+import msgspec
 from gatewright.definition import PolicyDefinition, definition_digest
 from gatewright_documents.document import read_document
 from gatewright_documents.mistake import Invalid, Mistake, listed
@@ -108,8 +109,7 @@ class Definitions:
         return self._in_order[name]
 
 
-@dataclass(frozen=True)
-class DefinitionChanges:
+class DefinitionChanges(msgspec.Struct, frozen=True):
     """What differs between the definitions of two builds, as name:version, sorted. `changed` have another content."""
 
     added: tuple[str, ...]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -26,8 +25,7 @@ from gatewright_controller.resource.versions import Versions
 POLICY = re.compile(r"spec\.policies\[(\d+)\]")
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True):
     """defaults: the name of the Defaults that say it; "" where the API does. field: where it stands there."""
 
     defaults: str
@@ -38,8 +36,7 @@ class Origin:
         return f"Defaults {self.defaults}: {self.field}" if self.defaults else self.field
 
 
-@dataclass(frozen=True)
-class EffectiveSetting:
+class EffectiveSetting(msgspec.Struct, frozen=True):
     """value: as documents have it. overruled: what the API says of it and does not count."""
 
     value: Any
@@ -48,15 +45,14 @@ class EffectiveSetting:
     overruled: Any = UNSET
 
 
-@dataclass(frozen=True)
-class Effective:
+class Effective(msgspec.Struct, frozen=True):
     """api, versions: what runs. policies: the origin of each of `api.spec.policies`. settings: those that the API or
     Defaults say, by name."""
 
     api: Api
     versions: Versions
     policies: tuple[Origin, ...]
-    settings: Mapping[str, EffectiveSetting] = field(default_factory=dict)
+    settings: Mapping[str, EffectiveSetting] = msgspec.field(default_factory=dict)
 
     @property
     def is_own(self) -> bool:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+import msgspec
 from msgspec import UNSET
 
 from gatewright_controller.model import HeaderMatch, Operation, QueryMatch
@@ -98,8 +99,7 @@ class Match:
         return self._text in text
 
 
-@dataclass(frozen=True)
-class Matches:
+class Matches(msgspec.Struct, frozen=True):
     """All of an operation's, sorted by name, each name once in each."""
 
     headers: tuple[Match, ...] = ()

@@ -13,6 +13,8 @@ from enum import IntEnum
 from functools import cached_property, lru_cache
 from urllib.parse import unquote
 
+import msgspec
+
 from gatewright_controller._gen import envoy_names
 
 LITERAL = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})+")
@@ -38,8 +40,7 @@ class Kind(IntEnum):
     WILDCARD = 2
 
 
-@dataclass(frozen=True)
-class Segment:
+class Segment(msgspec.Struct, frozen=True):
     """One part of a path template between two slashes."""
 
     kind: Kind

@@ -12,7 +12,9 @@ import ipaddress
 import re
 import socket
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from gatewright_controller.resource.upstream import UpstreamUrl
 
@@ -43,8 +45,7 @@ class AllowedUpstreamError(ValueError):
     """The message says what was expected of an entry of `allowedUpstreams`."""
 
 
-@dataclass(frozen=True)
-class PrivateUpstreams:
+class PrivateUpstreams(msgspec.Struct, frozen=True):
     """own: addresses on which this node or its controller listens for themselves, host and port. allowed: entries of
     `allowedUpstreams`.
     """

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
+
+import msgspec
 
 from gatewright_controller.model import UpstreamProtocol
 
@@ -23,8 +24,7 @@ LONGEST_SOCKET = 107
 """Bytes of a path in `sockaddr_un` (unix(7))."""
 
 
-@dataclass(frozen=True)
-class UpstreamUrl:
+class UpstreamUrl(msgspec.Struct, frozen=True):
     """`base` is what stands before the path at the upstream: "" or "/api", no slash at its end. `protocol` is what is
     spoken with it.
     """

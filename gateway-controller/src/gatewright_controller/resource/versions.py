@@ -7,7 +7,6 @@ became as long as the build has that version; after that it is the newest v1.x.y
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import msgspec
 
@@ -18,8 +17,7 @@ Versions = tuple[str, ...]
 """An exact version for each attachment of an API, in the order of `attachments`."""
 
 
-@dataclass(frozen=True)
-class Move:
+class Move(msgspec.Struct, frozen=True):
     """An attachment that has got another version than it had, since the build no longer has that one as it was."""
 
     api: str

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import msgspec
 
@@ -46,16 +45,14 @@ class SignedStateError(Exception):
     """A document that is not to be used; the message says what was expected, what came, and the cure."""
 
 
-@dataclass(frozen=True)
-class SigningKey:
+class SigningKey(msgspec.Struct, frozen=True):
     """id: names its public key."""
 
     id: str
     sign: Callable[[bytes], bytes]
 
 
-@dataclass(frozen=True)
-class Authority:
+class Authority(msgspec.Struct, frozen=True):
     """The public keys whose signature counts. verifiers: by the names of the keys; each says whether a signature
     (second) is of the text (first)."""
 

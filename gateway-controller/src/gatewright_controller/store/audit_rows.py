@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, Row, insert, select
 
 from gatewright_controller.store.authors import Author
@@ -16,8 +16,7 @@ FIRST_REFUSAL = 400
 INSERT = insert(audit).returning(audit.c.number)
 
 
-@dataclass(frozen=True)
-class AuditEntry:
+class AuditEntry(msgspec.Struct, frozen=True):
     """action: as in the history of a resource, or the operation of the management API. revision: of what was written;
     None where nothing was that has one. status: by which HTTP status the request was answered. detail: why it was
     refused. number: its place in the log, 0 before it is there.
@@ -39,8 +38,7 @@ class AuditEntry:
         return self.status >= FIRST_REFUSAL
 
 
-@dataclass(frozen=True)
-class AuditFilter:
+class AuditFilter(msgspec.Struct, frozen=True):
     """Which entries are meant: older than `before`, from the time `since` on; "" and None leave none out."""
 
     before: int | None = None

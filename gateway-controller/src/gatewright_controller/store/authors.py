@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from gatewright_controller.access import EVERYTHING, Permit
 
@@ -12,8 +12,7 @@ NO_OWNER = ""
 """The owner of a resource that has none."""
 
 
-@dataclass(frozen=True)
-class Author:
+class Author(msgspec.Struct, frozen=True):
     """actor: `local` (this machine, without a token), `token` (the configured one), `token:NAME`, `file`, `kubernetes`,
     or `unknown`. origin: the address of the client, or the file. reason: in the actor's words, "" for none.
     """
@@ -26,8 +25,7 @@ class Author:
 UNKNOWN = Author("unknown")
 
 
-@dataclass(frozen=True)
-class Terms:
+class Terms(msgspec.Struct, frozen=True):
     """What a write is done under.
 
     owner: whose the resource is from then on; NO_OWNER keeps the stored owner. take_over: whether it may be another's

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
 
+import msgspec
+from msgspec.structs import asdict
 from sqlalchemy import Connection, delete, insert, select, update
 
 from gatewright_controller.store.errors import (
@@ -18,8 +19,7 @@ MOST_KEYS = 32
 """Of a consumer."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConsumerKey:
+class ConsumerKey(msgspec.Struct, frozen=True):
     """What is known of a key but its text. digest: SHA-256 of its text, hex. Times are RFC 3339, UTC; expires_at: ""
     for never."""
 

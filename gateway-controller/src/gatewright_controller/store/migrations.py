@@ -11,9 +11,9 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
 
 from gatewright_controller.resource.claims import Claim, claims_of
@@ -29,8 +29,7 @@ FIRST_VERSION = 6
 """Of these tables. Versions 1 to 5 are those of SQLite alone (`before_revisions`)."""
 
 
-@dataclass(frozen=True)
-class Migration:
+class Migration(msgspec.Struct, frozen=True):
     """From the version before to `version`. change: what is different, for the log."""
 
     version: int

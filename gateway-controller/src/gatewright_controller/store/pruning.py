@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+import msgspec
 from sqlalchemy import Connection, and_, bindparam, delete, func, or_, select, tuple_, update
 
 from gatewright_controller.store.audit_rows import AuditEntry, insert_entry
@@ -22,8 +22,7 @@ Position = tuple[str, str]
 START: Position = ("", "")
 
 
-@dataclass(frozen=True)
-class Retention:
+class Retention(msgspec.Struct, frozen=True):
     """What is kept. revisions: the newest of each resource. deleted_since: resources that were deleted before are
     pruned whole. audit_since, audit_entries: entries of the audit log that are older, or beyond so many, are pruned;
     its newest never is. now: when this is asked for. Times are RFC 3339, UTC.
@@ -36,8 +35,7 @@ class Retention:
     audit_entries: int
 
 
-@dataclass(frozen=True)
-class Pruned:
+class Pruned(msgspec.Struct, frozen=True):
     """How many rows were deleted."""
 
     revisions: int = 0
@@ -53,8 +51,7 @@ class Pruned:
         return f"{self.revisions} revisions of resources, {self.audit_entries} entries of this log"
 
 
-@dataclass(frozen=True)
-class Excess:
+class Excess(msgspec.Struct, frozen=True):
     """Revisions of a resource that are older than `before`, all of which may go."""
 
     kind: str

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
 from gatewright_documents.mistake import Invalid, Mistake
 from gatewright_documents.values import JsonObject
 
@@ -26,8 +26,7 @@ THE_GATEWAY = "gateway"
 Action = Literal["created", "changed", "deleted", "renamed", "rolledBack"]
 
 
-@dataclass(frozen=True)
-class StoredApi:
+class StoredApi(msgspec.Struct, frozen=True):
     """An API as it was last written. `revision` is the store's revision of that write; times are RFC 3339, UTC.
 
     `versions` are those that its attachments run now, exactly: `api` may ask for `v1`.
@@ -51,8 +50,7 @@ class StoredApi:
         return context_of(self.api)
 
 
-@dataclass(frozen=True)
-class StoredGateway:
+class StoredGateway(msgspec.Struct, frozen=True):
     """A Gateway as it was last written, a document that was valid then; `updated_at` is RFC 3339, UTC."""
 
     document: JsonObject
@@ -61,8 +59,7 @@ class StoredGateway:
     owner: str = NO_OWNER
 
 
-@dataclass(frozen=True)
-class StoredResource:
+class StoredResource(msgspec.Struct, frozen=True):
     """A resource of another kind than these, as it was last written. document: in the form in which its kind is kept,
     which has `metadata` in clear; times are RFC 3339, UTC.
     """
@@ -80,8 +77,7 @@ class StoredResource:
         return name_in(self.document)
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """One write in the history of a resource.
 
     counterpart: of a `rolledBack` one the revision that it was made of, `NAME@REVISION`. What was renamed ends with a
@@ -108,8 +104,7 @@ class Entry:
         return self.counterpart if self.counterpart.endswith(f"@{self.revision}") else ""
 
 
-@dataclass(frozen=True)
-class PastResource:
+class PastResource(msgspec.Struct, frozen=True):
     """A resource as a write left it. document: as it was stored, secrets with it; None where it was gone then."""
 
     entry: Entry
@@ -117,8 +112,7 @@ class PastResource:
     versions: Versions = ()
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(msgspec.Struct, frozen=True):
     """apis: created, or put in the place of those that there are, as they are: one that is the same gets the revision
     too. renamed: new names, of `apis`, with those that they had. gateway: takes the place of the one that there is.
     seen: the revisions of all APIs of which the batch was made, by name; None: they may be any. resources: of other
@@ -127,17 +121,16 @@ class Batch:
     """
 
     apis: Sequence[tuple[Api, Versions]] = ()
-    renamed: Mapping[str, str] = field(default_factory=dict)
+    renamed: Mapping[str, str] = msgspec.field(default_factory=dict)
     deleted: Sequence[str] = ()
     gateway: JsonObject | None = None
     deletes_gateway: bool = False
     seen: Mapping[str, int] | None = None
-    resources: Mapping[tuple[str, str], JsonObject | None] = field(default_factory=dict)
-    seen_resources: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    resources: Mapping[tuple[str, str], JsonObject | None] = msgspec.field(default_factory=dict)
+    seen_resources: Mapping[tuple[str, str], int] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Changes:
+class Changes(msgspec.Struct, frozen=True):
     """What was written after a revision. written: APIs as they are now. removed: names of those that are gone.
     gateway: whether the Gateway is among it. others: all else, by kind and name; None: it is gone. revision: of the
     newest write."""
@@ -146,11 +139,10 @@ class Changes:
     written: Sequence[StoredApi] = ()
     removed: Sequence[str] = ()
     gateway: bool = False
-    others: Mapping[tuple[str, str], StoredResource | None] = field(default_factory=dict)
+    others: Mapping[tuple[str, str], StoredResource | None] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class WrittenBatch:
+class WrittenBatch(msgspec.Struct, frozen=True):
     """revision: of all that was written. gateway: the one that the batch had, as it is kept; None where it had none.
     resources: those of other kinds that the batch had."""
 

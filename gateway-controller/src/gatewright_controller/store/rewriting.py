@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 
+import msgspec
 from gatewright_documents.values import JsonObject
 from sqlalchemy import ColumnElement, Connection, Table, and_, select, update
 
@@ -17,8 +17,7 @@ Key = tuple[str, int]
 """Name and revision."""
 
 
-@dataclass(frozen=True)
-class Rewriting:
+class Rewriting(msgspec.Struct, frozen=True):
     """How many documents have another form now, and how many had it already or were written meanwhile."""
 
     rewritten: int = 0

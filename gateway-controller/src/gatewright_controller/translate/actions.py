@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
+import msgspec
 from msgspec import UNSET
 
 from gatewright_controller.model import (
@@ -28,14 +28,13 @@ WHOLE = 1_000_000
 """Parts of requests are counted in millionths."""
 
 
-@dataclass(frozen=True)
-class Forwarding:
+class Forwarding(msgspec.Struct, frozen=True):
     """To pools by their names, each with its weight. In the place of a pool may be an answer."""
 
     pools: tuple[tuple[str | Answer, int], ...]
     mirrors: tuple[Mirror, ...] = ()
     retries: Retries | None = None
-    rewrite: Rewrite = field(default_factory=Rewrite)
+    rewrite: Rewrite = msgspec.field(default_factory=Rewrite)
     stream_timeout_ms: int | None = None
     websocket: bool = True
     """Whether one may open where nothing else keeps it from that."""

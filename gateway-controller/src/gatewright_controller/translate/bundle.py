@@ -6,9 +6,11 @@ import hashlib
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import MappingProxyType
+
+import msgspec
+from msgspec.structs import replace
 
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.model import Api, Operation
@@ -30,8 +32,7 @@ from gatewright_controller.translate.upstream_paths import upstream_paths
 REFERENCE = b'"secretRef"'
 
 
-@dataclass(frozen=True)
-class Bundle:
+class Bundle(msgspec.Struct, frozen=True):
     """What nodes are sent of an API. digest: SHA-256, in hex, of the message without it: nodes acknowledge by it.
     content: the message, compressed, for there may be many. size: bytes of the message. policies: those that a node
     must have to run it: name, version, digest of the definition. nodes: the labels of those that are to run it.
@@ -42,7 +43,7 @@ class Bundle:
     content: bytes
     size: int
     policies: frozenset[tuple[str, str, str]]
-    nodes: Mapping[str, str] = field(default_factory=dict)
+    nodes: Mapping[str, str] = msgspec.field(default_factory=dict)
     secrets: frozenset[str] = frozenset()
 
     @staticmethod

@@ -7,8 +7,10 @@ All that a request is to a pool (its cluster, its authority, its base path) stan
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
+
+from msgspec.structs import replace
 
 from gatewright_controller._gen import envoy_names, node_pb2
 from gatewright_controller.model import Answer, Retries

@@ -7,11 +7,11 @@ stands beside the old until routes have moved.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import msgspec
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from gatewright_controller.model import Target, Upstream
 from gatewright_controller.resource.upstream import parse_url
@@ -24,8 +24,7 @@ MAIN = "main"
 """The pool of operations that name none."""
 
 
-@dataclass(frozen=True)
-class Pool:
+class Pool(msgspec.Struct, frozen=True):
     """A pool as routes name it: its cluster, the `:authority` that goes upstream, and the prefix of paths there, "" or
     "/api". The pool's targets, and how requests are spread over them, are in its cluster.
     """
@@ -38,8 +37,7 @@ class Pool:
     """Whether paths in its answers are mapped to those of the API."""
 
 
-@dataclass(frozen=True)
-class Pools:
+class Pools(msgspec.Struct, frozen=True):
     """Those of one API."""
 
     pools: Mapping[str, Pool]

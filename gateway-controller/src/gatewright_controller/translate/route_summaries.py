@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 import msgspec
 
@@ -23,8 +22,7 @@ from gatewright_controller.translate.route_table import RoutedOperation
 from gatewright_controller.translate.settings import EdgeSettings
 
 
-@dataclass(frozen=True)
-class PolicySummary:
+class PolicySummary(msgspec.Struct, frozen=True):
     """An attachment. settings: all else of it, its parameters too, as a digest."""
 
     name: str
@@ -36,8 +34,7 @@ class PolicySummary:
         return f"{self.name} {self.version}{' (shadow)' if self.shadow else ''}"
 
 
-@dataclass(frozen=True)
-class RouteSummary:
+class RouteSummary(msgspec.Struct, frozen=True):
     """operation: `GET /items/{id} [x-version=2]`, below the context. target: "goes to http://orders:8080/api".
     policies: in the order in which requests pass them. times: in milliseconds, by what they are called. details: what
     else holds for it, by what it is called, as texts that are compared and not shown.

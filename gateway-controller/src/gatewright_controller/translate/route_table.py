@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from gatewright_controller._gen import envoy_names, node_pb2
 from gatewright_controller.model import Operation
@@ -38,16 +39,14 @@ AMBIGUOUS = envoy.Problem(
 )
 
 
-@dataclass(frozen=True)
-class RoutedAnswer:
+class RoutedAnswer(msgspec.Struct, frozen=True):
     """What Envoy answers by itself, once the chain, if any, has let it."""
 
     name: str
     chain: node_pb2.Chain | None
 
 
-@dataclass(frozen=True)
-class RoutedOperation:
+class RoutedOperation(msgspec.Struct, frozen=True):
     """`chain` is None for an operation without policies."""
 
     method: str
@@ -60,8 +59,7 @@ class RoutedOperation:
     matches: Matches = NO_MATCHES
 
 
-@dataclass(frozen=True)
-class RoutedPath:
+class RoutedPath(msgspec.Struct, frozen=True):
     """A path of the API and the operations at it."""
 
     template: PathTemplate
@@ -86,37 +84,32 @@ def _answered(operations: Iterable[RoutedOperation]) -> set[str]:
     return named | {"HEAD"} if "GET" in named else named
 
 
-@dataclass(frozen=True)
-class Routed:
+class Routed(msgspec.Struct, frozen=True):
     """An operation takes the request. method: says what becomes of it, where its methods differ in that."""
 
     operation: RoutedOperation
     method: str
 
 
-@dataclass(frozen=True)
-class Preflight:
+class Preflight(msgspec.Struct, frozen=True):
     """The generated OPTIONS: for API-level policies such as CORS; where none of them answers, the answer is `Allow`."""
 
     answer: RoutedAnswer
     allowed: str
 
 
-@dataclass(frozen=True)
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True):
     """No operation takes the request. allowed: what `Allow` says; "" where the answer has none."""
 
     problem: envoy.Problem
     allowed: str = ""
 
 
-@dataclass(frozen=True)
-class Unescaping:
+class Unescaping(msgspec.Struct, frozen=True):
     """The client is sent to the path without escaped slashes, which is the one that upstream would see."""
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(msgspec.Struct, frozen=True):
     """Which requests, and what becomes of them."""
 
     place: envoy.PathMatch

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from gatewright_controller._gen import envoy_names, node_pb2
 from gatewright_controller.model import AccessLog, Answer, OperationRedirect
@@ -29,8 +30,7 @@ from gatewright_controller.translate.route_table import (
 )
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """Where an API's requests come in, and where they go."""
 
     api: str
@@ -40,9 +40,9 @@ class Target:
     access_log: AccessLog = "all"
     strict: bool = False
     """Whether a slash at the end makes no other path."""
-    tried: Mapping[str, Pool] = field(default_factory=dict)
+    tried: Mapping[str, Pool] = msgspec.field(default_factory=dict)
     """Those of the API as requests with several attempts go to them."""
-    forwarders: dict[tuple[str, str], Forwarder] = field(default_factory=dict)
+    forwarders: dict[tuple[str, str], Forwarder] = msgspec.field(default_factory=dict)
     """Made so far, by operation and method: what policies choose between is worked out once for all of its routes."""
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True)
-class EdgeSettings:
+class EdgeSettings(msgspec.Struct, frozen=True):
     """Times in milliseconds."""
 
     request_timeout_ms: int = 60_000

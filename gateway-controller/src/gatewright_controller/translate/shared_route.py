@@ -7,7 +7,9 @@ policies, and differ by nothing but these and what they match: the engine sees e
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from gatewright_controller._gen import envoy_names, node_pb2
 from gatewright_controller.translate import envoy
@@ -33,8 +35,7 @@ REFUSED, UNROUTED = "direct_response", "route_not_found"
 """What Envoy's access log says of answers that routes give, and of requests without a route."""
 
 
-@dataclass(frozen=True)
-class SharedRoute:
+class SharedRoute(msgspec.Struct, frozen=True):
     """The route, and the table by which the engine finds the operation."""
 
     route: envoy.EnvoyMessage

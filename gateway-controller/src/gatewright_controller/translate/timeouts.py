@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from gatewright_controller.model import Api, Operation, milliseconds
@@ -13,8 +12,7 @@ from gatewright_controller.translate.actions import Forwarding, action
 from gatewright_controller.translate.settings import EdgeSettings
 
 
-@dataclass(frozen=True)
-class Timeouts:
+class Timeouts(msgspec.Struct, frozen=True):
     """In milliseconds. `request_ms` is that of each try; `idle_ms` is at least what policies may take and the upstream
     until its answer begins."""
 

@@ -21,8 +21,7 @@ S = TypeVar("S", bound=msgspec.Struct)
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class DraftPolicy:
+class DraftPolicy(msgspec.Struct, frozen=True):
     """An attachment as far as it can be read; `readable` is false where its params are no object."""
 
     field: str
@@ -30,16 +29,14 @@ class DraftPolicy:
     readable: bool
 
 
-@dataclass(frozen=True)
-class StatedTimeout:
+class StatedTimeout(msgspec.Struct, frozen=True):
     """A timeout, and where it stands."""
 
     field: str
     ms: int
 
 
-@dataclass(frozen=True)
-class DraftTimeouts:
+class DraftTimeouts(msgspec.Struct, frozen=True):
     """None where there is none that can be read."""
 
     request: StatedTimeout | None
@@ -50,8 +47,7 @@ class DraftTimeouts:
         return DraftTimeouts(self.request or shared.request, self.idle or shared.idle)
 
 
-@dataclass(frozen=True)
-class DraftRouting:
+class DraftRouting(msgspec.Struct, frozen=True):
     """What an API or an operation says of its requests' ways, as far as it can be read. field: where it stands."""
 
     field: str
@@ -89,8 +85,7 @@ class DraftMatch(Generic[M]):
     written: M
 
 
-@dataclass(frozen=True)
-class DraftMatches:
+class DraftMatches(msgspec.Struct, frozen=True):
     """An operation's matches as far as they can be read. all: None where one of them cannot be."""
 
     headers: list[DraftMatch[HeaderMatch]]
@@ -98,8 +93,7 @@ class DraftMatches:
     all: Matches | None
 
 
-@dataclass(frozen=True)
-class DraftOperation:
+class DraftOperation(msgspec.Struct, frozen=True):
     """An operation as far as it can be read. field: where it stands."""
 
     field: str
@@ -117,8 +111,7 @@ class DraftOperation:
         return " ".join(filter(None, [self.method, self.path, label]))
 
 
-@dataclass(frozen=True)
-class DraftUpstream:
+class DraftUpstream(msgspec.Struct, frozen=True):
     """A pool as far as it can be read. field: where it stands."""
 
     field: str
@@ -129,8 +122,7 @@ class DraftUpstream:
     """Without the fields that its structure refuses."""
 
 
-@dataclass(frozen=True)
-class Draft:
+class Draft(msgspec.Struct, frozen=True):
     """A document that may be wrong anywhere: what can be read of it, with fields."""
 
     context: str | None

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
 
+import msgspec
 from gatewright_documents.values import JsonObject
 
 from gatewright_controller.validation.values import as_list, as_object, texts_of
 
 
-@dataclass(frozen=True)
-class DraftListener:
+class DraftListener(msgspec.Struct, frozen=True):
     """A listener as far as it can be read. field: where it stands."""
 
     field: str
@@ -46,8 +45,7 @@ def meet(listener: DraftListener, other: DraftListener) -> bool:
     return listener.address == other.address or listener.address.is_unspecified or other.address.is_unspecified
 
 
-@dataclass(frozen=True)
-class Draft:
+class Draft(msgspec.Struct, frozen=True):
     """A document that may be wrong anywhere: what can be read of it."""
 
     listeners: list[DraftListener]

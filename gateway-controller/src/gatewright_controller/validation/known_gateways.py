@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass, field, replace
 
+import msgspec
 from gatewright_documents.mistake import Mistake, format_path
 from gatewright_documents.values import JsonObject
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from gatewright_controller.model import Api, GatewaySpec, UpstreamTls, gateway_from_document
 from gatewright_controller.model.node_gateway import gateway_of
@@ -16,13 +17,12 @@ from gatewright_controller.validation.listeners import GatewayNames
 from gatewright_controller.validation.values import as_object
 
 
-@dataclass(frozen=True)
-class KnownGateways:
+class KnownGateways(msgspec.Struct, frozen=True):
     """names: what each names, by the name of the NodeGateway; of `THE_GATEWAY` only where there is one. placed: the
     labels of the NodeGateways' nodes."""
 
-    names: Mapping[str, GatewayNames] = field(default_factory=dict)
-    placed: Placed = field(default_factory=dict)
+    names: Mapping[str, GatewayNames] = msgspec.field(default_factory=dict)
+    placed: Placed = msgspec.field(default_factory=dict)
 
     def with_default(self, names: GatewayNames | None) -> KnownGateways:
         """The same with a Gateway that has these names; None: there is none."""
@@ -69,12 +69,11 @@ class KnownGateways:
         return [mistake for mistake in self.unnamed(apis) if mistake not in known]
 
 
-@dataclass
-class GatewaysInUse:
+class GatewaysInUse(msgspec.Struct):
     """What there is now. default: what the Gateway names, None where there is none. node_gateways: those alone."""
 
     default: Callable[[], GatewayNames | None] = lambda: None
-    node_gateways: KnownGateways = field(default_factory=KnownGateways)
+    node_gateways: KnownGateways = msgspec.field(default_factory=KnownGateways)
 
     @property
     def known(self) -> KnownGateways:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 
+import msgspec
 from gatewright_documents.mistake import Mistake, listed, shown
 
 from gatewright_controller.validation.draft import Draft
 
 
-@dataclass(frozen=True)
-class GatewayNames:
+class GatewayNames(msgspec.Struct, frozen=True):
     """What a Gateway names: its `spec.certificates`, its `spec.authorities`, and its listeners that serve APIs."""
 
     certificates: Collection[str]

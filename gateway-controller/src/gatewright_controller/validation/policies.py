@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+import msgspec
 from gatewright_documents.mistake import Mistake, format_path, shown
 from gatewright_documents.schema import UNKNOWN_KEY_CURE
 from msgspec import UNSET
@@ -166,8 +166,7 @@ def check_idle_timeouts(draft: Draft, definitions: Definitions) -> Iterator[Mist
             yield Mistake(idle.field, f"expected at least the time {took}, got {_seconds(idle.ms)}")
 
 
-@dataclass(frozen=True)
-class UpstreamTime:
+class UpstreamTime(msgspec.Struct, frozen=True):
     """What an upstream may take until its answer begins, all tries together, and how a mistake says that."""
 
     ms: int

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
+import msgspec
 from gatewright_documents.mistake import Mistake, shown
 from msgspec import UNSET
 
@@ -18,8 +18,7 @@ SHORTEST_MS = 100
 """Between two checks or two lookups: a pool must not become a load by itself."""
 
 
-@dataclass(frozen=True)
-class _Target:
+class _Target(msgspec.Struct, frozen=True):
     field: str
     text: str
     url: UpstreamUrl

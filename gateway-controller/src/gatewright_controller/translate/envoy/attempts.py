@@ -7,11 +7,11 @@ request that of the attempt, and have the engine look at the answer before the n
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 from envoy.config.common.mutation_rules.v3 import mutation_rules_pb2
 from envoy.config.core.v3 import grpc_service_pb2
 from envoy.config.route.v3 import route_components_pb2
@@ -20,6 +20,7 @@ from envoy.extensions.filters.http.lua.v3 import lua_pb2
 from envoy.extensions.filters.http.upstream_codec.v3 import upstream_codec_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_factory, wrappers_pb2
+from msgspec.structs import asdict
 
 from gatewright_controller._gen import envoy_names
 from gatewright_controller.translate.envoy.common import EnvoyMessage, duration, packed_any
@@ -36,16 +37,14 @@ BODY_BYTES = 8 << 20
 """What Envoy keeps of a request's body for the next attempts; one that is longer is sent once."""
 
 
-@dataclass(frozen=True)
-class AttemptPool:
+class AttemptPool(msgspec.Struct, frozen=True):
     """What an attempt needs of its pool. authority: "" is the one that the client has sent."""
 
     authority: str
     base: str
 
 
-@dataclass(frozen=True)
-class Attempts:
+class Attempts(msgspec.Struct, frozen=True):
     """The pools that a route's requests may try, and their clusters, by the pools' names."""
 
     pools: Mapping[str, AttemptPool]

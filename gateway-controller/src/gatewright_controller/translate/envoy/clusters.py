@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import cast
 
+import msgspec
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.core.v3 import address_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
@@ -46,8 +46,7 @@ FAMILIES = {"auto": 0, "ipv4": 1, "ipv6": 2, "preferIpv4": 3, "all": 4}
 OTHER = re.compile(r"[^A-Za-z0-9_]+")
 
 
-@dataclass(frozen=True)
-class PoolTarget:
+class PoolTarget(msgspec.Struct, frozen=True):
     """One target of a pool; zone "" is none."""
 
     url: UpstreamUrl
@@ -55,8 +54,7 @@ class PoolTarget:
     zone: str
 
 
-@dataclass(frozen=True)
-class Content:
+class Content(msgspec.Struct, frozen=True):
     """All that a cluster says. `connect_timeout_ms` is for pools that do not say; `trusted_ca`, a PEM file on the node,
     for those that name no authority. maps_paths: paths in the upstream's answers are mapped to those of the API.
     attempts: its requests are attempts, of which others may follow at other pools.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import msgspec
 from gatewright_documents.values import JsonObject
@@ -20,8 +19,7 @@ from gatewright_controller.resource.hosts import covers_host
 ByHost = Mapping[str, ClientCertificates]
 
 
-@dataclass(frozen=True)
-class HostGroup:
+class HostGroup(msgspec.Struct, frozen=True):
     """listener: as connections of the group have it, with the group's client certificates for all of its hosts.
     server_names: those that lead to the group; none: all that lead to no other one.
     own: the permission of requests for hosts of the group; None: there is no other group.

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, cast
 
+import msgspec
 from envoy.config.route.v3 import route_components_pb2
 from envoy.type.matcher.v3 import string_pb2
 
 from gatewright_controller.translate.envoy.common import PARTS_KEPT, EnvoyMessage, regex
 
 
-@dataclass(frozen=True)
-class PathMatch:
+class PathMatch(msgspec.Struct, frozen=True):
     """`exact` and `regex` (RE2) match the whole path, `prefix` a path and all below it, `everything` any."""
 
     kind: Literal["exact", "regex", "prefix", "everything"]
     value: str = ""
 
 
-@dataclass(frozen=True)
-class ValueMatch:
+class ValueMatch(msgspec.Struct, frozen=True):
     """Of a header or query parameter of this name: what its value is, or whether it is there. `regex` (RE2) matches the
     whole value. not_: the match turned round; a header that is not there matches then."""
 
@@ -38,8 +36,7 @@ PATH_AND_QUERY = ":path"
 """As a header of a `ValueMatch`: the path as it is routed, with its query."""
 
 
-@dataclass(frozen=True)
-class Methods:
+class Methods(msgspec.Struct, frozen=True):
     """Those of a route: the named ones, or any where none is. other: besides them, all that have no lower-case letters,
     as those of standards have none, and are not TRACE."""
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from functools import cache, lru_cache
 from typing import cast
 
+import msgspec
 from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.filters.http.ext_proc.v3 import ext_proc_pb2, processing_mode_pb2
 from envoy.extensions.filters.http.set_filter_state.v3 import set_filter_state_pb2
@@ -16,6 +16,7 @@ from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
 from envoy.type.matcher.v3 import regex_pb2, string_pb2
 from envoy.type.v3 import percent_pb2
 from google.protobuf import any_pb2, struct_pb2, wrappers_pb2
+from msgspec.structs import asdict
 
 from gatewright_controller._gen import envoy_names
 from gatewright_controller.translate.envoy.attempts import Attempts, set_attempts
@@ -56,16 +57,14 @@ def _fraction(millionths: int) -> EnvoyMessage:
     return cast("EnvoyMessage", fraction(numerator=millionths, denominator=fraction.MILLION))
 
 
-@dataclass(frozen=True)
-class Websocket:
+class Websocket(msgspec.Struct, frozen=True):
     """Whether clients may upgrade to one. refused: why they may not, as the log says it; "" where nothing is said."""
 
     allowed: bool
     refused: str = ""
 
 
-@dataclass(frozen=True)
-class Mirroring:
+class Mirroring(msgspec.Struct, frozen=True):
     """A cluster that is sent copies of this part of requests."""
 
     cluster: str
@@ -73,8 +72,7 @@ class Mirroring:
     millionths: int
 
 
-@dataclass(frozen=True)
-class Retrying:
+class Retrying(msgspec.Struct, frozen=True):
     """When a request is sent again. conditions: words of Envoy's `retry_on`, and statuses."""
 
     conditions: Sequence[str]
@@ -85,16 +83,14 @@ class Retrying:
     longest_ms: int
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(msgspec.Struct, frozen=True):
     """Which of the routes between which a policy's choice decides this one is."""
 
     route: str
     upstream: str
 
 
-@dataclass(frozen=True)
-class Forward:
+class Forward(msgspec.Struct, frozen=True):
     """To a cluster. `rewrite` is an RE2 pattern and its substitution for the path; None: the path stays."""
 
     cluster: str
@@ -120,8 +116,7 @@ class Forward:
     """None: paths in the upstream's answers stay as they are."""
 
 
-@dataclass(frozen=True)
-class Redirect:
+class Redirect(msgspec.Struct, frozen=True):
     """Where a client is sent; None: what it asked for stays. `path` is as a `Forward`'s rewrite."""
 
     status: int
@@ -131,8 +126,7 @@ class Redirect:
     path: tuple[str, str] | None
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What Envoy answers by itself."""
 
     status: int
@@ -140,8 +134,7 @@ class Answer:
     body: str = ""
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(msgspec.Struct, frozen=True):
     """What Envoy refuses by itself: RFC 9457, with the request's id."""
 
     status: int
@@ -149,8 +142,7 @@ class Problem:
     detail: str
 
 
-@dataclass(frozen=True)
-class ExtProc:
+class ExtProc(msgspec.Struct, frozen=True):
     """What of an exchange goes to the engine. Request headers always do: without them no chain is found."""
 
     request_body: bool
@@ -159,8 +151,7 @@ class ExtProc:
     failure_mode_allow: bool
 
 
-@dataclass(frozen=True)
-class Filters:
+class Filters(msgspec.Struct, frozen=True):
     """What the node's filters do on a route. `ext_proc` None: nothing goes to the engine. access_log: "all", "errors"
     or "none", of requests that the route takes."""
 

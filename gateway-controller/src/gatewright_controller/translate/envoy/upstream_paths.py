@@ -5,11 +5,11 @@ has answered before any policy does, and none of the gateway's own answers.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import cast
 
+import msgspec
 from envoy.extensions.filters.http.lua.v3 import lua_pb2
 from envoy.extensions.filters.http.upstream_codec.v3 import upstream_codec_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
@@ -18,8 +18,7 @@ from gatewright_controller._gen import envoy_names
 from gatewright_controller.translate.envoy.common import EnvoyMessage, packed_any
 
 
-@dataclass(frozen=True)
-class UpstreamPaths:
+class UpstreamPaths(msgspec.Struct, frozen=True):
     """Where an API's paths are at the gateway and at its upstream, "" being the root, and the upstream's authority."""
 
     context: str

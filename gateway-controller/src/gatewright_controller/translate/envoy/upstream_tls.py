@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import cast
 
+import msgspec
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.core.v3 import base_pb2, proxy_protocol_pb2
 from envoy.extensions.transport_sockets.proxy_protocol.v3 import upstream_proxy_protocol_pb2
@@ -27,8 +27,7 @@ VERSIONS = {"1.2": common_pb2.TlsParameters.TLSv1_2, "1.3": common_pb2.TlsParame
 PROXY_VERSIONS = {"v1": proxy_protocol_pb2.ProxyProtocolConfig.V1, "v2": proxy_protocol_pb2.ProxyProtocolConfig.V2}
 
 
-@dataclass(frozen=True)
-class PoolTls:
+class PoolTls(msgspec.Struct, frozen=True):
     """What a pool says, and the PEM file on the node that holds where it names no authority."""
 
     spec: UpstreamTls
