@@ -114,6 +114,10 @@ class Schema:
             return value
         return secret_masks.restored(value, stored, self.masked(value), self.masked(stored))
 
+    def has_format(self, format_name: str) -> bool:
+        """Whether some value may have this `format`."""
+        return format_name in self._formats
+
     def texts(self, value: JsonValue, format_name: str) -> Iterator[tuple[KeyPath, str]]:
         """The texts in the value that have this `format`, each with its path; whether they fit it is others' to say."""
         found = self._values_of(value, format_name)

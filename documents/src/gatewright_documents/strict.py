@@ -42,15 +42,16 @@ def mistakes_of(
     *,
     hide_values: bool = False,
     public: JsonValue = NOT_GIVEN,
+    is_converted: bool = False,
 ) -> Iterator[Mistake]:
     """All that keeps `value`, found at the field `root`, from being such a struct.
 
-    hide_values, public: as in `Schema.mistakes`.
+    hide_values, public: as in `Schema.mistakes`. is_converted: whether msgspec has made the struct of it already.
     """
     mistake = None
     for mistake in schema_of(kind).mistakes(value, root, hide_values=hide_values, public=public):
         yield mistake
-    if mistake is None:
+    if mistake is None and not is_converted:
         yield from _fractions(kind, value, root)
 
 

@@ -112,7 +112,8 @@ def _events(body: bytes, most_values: int) -> Iterator[yaml.Event]:
         if len(DIRECTIVE.findall(text)) > MAX_DIRECTIVES:  # libyaml holds each against all before
             expected = f"at most {MAX_DIRECTIVES} lines that begin with %"
             raise Invalid([Mistake.expecting(expected, cure="take the others out")])
-        for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        parser = yaml.CSafeLoader(text)  # its `get_event` in the place of `yaml.parse`, which asks for each event twice
+        while (event := parser.get_event()) is not None:
             budget.count(event)
             yield event
     except yaml.MarkedYAMLError as error:
@@ -223,7 +224,7 @@ class _Reader:
             if value is MERGE_KEY and around.merged:
                 raise _mistake(event, "each key once in an object", "'<<' twice", "write a list behind one of them")
             around.key, around.key_line = _key(value, around.value, event), line_of(event)
-            return LineTree(around.key_line)
+            return around.lines if event.anchor is None else LineTree(around.key_line)
         key, around.key = around.key, None
         if isinstance(key, _Merge):
             around.merged = value, known or LineTree(line_of(event)), event

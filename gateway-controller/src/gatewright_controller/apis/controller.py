@@ -165,6 +165,8 @@ class Controller:
         self, api: Api, definitions: Definitions, secrets: SecretKeys | None, defaults: KnownDefaults | None = None
     ) -> None:
         """Raises `Invalid` where a valid API could not run with the Defaults that fit it."""
+        if not (self.defaults if defaults is None else defaults):
+            return
         whole = self.effective(api, newest_versions(api, definitions), defaults, definitions)
         if not whole.is_own:
             self._runnable(whole, definitions, secrets)

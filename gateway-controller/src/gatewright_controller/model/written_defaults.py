@@ -26,9 +26,11 @@ def _plain(value: object) -> object:
     if isinstance(value, SCALARS):
         return value
     if isinstance(value, msgspec.Struct):
-        fields = ((name, getattr(value, name), default) for name, default in _defaults_of(type(value)))
-        plain = [(name, old, _of_field(old, default)) for name, old, default in fields if not isinstance(old, SCALARS)]
-        changed = {name: new for name, old, new in plain if new is not old}
+        changed: dict[str, object] = {}
+        for name, default in _defaults_of(type(value)):
+            old = getattr(value, name)
+            if not isinstance(old, SCALARS) and (new := _of_field(old, default)) is not old:
+                changed[name] = new
         return msgspec.structs.replace(value, **changed) if changed else value
     if isinstance(value, list) and any(isinstance(item, msgspec.Struct) for item in value):
         return [_plain(item) for item in value]

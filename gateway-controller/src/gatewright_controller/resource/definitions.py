@@ -69,6 +69,7 @@ class Definitions:
         self._by_name: dict[str, dict[str, Definition]] = {}
         for definition in definitions:
             self._by_name.setdefault(definition.name, {})[definition.version] = definition
+        self._resolved: dict[tuple[str, str], Definition] = {}
         self._in_order = {name: sorted(versions, key=_version_key) for name, versions in self._by_name.items()}
 
     def __iter__(self) -> Iterator[Definition]:
@@ -77,12 +78,15 @@ class Definitions:
 
     def resolve(self, name: str, version: str) -> Definition:
         """The definition of an exact version, or for `v1` of the newest v1.x.y. Raises `UnknownPolicyError`."""
+        if found := self._resolved.get((name, version)):
+            return found
         if name not in self._by_name:
             known, cure = self._known(), "correct the name, or name it in build.yaml and `gatewright reload`"
             raise UnknownPolicyError(
                 "name", f"expected a policy of this build, got {name!r}; known are {known}; {cure}"
             )
         if matching := self.matching(name, version):
+            self._resolved[name, version] = matching[0]
             return matching[0]
         known = listed(self._versions(name))
         raise UnknownPolicyError("version", f"expected a version of {name} in this build, {known}, got {version!r}")

@@ -12,11 +12,12 @@ import ipaddress
 import re
 import socket
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import msgspec
 from msgspec.structs import replace
 
-from gatewright_controller.resource.upstream import UpstreamUrl
+from gatewright_controller.resource.upstream import URLS_KEPT, UpstreamUrl
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -106,6 +107,7 @@ def _allowed(text: str) -> Network | tuple[Address | str, int] | SocketPath:
         ) from None
 
 
+@lru_cache(maxsize=URLS_KEPT)
 def _address(host: str) -> Address | None:
     """The address that a host is, in IPv4 where it stands for one there."""
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
@@ -22,6 +23,8 @@ LONGEST = 2048
 SOCKET = re.compile(r"unix:(?://)?(?P<path>(/[A-Za-z0-9_.-]+)+)")
 LONGEST_SOCKET = 107
 """Bytes of a path in `sockaddr_un` (unix(7))."""
+URLS_KEPT = 1000
+"""Parsed once for the APIs that have them in common."""
 
 
 class UpstreamUrl(msgspec.Struct, frozen=True):
@@ -55,6 +58,7 @@ class UrlError(ValueError):
     """The message says what was expected and what came."""
 
 
+@lru_cache(maxsize=URLS_KEPT)
 def parse_url(url: str, protocol_setting: UpstreamProtocol | None = None) -> UpstreamUrl:
     """Of an upstream, and what its `protocol` says, if anything.
 
@@ -121,6 +125,7 @@ def _base(parts: SplitResult, url: str) -> str:
     return base
 
 
+@lru_cache(maxsize=URLS_KEPT)
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         return ipaddress.ip_address(host)

@@ -67,7 +67,7 @@ class Forwarder:
                 else:
                     yield self._route(part, target, idle_ms, self._group(idle_ms))
 
-    @property
+    @cached_property
     def whole(self) -> envoy.Forward | None:
         """What becomes of its requests where that is the same for all of them; None where some need a route of their
         own: a part of them, those for a WebSocket, those for a pool that a policy chooses."""

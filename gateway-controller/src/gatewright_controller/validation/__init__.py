@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
+import msgspec
 from gatewright_documents.mistake import Invalid, Mistake
 from gatewright_documents.strict import mistakes_of
 from gatewright_documents.values import JsonObject
@@ -62,9 +63,9 @@ def validate(
 
     Raises `Invalid` with every mistake, or MOST_MISTAKES of them.
     """
-    draft = Draft.of(document)
+    draft, api = Draft.of(document), _converted(document)
     found = itertools.chain(
-        mistakes_of(Api, document),
+        mistakes_of(Api, document, is_converted=api is not None),
         _meaning(draft, definitions, claims, (upstreams, names)),
         check_conditions(draft, definitions, conditions),
         check_new_paths(draft) if is_written else (),
@@ -75,7 +76,15 @@ def validate(
         mistakes.append(Mistake("", f"has more mistakes than these {MOST_MISTAKES}"))
     if mistakes:
         raise Invalid(mistakes)
-    return model.from_document(document)
+    return model.from_document(document) if api is None else api
+
+
+def _converted(document: JsonObject) -> Api | None:
+    """None where its structure is wrong."""
+    try:
+        return model.from_document(document)
+    except msgspec.ValidationError:
+        return None
 
 
 def _meaning(

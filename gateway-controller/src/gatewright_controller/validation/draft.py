@@ -63,6 +63,8 @@ class DraftRouting(msgspec.Struct, frozen=True):
 
     def items(self, name: str, kind: type[T]) -> list[T]:
         """The field's items; none unless all can be read, so that places are those of the document."""
+        if name not in self.raw:
+            return []
         read = [_converted(item, kind) for item in as_list(self.raw.get(name))]
         items = [item for item in read if item is not None]
         return items if len(items) == len(read) else []

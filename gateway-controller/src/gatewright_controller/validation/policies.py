@@ -84,7 +84,7 @@ def _conditions_of(
         parameters = definitions.resolve(attachment.name, attachment.version).parameters
     except UnknownPolicyError:  # which is said elsewhere
         return
-    if policy.readable:
+    if policy.readable and parameters.has_format(CONDITION_FORMAT):
         for path, text in parameters.texts(parameters.with_defaults(attachment.params), CONDITION_FORMAT):
             yield format_path(path, f"{policy.field}.params"), text
 
