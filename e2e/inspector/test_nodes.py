@@ -158,12 +158,14 @@ def test_all_troubles_are_shown_the_worst_first(pretend: Pretended, lone_control
 # ---------------------------------------------------------------- for everybody
 
 
+FRAGMENTS = {"overview": "#/", "nodes": "#/nodes", "node": "#/nodes/pretended"}
+
+
+@pytest.mark.parametrize("name", FRAGMENTS)
 @pytest.mark.parametrize("how", ["well", "unwell"])
-def test_the_pages_are_for_everybody(show_node: Looking, screenshot: Screenshots, how: str) -> None:
+def test_the_pages_are_for_everybody(show_node: Looking, screenshot: Screenshots, how: str, name: str) -> None:
     page = show_node(WIDE, well() if how == "well" else unwell())
-    for fragment, name in (("#/", "overview"), ("#/nodes", "nodes"), ("#/nodes/pretended", "node")):
-        show(page, fragment)
-        expect(page.locator("table:visible").first).to_be_visible()
-        wait_for_charts(page)
-        shot = functools.partial(screenshot, page, f"{name}-{how}", mask=[page.locator(".horizontal")])
-        check_looks(page, shot)
+    show(page, FRAGMENTS[name])
+    expect(page.locator("table:visible").first).to_be_visible()
+    wait_for_charts(page)
+    check_looks(page, functools.partial(screenshot, page, f"{name}-{how}", mask=[page.locator(".horizontal")]))
