@@ -30,8 +30,8 @@ run: setup ## build the stock build.yaml and run it with the sample API (PORT=80
 build: setup ## build build.yaml into build/stock
 	@gatewright build --manifest build.yaml --output build/stock
 
-test: setup ## all tests that could have another outcome than before (ALL=1: all tests; PART=cli: one component's; SEED=N: in that order; WORKERS=4)
-	@python tools/run_tests.py --workers $(WORKERS) $(if $(ALL),--all) $(if $(RECORD),--record) $(addprefix --part ,$(PART)) $(addprefix --seed ,$(SEED))
+test: setup ## all tests that could have another outcome than before (ALL=1: all tests; PART=cli: one component's, PART="cli sdk": those of two; SEED=N: in that order; WORKERS=4)
+	@python tools/run_tests.py --workers $(WORKERS) $(if $(ALL),--all) $(if $(RECORD),--record) $(if $(PART),--part $(PART)) $(addprefix --seed ,$(SEED))
 
 e2e: setup ## the end-to-end tests alone (ARGS="-k name")
 	python tools/browser.py

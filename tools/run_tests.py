@@ -2,7 +2,7 @@
 
     python tools/run_tests.py                 components that changed since they passed; prints those left out, and why
     python tools/run_tests.py --all           everything, Go's tests in random order too
-    python tools/run_tests.py --part cli      the tests of one component, whether it has changed or not
+    python tools/run_tests.py --part cli      components (--part cli sdk: two), whether they have changed or not
     python tools/run_tests.py --list          the components
 
 A failure in one component keeps no other from running. build/tests has the runners' outputs: a line of JSON and a
@@ -35,7 +35,7 @@ def main() -> int:
     if arguments.list:
         print("\n".join(component.name for component in known))
         return 0
-    candidates = _select_part(known, arguments.part) if arguments.part else known
+    candidates = _select_parts(known, arguments.part) if arguments.part else known
     begun = time.monotonic()
     digests = {component.name: component.digest() for component in candidates}
     reasons = {} if arguments.all or arguments.part else _find_left_out(candidates, digests)
@@ -54,7 +54,7 @@ def main() -> int:
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--all", action="store_true", help="leave nothing out")
-    parser.add_argument("--part", help="a component, or the folder of one or several")
+    parser.add_argument("--part", nargs="+", default=[], help="components, or folders of one or several")
     parser.add_argument("--workers", type=int, default=4, help="processes side by side (default: 4)")
     parser.add_argument("--seed", type=int, help="of the order in which tests run (default: random)")
     parser.add_argument("--record", action="store_true", help="write tools/suite/recorded.json, to be committed")
@@ -69,21 +69,20 @@ def _print_plan(selected: list[Component], reasons: dict[str, str], seed: int) -
         print(f"tests: {name} is left out: {reason}", flush=True)
 
 
-def _select_part(known: tuple[Component, ...], part: str) -> tuple[Component, ...]:
-    """The components of this name, of this word of a name, or with tests below this folder."""
-    name = part.strip("/")
-    selected = tuple(
-        component
-        for component in known
-        if component.name == name
-        or name in component.name.split("/")
-        or any(components.lies_in(path, [name]) for path in component.tests)
-    )
-    if not selected:
+def _select_parts(known: tuple[Component, ...], parts: list[str]) -> tuple[Component, ...]:
+    """The components of these names, of these words of names, or with tests below these folders."""
+    by_part = {part: [component for component in known if _is_named(component, part.strip("/"))] for part in parts}
+    if unknown := [part for part, found in by_part.items() if not found]:
         names = ", ".join(sorted(component.name for component in known))
-        print(f"test: expected a component of the project, got PART={part}; there are: {names}", file=sys.stderr)
+        got = " ".join(unknown)
+        print(f"test: expected components of the project, got PART={got}; there are: {names}", file=sys.stderr)
         raise SystemExit(2)
-    return selected
+    return tuple(component for component in known if any(component in found for found in by_part.values()))
+
+
+def _is_named(component: Component, part: str) -> bool:
+    tests = any(components.lies_in(path, [part]) for path in component.tests)
+    return tests or part in {component.name, *component.name.split("/")}
 
 
 def _find_left_out(selected: tuple[Component, ...], digests: dict[str, str]) -> dict[str, str]:

@@ -280,12 +280,15 @@ def test_undeclared_reads_of_tests_are_named(project: Project) -> None:
     assert "\n  words: sums/src/data.txt\n" in project.run().stdout
 
 
+def test_several_parts_run_and_no_other(project: Project) -> None:
+    assert project.run("--part", "pages", "sums/").stdout.startswith("tests: sums, e2e/pages (SEED=")
+
+
 def test_an_unknown_component_is_refused_with_the_known_ones(project: Project) -> None:
-    result = project.run("--part", "sum")
+    result = project.run("--part", "sum", "words")
     assert result.returncode == 2
-    assert (
-        result.stderr == "test: expected a component of the project, got PART=sum; there are: e2e/pages, sums, words\n"
-    )
+    expected = "test: expected components of the project, got PART=sum; there are: e2e/pages, sums, words\n"
+    assert result.stderr == expected
 
 
 def test_the_longest_files_come_first_and_those_that_share_a_fixture_together() -> None:
