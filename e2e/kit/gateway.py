@@ -119,9 +119,9 @@ class Gateway:
             if "generation" in process and not process["leaving"] and process["state"] == "ready"
         ]
 
-    def reload(self) -> subprocess.CompletedProcess[str]:
+    def reload(self, seconds: float = 120.0) -> subprocess.CompletedProcess[str]:
         command = ["gatewright", "reload", "--run-dir", str(self.run_dir)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
 
     def pid(self, name: str) -> int | None:
         """None while the process is down."""

@@ -49,13 +49,15 @@ class Traffic:
         """The number of answers other than 200."""
         return sum(status != 200 for status in self.answers)
 
-    def run(self, number: int, ended: threading.Event, pause: float) -> None:
+    def run(self, number: int, ended: threading.Event, pause: float, keep_alive: bool = True) -> None:
         """Runs the client of this number."""
         split = urlsplit(self.url)
         connection = http.client.HTTPConnection(str(split.hostname), split.port, timeout=10)
         with closing(connection):
             while not ended.is_set():
                 self._send_one(connection, split.path)
+                if not keep_alive:
+                    connection.close()
                 self.sent[number] += 1
                 ended.wait(pause)
 
@@ -77,13 +79,17 @@ class Traffic:
 
 
 @contextmanager
-def traffic(*urls: str, clients: int = 2, pause: float = 0.01, host: str | None = None) -> Iterator[list[Traffic]]:
+def traffic(
+    *urls: str, clients: int = 2, pause: float = 0.01, host: str | None = None, keep_alive: bool = True
+) -> Iterator[list[Traffic]]:
     """Runs clients that send one request after another to each URL, until the block ends. host: the host header, by
-    default the URL's."""
+    default the URL's. keep_alive: on one connection, or on a new one for each request."""
     ended = threading.Event()
     flows = [Traffic(url, host=host, sent=[0] * clients) for url in urls]
     threads = [
-        threading.Thread(target=flow.run, args=(number, ended, pause)) for flow in flows for number in range(clients)
+        threading.Thread(target=flow.run, args=(number, ended, pause, keep_alive))
+        for flow in flows
+        for number in range(clients)
     ]
     for thread in threads:
         thread.start()

@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 
 import httpx
@@ -247,7 +249,9 @@ def _write_policy(folder: Path, word: str) -> None:
 @pytest.mark.slow("compiles two engines, each as a program and as a library")
 @pytest.mark.timeout(BUILD_SECONDS)
 @pytest.mark.usefixtures("module_build")
-def test_a_changed_go_policy_starts_both_again_and_a_crash_names_it(tmp_path: Path, upstream: Upstream) -> None:
+def test_a_changed_go_policy_takes_over_without_a_lost_request_and_a_crash_names_it(
+    tmp_path: Path, upstream: Upstream
+) -> None:
     _write_policy(tmp_path, "first")
     arguments = ["--manifest", str(tmp_path / "build.yaml"), "--output", str(tmp_path / "build"), *INSIDE]
     with running(None, tmp_path / "state", *arguments) as gateway:
@@ -258,20 +262,70 @@ def test_a_changed_go_policy_starts_both_again_and_a_crash_names_it(tmp_path: Pa
         assert upstream.to("/x")[-1].value("x-word") == "first"
         before = gateway.pid("envoy")
         _write_policy(tmp_path, "second")
-        result = gateway.reload()
-        assert (result.returncode, "fragile" in result.stdout) == (0, True), result.stdout + result.stderr
-        assert gateway.pid("envoy") not in {before, None}
+        with (
+            traffic(url, clients=4, pause=0.03) as (keeping,),
+            traffic(url, clients=4, pause=0.03, keep_alive=False) as (connecting,),
+            closing(_connection(gateway)) as idle,
+            closing(_connection(gateway)) as uploading,
+        ):
+            assert _ask(idle, "/fragile/idle") == (200, None)
+            _begin_upload(uploading, "/fragile/upload")
+            result = gateway.reload(BUILD_SECONDS)
+            assert (result.returncode, "fragile" in result.stdout) == (0, True), result.stdout + result.stderr
+            assert gateway.pid("envoy") not in {before, None}
+            assert httpx.get(f"{gateway.url}/fragile/fresh").status_code == 200
+            assert upstream.to("/fresh")[-1].value("x-word") == "second"
+            assert _ask(idle, "/fragile/idle") == (200, "close"), "it is answered, and asked to connect anew"
+            uploading.send(b"fifth")
+            assert uploading.getresponse().status == 200
+            assert upstream.to("/upload")[-1].body == b"four-fifth"
+            for flow in keeping, connecting:
+                flow.wait_for(100)
+        assert [*keeping.problems, *connecting.problems] == []
         assert gateway.process_status("engine")["restarts"] == 0, "it is announced, and no fault"
-        assert gateway.find_records(component="supervisor", level="info", message=RESTART)
-        eventually("the API serves again", lambda: httpx.get(url).status_code == 200)
-        assert upstream.to("/x")[-1].value("x-word") == "second"
+        assert gateway.find_records(component="supervisor", level="info", message=TAKEOVER)
+        eventually("the replaced Envoy has gone", lambda: not [row for row in _rows(gateway) if row["leaving"]])
+        assert upstream.to("/idle")[-1].value("x-word") == "first"
         with pytest.raises(httpx.TransportError):
             httpx.get(url, headers={"x-break": "1"})
         eventually("both are back", lambda: gateway.process_status("engine")["restarts"] == 1)
+        assert gateway.process_status("engine")["pid"] == gateway.pid("envoy")
+        eventually("the API serves again", lambda: _status_of(url) == 200)
+        assert upstream.to("/x")[-1].value("x-word") == "second"
         (crash,) = [record for record in gateway.records() if str(record["message"]).startswith("process ended")]
         assert (crash["process"], crash["policy"]) == ("envoy", "fragile:v1.0.0")
         assert crash["reason"] == "panic: runtime error: index out of range [3] with length 0"
         assert crash["message"] == f"process ended: killed by {signal.SIGABRT.name}"
 
 
-RESTART = "another engine: Envoy is started again with it, and takes no connection meanwhile"
+TAKEOVER = "another engine: another Envoy starts with it, and takes the place of the present one"
+
+
+def _connection(gateway: Gateway) -> HTTPConnection:
+    return HTTPConnection("127.0.0.1", gateway.port, timeout=30)
+
+
+def _ask(connection: HTTPConnection, path: str) -> tuple[int, str | None]:
+    """The status, and what the answer says of the connection."""
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status, answer.getheader("connection")
+
+
+def _begin_upload(connection: HTTPConnection, path: str) -> None:
+    connection.putrequest("POST", path)
+    connection.putheader("content-length", str(len(b"four-fifth")))
+    connection.endheaders(b"four-")
+
+
+def _rows(gateway: Gateway) -> list[Json]:
+    rows: list[Json] = gateway.status()["processes"]
+    return rows
+
+
+def _status_of(url: str) -> int:
+    try:
+        return httpx.get(url).status_code
+    except httpx.TransportError:
+        return 0

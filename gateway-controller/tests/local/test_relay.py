@@ -79,6 +79,20 @@ async def test_the_server_behind_has_no_name_and_may_start_again(place: Place) -
     second.close()
 
 
+async def test_two_relays_exchange_their_servers(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other = Place(tmp_path / "other")
+    await other.relay.start()
+    servers = [await echo(place.own, b"one "), await echo(other.own, b"two ")]
+    assert await ask(place.front, b"hi") == b"one hi"
+    place.relay.exchange(other.relay)
+    assert [await ask(front, b"hi") for front in (place.front, other.front)] == [b"two hi", b"one hi"]
+    await other.relay.close()
+    assert await ask(place.front, b"hi") == b"two hi"
+    for server in servers:
+        server.close()
+
+
 async def test_a_server_that_does_not_listen_yet_keeps_its_name(place: Place) -> None:
     """Envoy binds its socket, sets the file's mode, and listens then: without the file it would not start."""
     made = socket.socket(socket.AF_UNIX)

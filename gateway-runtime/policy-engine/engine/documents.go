@@ -20,7 +20,7 @@ func (e *Engine) adminSources() admin.Sources {
 		Policies: e.counters.ExecutionStats, Shadows: e.counters.ShadowStats, Bodies: e.bodies.Stats, Executors: e.groups.Stats,
 		Generation: e.groups.Generation, Quarantined: e.groups.Quarantined, Traces: e.traces.Stats, Store: e.store.Stats, MetricsFailing: e.metrics.Failing, Deploy: e.deploy, RecordHold: e.groups.RecordHold, Gateway: e.reloadGateway, Table: e.table,
 		Draining: e.node.Draining(), Listener: e.adminListener.Actual, LogLevel: e.setLogLevel, Logs: e.logs, Secrets: e.secretNames.Load,
-		Recorder: e.recorder,
+		Recorder: e.recorder, HandOver: e.handOver,
 	}
 }
 

@@ -66,6 +66,9 @@ type Engine struct {
 	redaction     atomic.Pointer[redaction.List]   // nil: not known yet
 	secretNames   atomic.Pointer[nodev1.Redaction] // the source of redaction
 	ready         atomic.Bool
+	adminSettings atomic.Pointer[nodev1.Admin] // of the present Gateway
+	handovers     chan handover
+	handedOver    bool // run's
 
 	done chan struct{}
 	err  error // set before done is closed
@@ -120,23 +123,24 @@ func (e *Engine) Wait() error {
 // run runs the node until ctx is done or a server has failed, and then stops all parts in reverse order.
 func (e *Engine) run(ctx context.Context, servers *servers, failed <-chan error) {
 	defer close(e.done)
-	running, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stopped := make(chan struct{})
-	go func() {
-		defer close(stopped)
-		e.node.Run(running)
-	}()
-	select {
-	case <-ctx.Done():
-	case e.err = <-failed:
+	updates := &updates{node: e.node}
+	updates.start(ctx)
+	for ended := false; !ended; {
+		select {
+		case <-ctx.Done():
+			ended = true
+		case e.err = <-failed:
+			ended = true
+		case wish := <-e.handovers:
+			e.answerHandover(ctx, wish, updates, servers)
+		}
 	}
 	e.ready.Store(false)
-	cancel()
+	updates.cancel()
 	servers.drain(e.options.DrainTimeout, e.options.Log)
 	e.shadows.Close()
 	e.groups.Close() // no exchange needs them now, and the building of a chain must not wait for them
-	<-stopped
+	<-updates.stopped
 	servers.close()
 	e.close() //nolint:contextcheck // work under way ends after the stop signal
 }
@@ -149,7 +153,7 @@ func build(options Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{table: &chain.Table{}, operations: &operations.Tables{}, attachments: &operations.Attachments{}, manifest: manifest, moves: map[string]int{}, bodies: chain.NewBudget(options.BodyMemory), shadows: chain.NewShadows(chain.MaxShadows, chain.NewBudget(options.BodyMemory/shadowShare)), done: make(chan struct{})}
+	e := &Engine{table: &chain.Table{}, operations: &operations.Tables{}, attachments: &operations.Attachments{}, manifest: manifest, moves: map[string]int{}, bodies: chain.NewBudget(options.BodyMemory), shadows: chain.NewShadows(chain.MaxShadows, chain.NewBudget(options.BodyMemory/shadowShare)), handovers: make(chan handover), done: make(chan struct{})}
 	options.Log = e.newTracing(options)
 	e.options, e.counters = options, exchange.NewCounters(options.Log)
 	bridge := pythonbridge.Options{Generation: options.Generation, Drain: options.ExecutorDrain,

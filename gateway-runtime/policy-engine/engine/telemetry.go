@@ -19,6 +19,7 @@ import (
 func (e *Engine) setTelemetry(telemetry *nodev1.Telemetry) {
 	e.redaction.Store(redaction.New(telemetry.GetRedaction()))
 	e.setMetrics(telemetry.GetMetrics())
+	e.adminSettings.Store(telemetry.GetAdmin())
 	e.setAdmin(telemetry.GetAdmin())
 	e.secretNames.Store(telemetry.GetRedaction())
 	e.logs.Set(telemetry.GetLogging())

@@ -14,6 +14,7 @@ from gatewright_cli.local_http import Answer, LocalClient, LocalHttpError
 
 ENGINE_SOCKET = "engine-admin.sock"
 GATEWAY_SECONDS = 30.0
+HANDOVER_SECONDS = 30.0
 DEPLOY_SECONDS = 1800.0  # the engine itself gives up on processes that do not get on
 
 
@@ -134,6 +135,7 @@ class CertificateWarnings(msgspec.Struct, frozen=True):
 
 
 class _Node(msgspec.Struct, frozen=True):
+    apis: int = 0
     gateway: GatewayReport = GatewayReport()
     certificates: dict[str, CertificateWarnings] = {}
 
@@ -180,7 +182,7 @@ class EngineStats(msgspec.Struct, frozen=True, rename="camel"):
     """The part of GET /stats that the status of a run shows.
 
     listener: HOST:PORT of the node's admin listener, "" for none. metrics_failing: the processes that returned no
-    metrics at the last scrape, with the reason.
+    metrics at the last scrape, with the reason. node.apis: how many APIs Envoy serves.
     """
 
     listener: str = ""
@@ -298,6 +300,12 @@ class EngineAdmin:
         answer = await self._client.post("/drain", json={"phase": phase})
         answer.raise_for_status()
         return msgspec.json.decode(answer.content, type=DrainWish)
+
+    async def hand_over(self, *, away: bool) -> None:
+        """Has the engine leave the node's updates to another one, which may start once this returns; or go on with
+        them, if the other one did not start. Raises EngineRefusedError.
+        """
+        await self._order("/handover", {"away": away}, HANDOVER_SECONDS)
 
     async def record_hold(self, address: str, pid: int, policy: str, at: str) -> None:
         """Has the engine put a policy under quarantine that holds the interpreter of a process at FILE:LINE, if it has

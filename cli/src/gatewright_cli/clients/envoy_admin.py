@@ -75,6 +75,10 @@ class EnvoyAdmin:
         """Closes all listeners; their connections go on."""
         await self._client.post("/drain_listeners")
 
+    async def ask_to_close(self) -> None:
+        """From now on, the next answer on each connection asks its client to close it. The listeners stay open."""
+        await self._client.post("/drain_listeners?graceful&skip_exit")
+
     async def listener_addresses(self) -> list[str]:
         """HOST:PORT of each TCP listener that Envoy has now. A listener with HTTP/3 has the same address for UDP, which
         Envoy's list does not distinguish; a client whose new UDP connection is refused uses TCP.

@@ -25,14 +25,20 @@ LONGEST_SECONDS = 30 * 86400.0
 
 
 class NodeDrain:
-    """Run it while the node runs. envoy: the process, whose admin socket is at `admin`."""
+    """Run it while the node runs. envoy: the present process, whose admin socket is at `admin`."""
 
-    def __init__(self, engine: EngineAdmin, envoy: ManagedProcess, admin: Path, output: LogOutput) -> None:
-        self._engine, self._process, self._admin, self._output = engine, envoy, admin, output
+    def __init__(
+        self, engine: EngineAdmin, envoy: Callable[[], ManagedProcess], admin: Path, output: LogOutput
+    ) -> None:
+        self._engine, self._present, self._admin, self._output = engine, envoy, admin, output
         self._envoy = EnvoyAdmin(admin)
         self._phase: DrainPhase = "serving"
         self._wish = DrainWish(drained=False)
         self._changed, self._entered = asyncio.Event(), asyncio.Event()
+
+    @property
+    def _process(self) -> ManagedProcess:
+        return self._present()
 
     async def run(self) -> None:
         """Until it is cancelled."""

@@ -14,9 +14,11 @@ from gatewright_cli.clients.engine_admin import EngineAdmin
 from gatewright_cli.clients.management import Management
 from gatewright_cli.node.executors.recycling import ExecutorRecycler, Limits
 from gatewright_cli.node.executors.replacement import Executors
+from gatewright_cli.node.executors.takeover import Takeovers
+from gatewright_cli.node.files.admin_relays import AdminRelays
 from gatewright_cli.node.files.peers import own_check
 from gatewright_cli.node.files.run_dir import RunDir
-from gatewright_cli.node.specs.processes import NodeSettings
+from gatewright_cli.node.specs.processes import ENVOY, NodeSettings
 from gatewright_cli.node.supervisor_metrics import SupervisorMetrics
 from gatewright_cli.run.control import SOCKET, Control, Status
 from gatewright_cli.run.draining import NodeDrain
@@ -54,7 +56,8 @@ class RunInterface:
     """What the rest of the run offers to live updates.
 
     status: the run's status for the control socket. levels: the log levels. listening: reloads the Gateway. reloaded:
-    called after each successful reload. reload: an event to set to ask for a reload. orphans, metrics: of this process.
+    called after each successful reload. reload: an event to set to ask for a reload. orphans, metrics, relays: of this
+    process.
     """
 
     status: Status
@@ -64,6 +67,7 @@ class RunInterface:
     reload: asyncio.Event = field(default_factory=asyncio.Event)
     orphans: Orphans = field(default_factory=Orphans)
     metrics: SupervisorMetrics = field(default_factory=lambda: SupervisorMetrics(list))
+    relays: AdminRelays | None = None
 
 
 @contextlib.asynccontextmanager
@@ -78,7 +82,10 @@ async def live_updates(
 ) -> AsyncIterator[None]:
     """Serves reloads, and recycles executors, while the body runs: between start and stop of the supervisor."""
     admin = EngineAdmin(run_dir.socket("engine-admin"))
-    executors = Executors(settings, run_dir, supervisor, output, admin, changes.first, changes.generations.drop)
+    takeovers = Takeovers(settings, run_dir, supervisor, output, interface.relays) if interface.relays else None
+    executors = Executors(
+        settings, run_dir, supervisor, output, admin, changes.first, changes.generations.drop, takeovers
+    )
     builds = None
     if changes.manifest is not None:
         what = changes.manifest, changes.target, changes.import_seconds
@@ -94,7 +101,8 @@ async def live_updates(
         ),
         asyncio.create_task(_reload_when_asked(interface.reload, reloads, output), name="reload by signal"),
         asyncio.create_task(
-            NodeDrain(admin, supervisor.process("envoy"), run_dir.socket("envoy-admin"), output).run(), name="drain"
+            NodeDrain(admin, lambda: supervisor.process(ENVOY), run_dir.socket("envoy-admin"), output).run(),
+            name="drain",
         ),
     ]
     if changes.watch and changes.manifest is not None:

@@ -15,7 +15,6 @@ from typing import Any
 
 import click
 import msgspec
-from gatewright_controller.local.relay import Relay, Unnamed
 
 from gatewright_cli import addresses
 from gatewright_cli.api_files import ApiFiles, Sample
@@ -25,6 +24,7 @@ from gatewright_cli.clients.envoy_admin import EnvoyAdmin
 from gatewright_cli.clients.management import Management
 from gatewright_cli.local_http import LocalHttpError
 from gatewright_cli.node.files import inspector_page
+from gatewright_cli.node.files.admin_relays import AdminRelays
 from gatewright_cli.node.files.operator_secrets import TOKEN_FILE
 from gatewright_cli.node.files.peers import Peers
 from gatewright_cli.node.files.run_dir import STATUS, RunDir
@@ -99,6 +99,7 @@ class NodeRun:
         self._metrics = SupervisorMetrics(lambda: self._supervisor.processes)
         at = run_dir.socket(SUPERVISOR_METRICS)
         self._metrics_socket = self._metrics.socket(at, self._peers.engines_check(at, output), output)
+        self._relays = AdminRelays(self._peers, output)
         self._interface = RunInterface(
             self._status_now,
             self._reloaded,
@@ -106,16 +107,8 @@ class NodeRun:
             self._listening,
             orphans=self._orphans,
             metrics=self._metrics,
+            relays=self._relays,
         )
-        self._relays = [
-            Relay(
-                process.spec.relay,
-                Unnamed(process.spec.sockets[0]),
-                self._peers.engines_check(process.spec.relay, output),
-            )
-            for process in self._supervisor.processes
-            if process.spec.relay is not None
-        ]
         self._log_reopening = LogReopening(output, output.files, envoy)
         self._stop_requested = asyncio.Event()
         self._stop_signals, self._hangup_signals = StopSignals(), HangupSignals()
@@ -180,8 +173,8 @@ class NodeRun:
         self._output.event("starting", status=str(self._run_dir.path / STATUS), pid=os.getpid())
         withheld = environment.withheld(process.spec for process in self._supervisor.processes)
         self._output.event("variables that no process gets", "debug", names=withheld)
-        for relay in self._relays:
-            await relay.start()
+        for process in self._supervisor.processes:
+            await self._relays.open(process.spec)
         await self._metrics_socket.start()
         reader = engine_process(self._settings)
         before = {reader: partial(self._write_gateway, self._rendered)} if self._rendered else {}
@@ -285,8 +278,7 @@ class NodeRun:
             async with asyncio.timeout(LOOK_SECONDS):
                 await self._engine.report_drain("stopping")
         await self._supervisor.stop()
-        for relay in self._relays:
-            await relay.close()
+        await self._relays.close_all()
         await self._metrics_socket.close()
         if not await self._orphans.wait_until_gone(ORPHANS_SECONDS):
             self._output.event("orphaned processes still run", "error")

@@ -141,6 +141,14 @@ class ManagedProcess:
         self.leaving = True
         self._on_change()
 
+    def assign(self, spec: ProcessSpec) -> None:
+        """Gives the running process another name, other sockets, another drain and other checks; it starts again by
+        this spec.
+        """
+        self.spec = spec
+        self._parties = self._parties_now()
+        self._on_change()
+
     async def start(self) -> None:
         """Returns when the process is ready for the first time. Raises StartError if it cannot be started."""
         self._first_ready = asyncio.get_running_loop().create_future()
@@ -226,7 +234,7 @@ class ManagedProcess:
         if self.spec.alive is None:
             await asyncio.wait({child.exited})
             return
-        silent = await _while_it_runs(child, until_silent(self.spec.alive, child, self.spec.silence_seconds))
+        silent = await _while_it_runs(child, until_silent(_Alive(self), child, self.spec.silence_seconds))
         if not child.exited.done():
             self._output.event("process is killed", "error", process=self.spec.name, reason=silent.result())
             child.kill()
@@ -320,6 +328,17 @@ class ManagedProcess:
         guest = self.spec.guest
         for socket in (*self.spec.sockets, *(guest.sockets if guest else ())):
             socket.unlink(missing_ok=True)
+
+
+class _Alive:
+    """The liveness check of a process as its present spec has it."""
+
+    def __init__(self, process: ManagedProcess) -> None:
+        self._process = process
+
+    async def obstacle(self) -> str | None:
+        check = self._process.spec.alive
+        return await check.obstacle() if check else None
 
 
 async def _while_it_runs(child: Child, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:

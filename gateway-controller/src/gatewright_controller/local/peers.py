@@ -41,7 +41,8 @@ class Rule(msgspec.Struct, frozen=True):
     """Processes that may connect: those with these roles, and those of the same user or of root that the supervisor has
     not started, directly or not. A policy's processes are below the supervisor, which adopts orphans.
 
-    pids: role → pid of a process of the node, as they are now; may raise OSError, ValueError.
+    pids: role → pid of a process of the node, as they are now; may raise OSError, ValueError. A second process of a
+    role, which takes the place of the first, has a number: "engine.2".
     """
 
     pids: Callable[[], Mapping[str, int]]
@@ -52,7 +53,7 @@ class Rule(msgspec.Struct, frozen=True):
         pid, uid = peer(connection)
         try:
             known = self.pids()
-            if pid == 0 or pid not in {known.get(role) for role in self.roles}:
+            if pid == 0 or pid not in {known[name] for name in known if name.partition(".")[0] in self.roles}:
                 if uid not in (os.getuid(), 0):
                     return f"expected a process of user {os.getuid()}, got one of user {uid}"
                 if is_below(pid, known[SUPERVISOR]):

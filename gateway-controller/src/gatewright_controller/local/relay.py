@@ -77,6 +77,10 @@ class Relay:
         """Makes the socket, mode 0600."""
         await self._socket.start()
 
+    def exchange(self, other: Relay) -> None:
+        """From now on, connections to each go to the server behind the other."""
+        self._behind, other._behind = other._behind, self._behind
+
     async def close(self) -> None:
         """Cuts off the connections that there are."""
         await self._socket.close()

@@ -2,7 +2,7 @@
 // /stats, /chains, /clusters, /notes and /executors; POST /executors switches to other executor processes, POST /executors/hold
 // reports the policy that holds the interpreter of one, POST /gateway another Gateway, POST /log-level changes the log level;
 // POST /logs exports log lines, and GET /logs counts them; POST /drain reports how far a drain is, and is answered with what is
-// wanted. /recordings and /exchanges are those of internal/recording.
+// wanted; POST /handover leaves the node's updates to another engine. /recordings and /exchanges are those of internal/recording.
 package admin
 
 import (
@@ -59,6 +59,7 @@ type Sources struct {
 	Draining    *draining.State
 	Gateway     func(context.Context) error // reads the Gateway's file again
 	LogLevel    func(ctx context.Context, component, level string) error
+	HandOver    func(ctx context.Context, away bool) error // returns once another engine of the node may start, or this one goes on
 	Logs        *logexport.Exporter
 	Secrets     func() *nodev1.Redaction // the Gateway's names of secrets, or nil
 
@@ -152,6 +153,7 @@ func Handler(sources Sources) http.Handler {
 	mux.HandleFunc("POST /executors", sources.deploy)
 	mux.HandleFunc("POST /executors/hold", sources.recordHold)
 	mux.HandleFunc("POST /drain", sources.reportDrain)
+	mux.HandleFunc("POST /handover", sources.handOver)
 	mux.HandleFunc("GET /logs", sources.whenReady(func(*http.Request) (any, error) { return sources.logs(), nil }))
 	mux.HandleFunc("POST /logs", sources.whenReady(sources.exportLogs))
 	mux.HandleFunc("POST /log-level", sources.setLogLevel)
@@ -224,6 +226,24 @@ func (s Sources) reportDrain(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, http.StatusOK, s.Draining.Report(drain.Phase))
+}
+
+// Handover is the body of POST /handover, and of its answer.
+type Handover struct {
+	Away bool `json:"away"` // another engine is about to start; false: it did not, and this one goes on
+}
+
+func (s Sources) handOver(w http.ResponseWriter, r *http.Request) {
+	var handover Handover
+	if err := decode(w, r, &handover); err != nil {
+		answer(w, http.StatusBadRequest, Refusal{"expected a handover as JSON: " + err.Error()})
+		return
+	}
+	if err := s.HandOver(r.Context(), handover.Away); err != nil {
+		answer(w, http.StatusConflict, Refusal{err.Error()})
+		return
+	}
+	answer(w, http.StatusOK, handover)
 }
 
 func (s Sources) setLogLevel(w http.ResponseWriter, r *http.Request) {

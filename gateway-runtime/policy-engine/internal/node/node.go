@@ -307,6 +307,10 @@ func (n *Node) tick(now time.Time) {
 	n.rotate(now)
 }
 
+// ForgetStored is called between two runs if another process may have written into the state directory meanwhile: the next state
+// is written whole.
+func (n *Node) ForgetStored() { n.state.Forget() }
+
 // Close closes all policy instances. It is called after Run has returned, once no exchange is under way.
 func (n *Node) Close() {
 	n.background.close()

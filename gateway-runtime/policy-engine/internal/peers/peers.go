@@ -13,6 +13,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,7 +26,8 @@ const (
 
 var proc = "/proc/" // proc(5)
 
-// Rule admits peers. File is the supervisor's peers.json: the pids of a node's processes by role, {"envoy": 7}.
+// Rule admits peers. File is the supervisor's peers.json: the pids of a node's processes by role, {"envoy": 7}. A second process
+// of a role, which takes the place of the first, has a number: {"envoy": 7, "envoy.2": 9}.
 type Rule struct {
 	File  string
 	Roles []string
@@ -54,12 +56,22 @@ func (r Rule) check(socket int) (pid int, reason error) {
 	if err != nil {
 		return pid, err
 	}
-	if !slices.ContainsFunc(r.Roles, func(role string) bool { return pids[role] == pid && pid != 0 }) {
+	if !r.hasRole(pids, pid) {
 		if err := r.checkOutside(pid, int(peer.Uid), pids[Supervisor]); err != nil {
 			return pid, err
 		}
 	}
 	return pid, checkAlive(socket) // last: if the process still runs, pid is not another one's
+}
+
+// hasRole reports whether a process has one of the rule's roles.
+func (r Rule) hasRole(pids map[string]int, pid int) bool {
+	for name, known := range pids {
+		if role, _, _ := strings.Cut(name, "."); known == pid && pid != 0 && slices.Contains(r.Roles, role) {
+			return true
+		}
+	}
+	return false
 }
 
 func (r Rule) checkOutside(pid, uid, supervisor int) error {

@@ -136,6 +136,14 @@ func TestOnlyAProcessWithTheRoleIsAdmitted(t *testing.T) {
 	}
 }
 
+func TestASecondProcessOfARoleIsAdmitted(t *testing.T) {
+	s := serve(t, []string{Envoy}, false)
+	s.known(map[string]int{Supervisor: os.Getppid(), Envoy: 1, Envoy + ".2": os.Getpid()})
+	if got := s.here(); got != "hello" {
+		t.Errorf("expected to be let in, got %q and %s", got, s.log.String())
+	}
+}
+
 func TestAProcessMayBeNewerThanTheFileThatNamesIt(t *testing.T) {
 	s := serveRetrying(t, []string{Envoy}, false, time.Hour)
 	s.known(map[string]int{Envoy: 1})

@@ -17,10 +17,11 @@ from gatewright_cli.builds.generation import Generation
 from gatewright_cli.clients.engine_admin import EngineAdmin, EngineRefusedError, ExecutorsReport
 from gatewright_cli.isolation.executor_users import IsolationError
 from gatewright_cli.local_http import LocalHttpError
+from gatewright_cli.node.executors.takeover import Takeovers
 from gatewright_cli.node.files.run_dir import RunDir
 from gatewright_cli.node.phase_times import PhaseTimes
 from gatewright_cli.node.specs import processes
-from gatewright_cli.node.specs.processes import ExecutorId, NodeSettings
+from gatewright_cli.node.specs.processes import ExecutorId, NodeSettings, Roster
 from gatewright_cli.supervision.logs.output import LogOutput
 from gatewright_cli.supervision.managed_process import ManagedProcess, StartError, State
 from gatewright_cli.supervision.specs import ProcessSpec
@@ -61,9 +62,10 @@ class Executors:
         admin: EngineAdmin,
         first: Generation,
         on_unused: Callable[[Generation], None] = lambda _: None,
+        takeovers: Takeovers | None = None,
     ) -> None:
         self._settings, self._run_dir, self._supervisor = settings, run_dir, supervisor
-        self._engine = supervisor.process(processes.engine_process(settings))
+        self._takeovers = takeovers
         self._output, self._admin = output, admin
         self.generation, self._on_unused = first, on_unused
         self.serving = [
@@ -74,9 +76,20 @@ class Executors:
         self._serials = {(executor.id.group, executor.id.slot): 1 for executor in self.serving}
         self._one_change = asyncio.Lock()
         self._leaving: set[asyncio.Task[None]] = set()
+        self._replaced: asyncio.Task[None] | None = None
+        """The end of the Envoy that was replaced last: its exchanges need the executors that it knows."""
+
+    @property
+    def _engine(self) -> ManagedProcess:
+        """The process that the engine runs in; another one after a takeover."""
+        return self._supervisor.process(processes.engine_process(self._settings))
 
     async def close(self) -> None:
-        """Stops waiting for draining processes, since the supervisor stops these with all others."""
+        """Waits until a replaced Envoy has drained. Stops waiting for draining executors, since the supervisor stops
+        these with all other processes.
+        """
+        if self._replaced is not None:
+            await asyncio.wait({self._replaced})
         for task in self._leaving:
             task.cancel()
         if self._leaving:
@@ -92,7 +105,7 @@ class Executors:
     ) -> asyncio.Task[None]:
         """Makes a generation the serving one. Raises EngineRefusedError, StartError; then the present one stays.
 
-        If it has another engine, and that runs inside Envoy, both are started again.
+        If it has another engine, and that runs inside Envoy, another Envoy takes the place of the present one.
 
         Processes of a group that is the same in both generations stay. Returns a task that ends when the replaced
         processes are gone.
@@ -141,11 +154,11 @@ class Executors:
                 if not self._has_other_engine(generation):
                     await self._wait_for_engine()
             before_deploy()
-            spec = processes.with_engine(self._engine.spec, self._settings, self._run_dir, generation, roster)
             with spent.measure("engine"):
                 if self._has_other_engine(generation):
-                    await self._restart_engine(spec)
+                    await self._change_engine(generation, roster)
                 else:
+                    spec = processes.with_engine(self._engine.spec, self._settings, self._run_dir, generation, roster)
                     manifest, addresses = generation.build.manifest, processes.addresses(roster)
                     await self._admin.deploy(generation.number, manifest, addresses, superseded)
                     self._engine.spec = spec
@@ -157,10 +170,23 @@ class Executors:
     def _has_other_engine(self, generation: Generation) -> bool:
         return self._settings.in_envoy and generation.build.module_digest != self.generation.build.module_digest
 
-    async def _restart_engine(self, spec: ProcessSpec) -> None:
+    async def _change_engine(self, generation: Generation, roster: Roster) -> None:
+        """Replaces the engine inside of Envoy. Raises EngineRefusedError; then the present engine stays, or is back."""
+        if self._takeovers is None or (obstacle := self._takeovers.obstacle()):
+            why = f" (two engines cannot both have {obstacle})" if self._takeovers else ""
+            await self._restart_engine(generation, roster, why)
+            return
+        if self._replaced is not None:
+            await asyncio.wait({self._replaced})
+        self._output.event("another engine: another Envoy starts with it, and takes the place of the present one")
+        replaced = await self._takeovers.switch_to(generation, roster)
+        self._replaced = asyncio.create_task(self._takeovers.remove(replaced), name="replaced Envoy drains")
+
+    async def _restart_engine(self, generation: Generation, roster: Roster, why: str) -> None:
         """Starts Envoy again with another engine inside. Raises EngineRefusedError; the present engine then is back."""
+        spec = processes.with_engine(self._engine.spec, self._settings, self._run_dir, generation, roster)
         before, name = self._engine.spec, self._engine.spec.name
-        self._output.event("another engine: Envoy is started again with it, and takes no connection meanwhile")
+        self._output.event(f"another engine: Envoy is started again with it, and takes no connection meanwhile{why}")
         try:
             await self._engine.restart(spec)
         except StartError as error:
@@ -206,6 +232,8 @@ class Executors:
         return task
 
     async def _remove_when_done(self, leaving: list[Executor]) -> None:
+        if self._replaced is not None:
+            await asyncio.wait({self._replaced})
         end = time.monotonic() + self._settings.executor_drain_seconds + SLACK_SECONDS
         while leaving and time.monotonic() < end:
             if report := await self._report():

@@ -12,7 +12,7 @@ from gatewright_cli.node.files.run_dir import PEERS, RunDir
 from gatewright_cli.supervision.logs.output import LogOutput
 
 ROLES = ("controller", ENGINE, "envoy")
-"""Names of the processes in the file."""
+"""Names of the processes in the file; those of a second process that takes the place of one end with a number."""
 
 
 class Peers:
@@ -25,7 +25,7 @@ class Peers:
 
     def on_pid(self, name: str, pid: int | None) -> None:
         """Records that the process of that name has started, or is about to be reaped."""
-        if name not in ROLES:
+        if name.partition(".")[0] not in ROLES:
             return
         if pid is None:
             self._pids.pop(name, None)

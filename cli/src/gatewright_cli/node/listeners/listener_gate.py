@@ -18,8 +18,9 @@ import contextlib
 import ctypes
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from gatewright_cli.addresses import split_address
 
@@ -34,15 +35,27 @@ CLOSING_SECONDS = 2.0
 POLL_SECONDS = 0.01
 
 
-def accept_queues(address: str) -> list[int]:
-    """The number of connections waiting to be accepted, for each socket that listens on HOST:PORT.
+class Instruction(NamedTuple):
+    """Of a classic BPF program: code and operand (<linux/filter.h>, sock_filter)."""
+
+    code: int
+    operand: int = 0
+
+
+def queues(address: str) -> dict[str, int]:
+    """The number of connections waiting to be accepted, for each socket that listens on HOST:PORT, by its inode.
 
     In this network namespace (proc(5), /proc/net/tcp).
     """
     host, port = split_address(address)
     file, local = _proc_entry(host, port)
     rows = [line.split() for line in _lines(Path("/proc/net") / file)]
-    return [int(row[4].partition(":")[2], 16) for row in rows if row[3] == LISTENING and row[1] == local]
+    return {row[9]: int(row[4].partition(":")[2], 16) for row in rows if row[3] == LISTENING and row[1] == local}
+
+
+def accept_queues(address: str) -> list[int]:
+    """The numbers of `queues`."""
+    return list(queues(address).values())
 
 
 def _proc_entry(host: str, port: int) -> tuple[str, str]:
@@ -69,9 +82,9 @@ class ListenerGate:
             # As many sockets as Envoy has: when one of Envoy's closes, the last socket of the group takes its place,
             # so that number `theirs` is one of ours for as long as one of Envoy's is left.
             for _ in range(theirs):
-                self._ours.append(_deaf_listener(*split_address(self._address)))
+                self._ours.append(deaf_listener(self._address))
             for listener in self._ours[:1]:
-                _send_all_to(listener, theirs)
+                attach(listener, [Instruction(RETURN, theirs)])
         except OSError:
             self.close()
             raise
@@ -127,7 +140,9 @@ async def _run_all(steps: Iterable[Coroutine[None, None, None]]) -> None:
     await asyncio.gather(*steps)
 
 
-def _deaf_listener(host: str, port: int) -> socket.socket:
+def deaf_listener(address: str) -> socket.socket:
+    """A socket that listens on HOST:PORT with SO_REUSEPORT, and to which no client can connect. Raises OSError."""
+    host, port = split_address(address)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -142,11 +157,16 @@ def _deaf_listener(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _send_all_to(member: socket.socket, number: int) -> None:
-    """Attaches a program of one instruction to the socket's group: return the number (<linux/filter.h>, sock_fprog)."""
-    instruction = ctypes.create_string_buffer(struct.pack("=HBBI", RETURN, 0, 0, number))
-    program = struct.pack("@HP", 1, ctypes.addressof(instruction))
-    member.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, program)
+def attach(member: socket.socket, program: Sequence[Instruction]) -> None:
+    """Has a program choose, by its number, the socket of the member's group that gets a new connection; a number that
+    none has: the kernel chooses (<linux/filter.h>, sock_fprog). Raises OSError.
+    """
+    code = ctypes.create_string_buffer(
+        b"".join(struct.pack("=HBBI", step.code, 0, 0, step.operand) for step in program)
+    )
+    member.setsockopt(
+        socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, struct.pack("@HP", len(program), ctypes.addressof(code))
+    )
 
 
 def _lines(path: Path) -> list[str]:

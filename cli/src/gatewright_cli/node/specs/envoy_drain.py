@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import functools
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gatewright_cli.clients.envoy_admin import EnvoyAdmin
 from gatewright_cli.node.listeners import listener_gate
+from gatewright_cli.node.listeners.listener_handover import ListenerHandover
 from gatewright_cli.supervision.probes import POLL_SECONDS
 
 ACCEPT_SECONDS = 1.0
@@ -64,3 +65,39 @@ class EnvoyDrain:
         began = time.monotonic()
         while await envoy.active("rq" if time.monotonic() - began > IDLE_SECONDS else "cx"):
             await asyncio.sleep(POLL_SECONDS)
+
+
+@dataclass(frozen=True)
+class ReplacedEnvoyDrain:
+    """Stops an Envoy to whose listeners another one listens already. New connections go to that one:
+
+    1. Connections in this Envoy's queues are accepted, and its listeners close.
+    2. The next answer on each connection asks its client to close it. Connections that are idle stay open, for
+       `seconds`, so that their clients can send that request.
+
+    handovers: of its listeners, passed on. The drain closes them.
+    """
+
+    admin: Path
+    seconds: float
+    handovers: Sequence[ListenerHandover]
+
+    async def run(self) -> None:
+        """Drains. May raise LocalHttpError."""
+        envoy = EnvoyAdmin(self.admin)
+        try:
+            await envoy.ask_to_close()
+            await listener_gate.briefly(_all(handover.until_accepted() for handover in self.handovers))
+            await envoy.drain_listeners()
+            await listener_gate.briefly(_all(handover.until_gone() for handover in self.handovers))
+        finally:
+            for handover in self.handovers:
+                handover.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.seconds):
+                while await envoy.active("cx"):
+                    await asyncio.sleep(POLL_SECONDS)
+
+
+async def _all(waits: Iterable[Coroutine[None, None, None]]) -> None:
+    await asyncio.gather(*waits)

@@ -28,7 +28,7 @@ from gatewright_cli.node.specs.forwarded import Flags, Forwarded, command_line
 from gatewright_cli.supervision.handed_socket import DESCRIPTOR, HandedSocket
 from gatewright_cli.supervision.logs.records import LogLevel
 from gatewright_cli.supervision.orphans import MARK
-from gatewright_cli.supervision.probes import Accepts, All, Answers, Speaks
+from gatewright_cli.supervision.probes import Accepts, All, Answers, Drain, Speaks
 from gatewright_cli.supervision.specs import Guest, ProcessSpec, Scheduling
 from gatewright_cli.supervision.stack_page import DESCRIPTOR as STACKS
 from gatewright_cli.supervision.temporary_folder import TemporaryFolder
@@ -295,7 +295,7 @@ def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, rost
     return ProcessSpec(
         name=ENGINE,
         component=ENGINE_COMPONENT,
-        command=(str(generation.build.engine), *_engine_arguments(settings, run_dir, generation, roster)),
+        command=(str(generation.build.engine), *_engine_arguments(settings, run_dir, generation, roster, sockets)),
         environment={MARK: str(run_dir.path)},
         inherits=environment.engine(settings.pass_env),
         ready=Answers("/ready", socket=admin),
@@ -309,9 +309,15 @@ def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, rost
     )
 
 
-def engine_sockets(run_dir: RunDir) -> tuple[Path, Path, Path]:
-    """The engine's, for ext_proc, xDS and its admin."""
-    return run_dir.socket("ext-proc"), run_dir.socket("xds"), run_dir.socket("engine-admin")
+def engine_sockets(run_dir: RunDir, serial: int = 1, *, beside: bool = False) -> tuple[Path, ...]:
+    """The engine's, for ext_proc, xDS and its admin.
+
+    serial: of the Envoy with the engine inside; the present one and the next one exist at the same time. beside: the
+    present one still has the admin socket's name.
+    """
+    number = f".{serial}" if serial > 1 else ""
+    admin = f"engine-admin{number}" if beside else "engine-admin"
+    return run_dir.socket(f"ext-proc{number}"), run_dir.socket(f"xds{number}"), run_dir.socket(admin)
 
 
 def engine_process(settings: NodeSettings) -> str:
@@ -332,19 +338,24 @@ def with_engine(
 
 
 def inside(
-    spec: ProcessSpec, settings: NodeSettings, run_dir: RunDir, generation: Generation, roster: Roster
+    spec: ProcessSpec,
+    settings: NodeSettings,
+    run_dir: RunDir,
+    generation: Generation,
+    roster: Roster,
+    sockets: tuple[Path, ...] = (),
 ) -> ProcessSpec:
     """Envoy's spec, with the engine inside of its process: Envoy loads the build's library, which reads its arguments
-    from the bootstrap. Raises BootstrapError.
+    from the bootstrap. sockets: the engine's; by default those of the spec. Raises BootstrapError.
     """
-    *_, admin = sockets = engine_sockets(run_dir)
-    proxy = envoy_admin_socket(run_dir)
+    sockets = sockets or (spec.guest.sockets if spec.guest else engine_sockets(run_dir))
+    admin, proxy = sockets[-1], spec.relay or spec.sockets[0]
     modules = generation.build.module.parent.resolve()  # outlives the generation, as long as the engine is the same
 
     def write_bootstrap(arguments: tuple[str, ...]) -> None:
-        _write_bootstrap(settings, run_dir, spec.sockets[0], bootstrap.engine_extension(arguments))
+        _write_bootstrap(settings, run_dir, spec.sockets[0], sockets, bootstrap.engine_extension(arguments))
 
-    arguments = ("--in-envoy", *_engine_arguments(settings, run_dir, generation, roster))
+    arguments = ("--in-envoy", *_engine_arguments(settings, run_dir, generation, roster, sockets))
     write_bootstrap(arguments)
     return replace(
         spec,
@@ -369,14 +380,41 @@ def inside(
     )
 
 
+def beside(
+    spec: ProcessSpec, settings: NodeSettings, run_dir: RunDir, generation: Generation, roster: Roster, serial: int
+) -> tuple[ProcessSpec, ProcessSpec]:
+    """The specs of another Envoy with another engine, which takes the place of the present one: as it starts beside it,
+    and once it has the present one's name and sockets. Raises BootstrapError.
+
+    spec: the present one. serial: another one for each Envoy of a run.
+    """
+    own = run_dir.socket(f"envoy-{secrets.token_hex(8)}")
+    relay = run_dir.socket(f"envoy-admin.{serial}") if spec.relay else None
+    fresh = replace(spec, name=f"{ENVOY}.{serial}", component=ENVOY, sockets=(own,), relay=relay)
+    places = generation, roster
+    starting = inside(fresh, settings, run_dir, *places, engine_sockets(run_dir, serial, beside=True))
+    assert starting.guest is not None
+    starting = replace(starting, guest=replace(starting.guest, name=f"{ENGINE}.{serial}"))
+    serving = inside(replace(spec, sockets=(own,)), settings, run_dir, *places, engine_sockets(run_dir, serial))
+    return starting, serving
+
+
+def leaving(present: ProcessSpec, starting: ProcessSpec, serial: int, drain: Drain) -> ProcessSpec:
+    """The spec of an Envoy that another one has replaced. starting: that one's, as it started."""
+    guest = present.guest
+    assert guest is not None
+    guest = replace(guest, name=f"{ENGINE}.{serial}", sockets=guest.sockets[:-1])
+    return replace(present, name=f"{ENVOY}.{serial}", component=ENVOY, relay=starting.relay, guest=guest, drain=drain)
+
+
 def _engine_cure(settings: NodeSettings) -> str:
     return f"Its last good state is in {settings.state_dir / ENGINE_STATE}; another --state-dir starts without one."
 
 
 def _engine_arguments(
-    settings: NodeSettings, run_dir: RunDir, generation: Generation, roster: Roster
+    settings: NodeSettings, run_dir: RunDir, generation: Generation, roster: Roster, sockets: tuple[Path, ...]
 ) -> tuple[str, ...]:
-    ext_proc, xds, admin = engine_sockets(run_dir)
+    ext_proc, xds, admin = sockets
     options: Flags = {
         "manifest": str(generation.build.manifest),
         "ext-proc": f"unix:{ext_proc}",
@@ -438,7 +476,7 @@ def envoy(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
     """Envoy; also writes its bootstrap into the run directory. Raises BootstrapError."""
     admin = envoy_admin_socket(run_dir)
     own = run_dir.socket(f"envoy-{secrets.token_hex(8)}")  # the relay unlinks this name as soon as it exists
-    written = _write_bootstrap(settings, run_dir, own)
+    written = _write_bootstrap(settings, run_dir, own, engine_sockets(run_dir))
     options: Flags = {
         "config-path": str(written),
         "disable-hot-restart": None,
@@ -473,8 +511,10 @@ def envoy_admin_socket(run_dir: RunDir) -> Path:
     return run_dir.socket("envoy-admin")
 
 
-def _write_bootstrap(settings: NodeSettings, run_dir: RunDir, own_admin: Path, extension: str = "") -> Path:
-    ext_proc, xds, _ = engine_sockets(run_dir)
+def _write_bootstrap(
+    settings: NodeSettings, run_dir: RunDir, own_admin: Path, engine: tuple[Path, ...], extension: str = ""
+) -> Path:
+    ext_proc, xds, _ = engine
     fields = {
         "node_id": settings.node_id,
         "max_connections": str(settings.gateway.connections or settings.edge.connections),

@@ -63,6 +63,9 @@ func (d *Directory) StoreLastGood(revision uint64, bundles []*Bundle) error {
 	return nil
 }
 
+// Forget has the next state stored whole, whatever the files hold now.
+func (d *Directory) Forget() { d.stored = nil }
+
 // errFold reports that the journal is as large as it may be.
 var errFold = errors.New("the journal is full")
 

@@ -16,12 +16,13 @@ UCRED = struct.Struct("3i")  # pid, uid, gid
 def refusal(client: socket.socket, file: Path) -> str | None:
     """Why the connected process may not connect; None if it may. file: {"engine": 7}, written by the supervisor.
 
-    The file is read once: an engine that is newer than the file tries again.
+    The file is read once: an engine that is newer than the file tries again. A second engine, which takes the place of
+    the first, has a number: {"engine": 7, "engine.2": 9}.
     """
     pid, _, _ = UCRED.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size))
     try:
         known = json.loads(file.read_bytes())
-        if pid in {known.get(role) for role in ROLES}:
+        if pid in {known[name] for name in known if name.partition(".")[0] in ROLES}:
             return None
     except (OSError, ValueError) as error:
         return f"pid {pid}: {error}"
