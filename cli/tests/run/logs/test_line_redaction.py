@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 import pytest
 from gatewright_cli.clients.engine_admin import SecretNames
@@ -38,7 +39,7 @@ def line(message: str, **fields: object) -> bytes:
         ("headers:\n'cookie', 'a=b; c=d'\n'accept', '*/*'", "headers:\n'cookie', [redacted]\n'accept', '*/*'"),
         ("x-partner-key=abc", "x-partner-key=[redacted]"),
         ("error: a: password: x", "error: a: password: [redacted]"),
-        ('{"clientSecret": "a\\"b", "n": 1}', '{"clientSecret": [redacted], "n": 1}'),
+        ('{"clientSecret": "a\\"b", "n": 1', '{"clientSecret": [redacted], "n": 1'),
     ],
 )
 def test_the_redaction_of_messages(message: str, shown: str) -> None:
@@ -48,6 +49,22 @@ def test_the_redaction_of_messages(message: str, shown: str) -> None:
     assert list(found) == [*BEGINS, "message"], "expected the order of all log lines"
     if not message.startswith("{"):
         assert REDACT(message.encode()) == shown.encode()
+
+
+@pytest.mark.parametrize(
+    ("record", "shown"),
+    [
+        ({"mcp": {"tool": "add", "arguments": {"token": "a", "n": 1}}}, {"token": "[redacted]", "n": 1}),
+        (
+            {"mcp": {"arguments": {"a": ["Bearer abcdefgh"], "Bearer abcdefgh": 1}}},
+            {"a": ["Bearer [redacted]"], "Bearer [redacted]": 1},
+        ),
+        ({"mcp": {"arguments": {"text": "password: x", "é": None}}}, {"text": "password: [redacted]", "é": None}),
+    ],
+)
+def test_json_in_a_message_stays_json(record: dict[str, Any], shown: dict[str, Any]) -> None:
+    message = json.loads(REDACT(line(json.dumps(record))))["message"]
+    assert json.loads(message)["mcp"]["arguments"] == shown
 
 
 def test_fields_are_redacted_by_their_names_at_any_depth() -> None:

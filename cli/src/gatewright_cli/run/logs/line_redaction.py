@@ -70,12 +70,21 @@ class LineRedaction:
     def _value(self, value: Any) -> Any:
         match value:
             case str():
-                return self.text(value)
+                return self._document(value) if value.startswith(("{", "[")) else self.text(value)
             case dict():
-                return {str(key): self._member(str(key), member) for key, member in value.items()}
+                return {self.text(str(key)): self._member(str(key), member) for key, member in value.items()}
             case list():
                 return [self._value(item) for item in value]
         return value
+
+    def _document(self, text: str) -> str:
+        """The redacted text of a member, which stays JSON if it is: a policy's record in a message."""
+        try:
+            value = msgspec.json.decode(text)
+        except (msgspec.DecodeError, RecursionError, UnicodeError):
+            return self.text(text)
+        shown = self._value(value)
+        return text if shown == value else msgspec.json.encode(shown).decode()
 
     def _parameter(self, match: re.Match[str]) -> str:
         """The replacement of a URL parameter, also of one in an object or a list: user[token], user.token, token[]."""
