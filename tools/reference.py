@@ -421,9 +421,9 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "gatewright.mcp": {
         "Messages of clients": ("read_messages", "Messages", "Message", "Target", "Malformed", "METHODS", "LISTS"),
-        "Headers": ("check_headers",),
+        "Headers": ("check_headers", "header_value"),
         "In the place of a server": (
-            *("read_request", "Asked", "Reply", "Server", "answer", "refuse"),
+            *("read_request", "Asked", "Reply", "Server", "answer", "refuse", "read_message", "as_asked"),
             *("SESSION_REVISIONS", "STATELESS_REVISIONS"),
         ),
         "Answers of servers": ("AnswerReader", "AnswerEditor", "Result", "results_of"),

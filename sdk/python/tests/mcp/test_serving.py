@@ -140,3 +140,23 @@ def test_several_revisions_are_none() -> None:
 def test_a_refusal_has_its_status_and_what_the_access_log_gets() -> None:
     answer = mcp.refuse(mcp.Malformed(mcp.INVALID_REQUEST, "no", 415), analytics={"a": 1})
     assert (error(answer), answer.analytics_metadata) == ((415, None, -32600), {"a": 1})
+
+
+def test_a_message_may_be_read_whichever_it_is() -> None:
+    lines = {"content-type": "application/json"}
+    body = json.dumps(message("notifications/initialized", None)).encode()
+    found = mcp.read_message(testing.request("POST", "/mcp", headers=lines, body=body))
+    assert isinstance(found, mcp.Message)
+    assert (found.kind, found.method) == ("notification", "notifications/initialized")
+
+
+@pytest.mark.parametrize("name", ["add", "a b", "größe", " a", "a\nb", "=?base64?YQ==?=", ""])
+def test_a_name_in_a_header_is_read_as_it_was(name: str) -> None:
+    value = mcp.header_value(name)
+    assert value.isascii()
+    assert value.isprintable()
+    if name:
+        document = message("tools/call", name=name) if "\n" not in name else None
+        if document is not None:
+            found = read(document, mcp_method="tools/call", mcp_name=value)
+            assert asked(found).message.targets[0].name == name

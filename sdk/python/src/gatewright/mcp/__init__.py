@@ -15,7 +15,7 @@ an answer of a server that it cannot read. Standard library only.
 """
 
 from gatewright.mcp.answers import AnswerEditor, AnswerReader, Result, results_of
-from gatewright.mcp.headers import check_headers
+from gatewright.mcp.headers import check_headers, header_value
 from gatewright.mcp.messages import (
     HEADER_MISMATCH,
     INTERNAL_ERROR,
@@ -41,6 +41,8 @@ from gatewright.mcp.serving import (
     Reply,
     Server,
     answer,
+    as_asked,
+    read_message,
     read_request,
     refuse,
 )
@@ -69,8 +71,11 @@ __all__ = [
     "Server",
     "Target",
     "answer",
+    "as_asked",
     "check_headers",
     "error_message",
+    "header_value",
+    "read_message",
     "read_messages",
     "read_request",
     "refuse",

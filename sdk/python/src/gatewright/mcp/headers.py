@@ -28,6 +28,12 @@ def check_headers(headers: Headers, messages: Messages) -> Malformed | None:
     return None
 
 
+def header_value(text: str) -> str:
+    """The value of `mcp-name` for this name: base64 where it is no text that a header may have."""
+    is_plain = text.isascii() and text.isprintable() and text == text.strip() and not _ENCODED.fullmatch(text)
+    return text if is_plain else f"=?base64?{base64.b64encode(text.encode()).decode()}?="
+
+
 def _decode(value: str) -> str:
     """The text of a value, which is base64 where it is none that a header may have; as it came where it is neither."""
     found = _ENCODED.fullmatch(value)

@@ -158,8 +158,17 @@ class Server:
 
 
 def read_request(ctx: RequestContext) -> Asked | ImmediateResponse:
-    """The one request in a POST; or the answer to what is none: 202 to notifications, 405 to other methods of HTTP (the
-    server has no stream for GET and no session to DELETE), 400 and 415 to what is no message or a batch."""
+    """The one request in a POST; or the answer to what is none: 202 to notifications and to answers of the client's,
+    and as `read_message`."""
+    message = read_message(ctx)
+    if isinstance(message, ImmediateResponse):
+        return message
+    return ImmediateResponse(202) if message.kind != "request" else as_asked(ctx.headers, message)
+
+
+def read_message(ctx: RequestContext) -> Message | ImmediateResponse:
+    """The one message in a POST, whichever; or the answer to what is none: 405 to other methods of HTTP (the server has
+    no stream for GET and no session to DELETE), 400 and 415 to what is no message or a batch."""
     if ctx.method != "POST":
         detail = f"expected POST, got {ctx.method[:50]}: this server sends no messages of its own, and has no sessions"
         return answer(error_message(None, INVALID_REQUEST, detail), 405, headers={"allow": "POST"})
@@ -168,15 +177,14 @@ def read_request(ctx: RequestContext) -> Asked | ImmediateResponse:
         return refuse(found)
     if found.is_batch:
         return refuse(Malformed(INVALID_REQUEST, "expected one message, got a batch"))
-    if mistake := check_headers(ctx.headers, found):
-        return refuse(mistake)
-    (message,) = found.messages
-    if message.kind != "request" or message.id is None:
-        return ImmediateResponse(202)
-    return _asked(ctx.headers, message, message.id)
+    mistake = check_headers(ctx.headers, found)
+    return found.messages[0] if mistake is None else refuse(mistake)
 
 
-def _asked(headers: Headers, message: Message, number: RequestId) -> Asked | ImmediateResponse:
+def as_asked(headers: Headers, message: Message) -> Asked | ImmediateResponse:
+    """A request with the revision that it is of; or the answer to one of a revision that is not known, or whose headers
+    do not say the same as its body."""
+    number = message.id if message.id is not None else ""
     named = headers.get_all("mcp-protocol-version") or [UNNAMED_REVISION]
     meta = message.params.get("_meta")
     in_body = meta.get(f"{META}protocolVersion") if isinstance(meta, Mapping) else None
