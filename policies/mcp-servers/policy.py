@@ -75,11 +75,16 @@ async def prepare(params: Json) -> AsyncIterator[Merged]:
 
 def asker_of(ctx: RequestContext, params: Json) -> Asker:
     passed = CREDENTIALS if params["clientCredentials"] == "pass" else ()
-    headers = {name: ctx.headers[name] for name in passed if name in ctx.headers}
+    headers = {name: value for name in passed if is_sendable(value := ctx.headers.get(name, ""))}
     if ctx.traceparent:
         headers["traceparent"] = ctx.traceparent
     seconds = max(min(params["timeoutMilliseconds"] / 1000, ctx.time_remaining() * 0.9), 0.001)
     return Asker(ctx.prepared.http, headers, seconds, params["maxAnswerBytes"])
+
+
+def is_sendable(value: str) -> bool:
+    """Whether the HTTP client can send a header of this value: bytes of the client that are no text, it cannot."""
+    return value != "" and value.isascii() and value.isprintable()
 
 
 # ------------------------------------------------------------------ requests

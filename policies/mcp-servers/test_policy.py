@@ -159,8 +159,8 @@ def test_a_session_is_begun_at_each_server_and_its_id_has_theirs() -> None:
 
 def test_later_messages_go_to_all_servers_with_their_own_sessions() -> None:
     servers = {"github": FakeServer("a"), "jira": FakeServer("b", revision="2025-06-18")}
-    told = (message("notifications/initialized", None), {})
-    answers = ask_all(servers, INITIALIZE, told, LIST, (None, {"verb": "DELETE"}))
+    initialized = (message("notifications/initialized", None), {})
+    answers = ask_all(servers, INITIALIZE, initialized, LIST, (None, {"verb": "DELETE"}))
     assert [answer.status_code for answer in answers] == [200, 202, 200, 204]
     for server, revision in ((servers["github"], "2025-11-25"), (servers["jira"], "2025-06-18")):
         assert server.methods() == ["initialize", "notifications/initialized", "tools/list", "DELETE"]
@@ -169,6 +169,16 @@ def test_later_messages_go_to_all_servers_with_their_own_sessions() -> None:
                 f"session-{server.tools[0]}",
                 revision,
             )
+
+
+@pytest.mark.parametrize(
+    ("choice", "sent", "received"),
+    [("pass", "Bearer c", "Bearer c"), ("remove", "Bearer c", None), ("pass", "Bearer \udcff", None)],
+)
+def test_the_clients_credentials_go_on_by_choice(choice: str, sent: str, received: str | None) -> None:
+    server = FakeServer("a")
+    ask_all({"github": server}, (INITIALIZE[0], {"authorization": sent}), clientCredentials=choice)
+    assert server.received[0][2].get("authorization") == received
 
 
 def test_a_session_begins_without_a_server_that_is_away() -> None:
