@@ -68,10 +68,10 @@ def message(method: str, params: Json | None = None, number: int | str | None = 
 class Session:
     """An initialized session, message by message."""
 
-    def __init__(self, client: httpx.Client, url: str) -> None:
+    def __init__(self, client: httpx.Client, url: str, capabilities: Json | None = None) -> None:
         self.client, self.url = client, url
         implementation = {"name": "test", "version": "1"}
-        params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": implementation}
+        params = {"protocolVersion": "2025-11-25", "capabilities": capabilities or {}, "clientInfo": implementation}
         answer = client.post(url, json=message("initialize", params), headers=ACCEPTED)
         assert answer.status_code == 200, answer.text
         self.headers = {

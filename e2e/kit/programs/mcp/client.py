@@ -57,7 +57,7 @@ async def call(client: Client, arguments: Arguments) -> Any:
     """What a list of tools has, and what comes of a call."""
     names = [tool.name for tool in (await client.list_tools()).tools]
     try:
-        result = await client.call_tool(arguments.tool, {"a": 2, "b": 3} if arguments.tool == "add" else {})
+        result = await client.call_tool(arguments.tool, {"a": 2, "b": 3} if arguments.tool.endswith("add") else {})
     except MCPError as error:
         return [names, {"code": error.error.code, "message": error.error.message}]
     return [names, as_json(result)]
