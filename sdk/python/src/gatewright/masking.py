@@ -159,8 +159,9 @@ async def mask_slices(pieces: AsyncIterator[str], masking: Masking) -> AsyncIter
 # ------------------------------------------------------------------ JSON
 
 
-def read_json(body: str) -> tuple[Any, bool]:
-    """Returns the value, and whether an object has a name twice; then the last member counts. ValueError: no JSON."""
+def read_json(body: str | bytes) -> tuple[Any, bool]:
+    """Returns the value, and whether an object has a name twice; then the last member counts. ValueError: no JSON;
+    RecursionError: too many levels."""
     has_duplicates = False
 
     def to_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +10,7 @@ from gatewright.llm.estimate import estimate_tokens
 from gatewright.llm.json_values import Json, count_of, object_of, text_of
 from gatewright.llm.prompt import PromptText, prompt_texts, tool_names, tool_texts
 from gatewright.llm.shapes import PathShape, Shape, shape_of_path
+from gatewright.masking import read_json
 
 MAX_MODEL = 256
 """The most characters of a model's name."""
@@ -86,16 +86,8 @@ def read_request(method: str, path: str, body: bytes) -> LlmRequest | None:
 
 
 def _parse(body: bytes) -> tuple[Json | None, bool]:
-    is_ambiguous = False
-
-    def members(pairs: list[tuple[str, Any]]) -> Json:
-        nonlocal is_ambiguous
-        members = dict(pairs)
-        is_ambiguous = is_ambiguous or len(members) < len(pairs)
-        return members
-
     try:
-        document = json.loads(body, object_pairs_hook=members)
+        document, is_ambiguous = read_json(body)
     except (ValueError, RecursionError):
         return None, False
     return (document if isinstance(document, dict) else None), is_ambiguous
