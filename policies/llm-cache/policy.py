@@ -7,6 +7,9 @@ An answer that came whole is kept for requests of whole answers, and a stream, b
 with the same wish for usage. Neither is made of the other: the ids, chunks and counts would be the gateway's invention,
 and each shape has events of its own.
 
+With `semantic`, a request whose own answer is not kept may get that of a question of nearly the same meaning:
+`answers.near` finds it by the embeddings of the last message, among requests that are the same in all else.
+
 Limits. A hit has the content type of the kept answer, and no other header of it. What an earlier policy has done with
 the request counts, since the key is made of the request as it comes here; what a later policy does by something that is
 not in the key, such as a header, does not.
@@ -17,7 +20,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -37,21 +41,31 @@ from sdk.policy import (
 from sdk.store import AsyncStore, StoreUnavailableError
 
 if TYPE_CHECKING:  # the folder's name cannot be a package's
+    from answers.embeddings import SHARE_OF_TIME as EMBEDDING_SHARE
+    from answers.embeddings import Embeddings, UnansweredError, open_embeddings
     from answers.entry import AnswerCopy, Entry, decode
-    from answers.request_key import bypass_reason, client_of, directives_of, is_too_old, key_of
+    from answers.near import NearAnswers, Question, Vector, question_of
+    from answers.request_key import bypass_reason, client_of, directives_of, is_too_old, key_of, scope_of
 else:
+    from .answers.embeddings import SHARE_OF_TIME as EMBEDDING_SHARE
+    from .answers.embeddings import Embeddings, UnansweredError, open_embeddings
     from .answers.entry import AnswerCopy, Entry, decode
-    from .answers.request_key import bypass_reason, client_of, directives_of, is_too_old, key_of
+    from .answers.near import NearAnswers, Question, Vector, question_of
+    from .answers.request_key import bypass_reason, client_of, directives_of, is_too_old, key_of, scope_of
 
 Json = dict[str, Any]
-REQUESTS = Counter("llm_cache_requests_total", "Requests by what the cache did: hit, miss, pass, or other.", ["result"])
+REQUESTS = Counter(
+    "llm_cache_requests_total", "Requests by what the cache did: hit, near, miss, pass, or other.", ["result"]
+)
 SAVED = Counter("llm_cache_tokens_saved_total", "Tokens of kept answers that were given again.", ["kind"])
 ANSWERS = Counter("llm_cache_answers_total", "Answers after a miss: stored, or why they were not kept.", ["outcome"])
 UNANSWERED = Counter("llm_cache_store_unavailable_total", "Calls that the store did not answer.", ["use"])
+UNEMBEDDED = Counter("llm_cache_embedding_unanswered_total", "Questions without an embedding of the service.", [])
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
 """Seconds between two looks for the answer of a request under way."""
 SHARE_OF_TIME = 0.8
 """The part of the time of an execution that it may wait for another request."""
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +73,48 @@ class Prepared:
     store: AsyncStore
     note: str
     """The key of the exchange's metadata for what the response phase needs."""
+    near: NearAnswers
+    embeddings: Embeddings | None
+    """None: only the same requests are answered."""
+    threshold: float
     releases: set[asyncio.Task[None]] = field(default_factory=set)
     """Calls under way that let the requests go on which wait."""
 
 
-def prepare(params: Json, metadata: PolicyMetadata) -> Prepared:
-    owner = json.dumps([metadata.operation, params], sort_keys=True)  # equal attachments share answers
+async def prepare(params: Json, metadata: PolicyMetadata) -> AsyncIterator[Prepared]:
+    semantic = params.get("semantic")
+    owner = json.dumps([metadata.operation, without_token(params)], sort_keys=True)  # equal attachments share answers
     name = hashlib.sha256(owner.encode()).hexdigest()[:32]
-    return Prepared(AsyncStore(name), f"llm-cache {name}")
+    near, threshold = NearAnswers(semantic["maxEntries"] if semantic else 0), semantic["threshold"] if semantic else 1.0
+    async with open_embeddings(semantic) as embeddings:
+        yield Prepared(AsyncStore(name), f"llm-cache {name}", near, embeddings, threshold)
+
+
+def without_token(params: Json) -> Json:
+    """The parameters without the secret of the embedding service, on which no answer depends."""
+    if "semantic" not in params:
+        return params
+    return {**params, "semantic": {name: value for name, value in params["semantic"].items() if name != "token"}}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A request by its key. question: None if only an answer to the same request will do."""
+
+    key: str
+    scope: str
+    question: Question | None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """entry: the kept answer. similarity: None if it is one to the same request. vector: that of the question, if the
+    embedding service was asked. is_first: whether others wait for the answer of this request."""
+
+    entry: Entry | None = None
+    similarity: float | None = None
+    vector: Vector | None = None
+    is_first: bool = False
 
 
 # ------------------------------------------------------------------ requests
@@ -85,18 +133,23 @@ async def on_request(ctx: RequestContext, params: Json) -> RequestAction:
     reason = "unknown-client" if client is None else bypass_reason(ctx, request, params)
     if reason or "no-store" in directives:
         return pass_on(ctx, f"bypass; detail={reason}" if reason else "request", directives)
+    question = question_of(request) if prepared.embeddings is not None else None
     try:
         key = key_of(ctx, request, client, params)
+        scope = "" if question is None else scope_of(ctx, request, question.rest, client, params)
     except RecursionError:
         return pass_on(ctx, "bypass; detail=levels", directives)
-    entry, is_first = await look_up(ctx, key, directives, params)
-    if entry is not None:
-        return cached_answer(entry, params)
+    wanted = Wanted(key, scope, question)
+    found = await look_up(ctx, wanted, directives, params)
+    if found.entry is not None:
+        return cached_answer(found.entry, found.similarity, params)
     if "only-if-cached" in directives:
         return pass_on(ctx, "miss", directives)
     REQUESTS.inc(result="miss")
+    if found.vector is not None:
+        prepared.near.expect(scope, key, found.vector)
     forward = "request" if "no-cache" in directives else "miss"
-    ctx.metadata[prepared.note] = {"forward": forward, "key": key, "shape": request.shape, "isFirst": is_first}
+    ctx.metadata[prepared.note] = {"forward": forward, "key": key, "shape": request.shape, "isFirst": found.is_first}
     return None
 
 
@@ -109,18 +162,38 @@ def pass_on(ctx: RequestContext, forward: str, directives: Mapping[str, str]) ->
     return None
 
 
-async def look_up(
-    ctx: RequestContext, key: str, directives: Mapping[str, str], params: Json
-) -> tuple[Entry | None, bool]:
-    """The kept answer, and whether others wait for that of this request."""
+async def look_up(ctx: RequestContext, wanted: Wanted, directives: Mapping[str, str], params: Json) -> Found:
     if "no-cache" in directives:
-        return None, False
-    entry = await read(ctx.prepared, key)
+        return Found()
+    entry, near = await read(ctx.prepared, wanted.key), Found()
+    if entry is None and wanted.question is not None:
+        near = await find_near(ctx, wanted, wanted.question.text, directives)
+        if near.entry is not None:
+            return near
     if entry is None and params["waitSeconds"] and "only-if-cached" not in directives:
-        if await is_first_of(ctx.prepared, key, params["waitSeconds"]):
-            return None, True
-        entry = await wait_for(ctx, key, params["waitSeconds"])
-    return (None if entry is None or is_too_old(entry.age, directives) else entry), False
+        if await is_first_of(ctx.prepared, wanted.key, params["waitSeconds"]):
+            return Found(vector=near.vector, is_first=True)
+        entry = await wait_for(ctx, wanted.key, params["waitSeconds"])
+    return Found(None if entry is None or is_too_old(entry.age, directives) else entry, vector=near.vector)
+
+
+async def find_near(ctx: RequestContext, wanted: Wanted, text: str, directives: Mapping[str, str]) -> Found:
+    """The kept answer to the nearest question, if one is near enough, and the vector of this one."""
+    prepared: Prepared = ctx.prepared
+    assert prepared.embeddings is not None
+    try:
+        vector = Vector.of(await prepared.embeddings.vector(text, ctx.time_remaining() * EMBEDDING_SHARE))
+    except UnansweredError as error:
+        UNEMBEDDED.inc()
+        log.warning("the embedding service gave no embedding, and the request goes on: %s", error)
+        return Found()
+    for similarity, key in prepared.near.find(wanted.scope, vector, prepared.threshold):
+        entry = await read(prepared, key)
+        if entry is None:
+            prepared.near.remove(wanted.scope, key)
+        elif not is_too_old(entry.age, directives):
+            return Found(entry, similarity, vector)
+    return Found(vector=vector)
 
 
 async def wait_for(ctx: RequestContext, key: str, seconds: int) -> Entry | None:
@@ -137,15 +210,18 @@ async def wait_for(ctx: RequestContext, key: str, seconds: int) -> Entry | None:
     return None
 
 
-def cached_answer(entry: Entry, params: Json) -> ImmediateResponse:
-    REQUESTS.inc(result="hit")
+def cached_answer(entry: Entry, similarity: float | None, params: Json) -> ImmediateResponse:
+    REQUESTS.inc(result="hit" if similarity is None else "near")
     SAVED.inc(entry.tokens_in, kind="input")
     SAVED.inc(entry.tokens_out, kind="output")
     left = max(0, int(params["ttlSeconds"] - entry.age))
     headers = {"content-type": entry.content_type, "age": str(int(entry.age))}
-    if params["cacheStatus"]:
+    if similarity is not None:
+        headers["cache-status"] = f"gatewright; hit; ttl={left}; detail=near-{similarity:.3f}"
+    elif params["cacheStatus"]:
         headers["cache-status"] = f"gatewright; hit; ttl={left}"
-    return ImmediateResponse(200, headers, entry.body)
+    analytics: Json = {} if similarity is None else {"llmCache": {"similarity": round(similarity, 3)}}
+    return ImmediateResponse(200, headers, entry.body, analytics_metadata=analytics)
 
 
 # ------------------------------------------------------------------ answers
@@ -175,6 +251,7 @@ async def on_response_stream(ctx: ResponseStreamContext, chunks: Chunks, params:
         outcome = "status" if ctx.status_code != 200 else await keep(prepared, note["key"], copy, params["ttlSeconds"])
     finally:
         ANSWERS.inc(outcome=outcome)
+        prepared.near.end(note["key"], is_kept=outcome == "stored")
         if note["isFirst"]:
             release(prepared, note["key"])
 

@@ -84,12 +84,23 @@ class Gateway:
 def gateway(**params: Any) -> Iterator[Gateway]:
     values = testing.params(policy, **params)
     testing.reset_metrics(policy)
-    with testing.clock(1_796_212_800.0) as clock, testing.store() as store, testing.prepared(policy, values) as made:
-        yield Gateway(values, made, clock, store)
+    with asyncio.Runner() as runner, testing.clock(1_796_212_800.0) as clock, testing.store() as store:
+        making = testing.prepared(policy, values)
+        made = runner.run(making.__aenter__())
+        RUNNERS.append(runner)
+        try:
+            yield Gateway(values, made, clock, store)
+        finally:
+            RUNNERS.pop()
+            runner.run(making.__aexit__(None, None, None))
+
+
+RUNNERS: list[asyncio.Runner] = []
+"""The loop of the gateway that is open, in which its policy was prepared."""
 
 
 def run(test: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(test)
+    RUNNERS[-1].run(test)
 
 
 # ------------------------------------------------------------------ the same request

@@ -21,8 +21,17 @@ def key_of(ctx: RequestContext, request: LlmRequest, client: Any, params: Mappin
 
     The order of an object's members does not count. RecursionError: the body has too many levels.
     """
+    return digest_of(ctx, request, request.document, client, params)
+
+
+def scope_of(ctx: RequestContext, request: LlmRequest, rest: Json, client: Any, params: Mapping[str, Any]) -> str:
+    """The scope of requests that differ by their question only. rest: the document without the question."""
+    return digest_of(ctx, request, rest, client, params)
+
+
+def digest_of(ctx: RequestContext, request: LlmRequest, whole: Json, client: Any, params: Mapping[str, Any]) -> str:
     ignored = FORM_MEMBERS | set(params["ignoredMembers"])
-    document = {name: value for name, value in request.document.items() if name not in ignored}
+    document = {name: value for name, value in whole.items() if name not in ignored}
     headers = {name.lower(): ctx.headers.get_all(name) for name in params["headers"] if name in ctx.headers}
     target = [ctx.scheme, ctx.authority.lower(), ctx.raw_path, ctx.query, ctx.upstream]
     text = json.dumps([form_of(request), target, client, headers, document], sort_keys=True)
