@@ -13,7 +13,7 @@ from bench import cpu, load_tool, memory
 from bench.error import BenchError
 from bench.gateway import Build, gateway
 from bench.llm.rows import ADDRESS, BEFORE, DIRECT, EXPECTED, GATEWRIGHT, LITELLM, api, question
-from bench.load_tool import GRACE, NO_PREEMPTION, ONE_CORE, Result
+from bench.load_tool import NO_PREEMPTION, ONE_CORE, Result
 from bench.peers.litellm_proxy import litellm_proxy
 from bench.processes import HOST, running, tail
 from bench.sample import GENERATOR, UPSTREAM, Mark
@@ -21,6 +21,8 @@ from bench.settings import Settings
 from bench.target import COLUMNS, Pids, Target
 
 WARM_STREAMS, WARM_SECONDS = 20, 4.0
+GRACE_SECONDS = 60.0
+"""For answers after the end of a sample: the first ones of a fresh process take long on a busy machine."""
 SETTLE_SECONDS = 5.0
 
 
@@ -122,7 +124,16 @@ class Site:
         plan, span = self.plan, warmup + duration
         tokens = ["-tokens", str(plan.tokens), "-mark", EXPECTED[key].mark]
         command = [*self._command(key, target, plan.tokens), *tokens, "-streams", str(round(rate * span))]
-        command += ["-open", f"{span}s", "-begin", f"{warmup}s", "-duration", f"{duration}s", "-grace", f"{GRACE}s"]
+        command += [
+            "-open",
+            f"{span}s",
+            "-begin",
+            f"{warmup}s",
+            "-duration",
+            f"{duration}s",
+            "-grace",
+            f"{GRACE_SECONDS}s",
+        ]
         marks, pids = list[Mark](), target.processes()
         generators = list[int]()
 
@@ -130,7 +141,7 @@ class Site:
             generators.append(generator)
             marks.append(Mark.now())
 
-        times = self._drive(key, command, span, mark)
+        times = self._drive(key, target, command, span + GRACE_SECONDS, mark)
         self._check_processes(key, target, pids)
         before, after = marks
         shown: Pids = {**pids, UPSTREAM: (self.pid,), GENERATOR: (generators[0],)}
@@ -156,7 +167,7 @@ class Site:
             shots.append(resident(target.processes()))
             marks.append(Mark.now())
 
-        times = self._drive(key, command, begin + plan.held_duration, mark)
+        times = self._drive(key, target, command, begin + plan.held_duration, mark)
         self._check_processes(key, target, pids)
         if times.token.count != plan.held:
             raise BenchError(f"{key}: expected {plan.held} streams with a first token, got {times.token.count}")
@@ -169,10 +180,11 @@ class Site:
         url = f"http://{HOST}:{target.port}{EXPECTED[key].path}"
         return [str(self.tool), "completions", "-url", url, "-text", question(tokens)]
 
-    def _drive(self, key: str, command: list[str], seconds: float, mark: load_tool.Marker) -> Times:
+    def _drive(self, key: str, target: Target, command: list[str], seconds: float, mark: load_tool.Marker) -> Times:
         times = parse_times(load_tool.drive_raw(command, seconds, self.folder, mark, mark))
         if times.whole.failures:
-            raise BenchError(f"{key}: {times.whole.failures} wrong answers: {times.whole.first_failure}")
+            wrong = f"{key}: {times.whole.failures} wrong answers: {times.whole.first_failure}"
+            raise BenchError(f"{wrong}\n{tail(target.log)}" if target.log.exists() else wrong)
         return times
 
     @staticmethod
