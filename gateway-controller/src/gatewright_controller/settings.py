@@ -289,10 +289,14 @@ def load_settings(file: Path | None, environment: Mapping[str, str], options: Ma
             values[field.encode_name] = _plain(text, field.name)
     values |= {fields[name].encode_name: value for name, value in options.items()}
     mistakes = [*_take_from_files(values), *_alone(values), *_state_mistakes(values), *_gateway_api_mistakes(values)]
-    mistakes += mistakes_of(Settings, values)
+    try:
+        settings = msgspec.convert(values, Settings)
+    except msgspec.ValidationError:  # the first mistake alone
+        mistakes += mistakes_of(Settings, values)
+        if not mistakes:
+            raise
     if mistakes:
         raise Invalid(mistakes)
-    settings = msgspec.convert(values, Settings)
     if settings.oidc and (mistakes := list(settings.oidc.mistakes())):
         raise Invalid(mistakes)
     return settings

@@ -24,7 +24,6 @@ from gatewright_controller.management.exchange_stream import (
 )
 from gatewright_controller.management.json_answer import JsonAnswer, shaped
 from gatewright_controller.management.json_body import json_body
-from gatewright_controller.management.llm_view import read_llm_exchange
 from gatewright_controller.management.pages import PAGED, page_of
 from gatewright_controller.management.problems import Problem
 from gatewright_controller.management.queries import flag, whole_number
@@ -84,6 +83,8 @@ class ExchangeEndpoints:
 
     async def get_llm(self, request: Request) -> Response:
         """`GET /v1/llm-exchanges/ID`: the same, read as an exchange with a language model; 204 if it is none."""
+        from gatewright_controller.management.llm_view import read_llm_exchange  # here, for a start without it
+
         shown = read_llm_exchange(msgspec.json.decode(await self._find(request)))
         return Response(status_code=204) if shown is None else JsonAnswer(shown)
 
