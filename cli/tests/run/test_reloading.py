@@ -77,6 +77,9 @@ class Taking(Executors):
             await self.go.wait()
         self.generation = generation
 
+    async def finish(self, seconds: float = 0.0) -> None:
+        """Nothing: the engine is a process of its own."""
+
 
 class Stored(Management):
     """A controller's client that records the APIs it should store. refusals: for the first requests."""

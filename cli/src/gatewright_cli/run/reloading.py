@@ -218,8 +218,13 @@ class Reloads:
             self._generations.adopt(fresh)
         else:
             self._generations.drop(fresh)
-        with spent.measure("controller"):
-            notes = await (self._store_apis(apis, bool(changed)) if apis else self._reload_controller())
+        try:
+            with spent.measure("controller"):
+                notes = await (self._store_apis(apis, bool(changed)) if apis else self._reload_controller())
+        except BaseException:
+            await self._executors.finish(0.0)
+            raise
+        await self._executors.finish()
         return changed, (*build_notes, *fresh.notes, *notes)
 
     async def _build(self, say: Callable[[str], None], spent: PhaseTimes) -> list[str]:

@@ -70,7 +70,7 @@ class Node(Restarting):
 
     def __post_init__(self) -> None:
         Fleet.__post_init__(self)
-        self.settings = replace(self.settings, in_envoy=True, drain_seconds=0.1)
+        self.settings = replace(self.settings, in_envoy=True, drain_seconds=60.0, silence_seconds=60.0)
         first = Generation(1, self.engine(self.settings.build, "first"))
         roster = processes.first_executors(self.settings, self.run_dir)
         real = processes.envoy(self.settings, self.run_dir)
@@ -207,4 +207,25 @@ def test_engines_that_listen_on_ports_of_their_own_are_started_again(bench: Benc
             assert node.events()[-2:] == ["first ends", "second starts"]
 
     bench.run(live())
-    assert "takes no connection meanwhile (two engines cannot both have --attach-listen)" in bench.output.text()
+    assert '"because":"two engines cannot both have --attach-listen"' in bench.output.text()
+
+
+def test_with_superseded_policies_the_takeover_waits_for_the_controller(bench: Bench) -> None:
+    async def live() -> None:
+        async with running(bench) as node:
+            before = node.supervisor.process("envoy")
+            fresh = node.next()
+            node.engine(fresh.build, "poor")
+            left = await node.executors.switch_to(fresh, superseded=["one:v1.0.0"])
+            assert node.supervisor.process("envoy") is before
+            assert not before.leaving
+            finishing = asyncio.create_task(node.executors.finish(0.5))
+            await asyncio.wait({finishing}, timeout=0.2)
+            assert not finishing.done(), "APIs are missing that the controller deploys again"
+            await finishing
+            assert before.leaving
+            node.admin.has = set()
+            await left
+
+    bench.run(live())
+    assert "serves fewer APIs than the one before" in bench.output.text()

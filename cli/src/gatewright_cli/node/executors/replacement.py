@@ -17,7 +17,7 @@ from gatewright_cli.builds.generation import Generation
 from gatewright_cli.clients.engine_admin import EngineAdmin, EngineRefusedError, ExecutorsReport
 from gatewright_cli.isolation.executor_users import IsolationError
 from gatewright_cli.local_http import LocalHttpError
-from gatewright_cli.node.executors.takeover import Takeovers
+from gatewright_cli.node.executors.takeover import SERVES_SECONDS, Takeovers
 from gatewright_cli.node.files.run_dir import RunDir
 from gatewright_cli.node.phase_times import PhaseTimes
 from gatewright_cli.node.specs import processes
@@ -78,6 +78,9 @@ class Executors:
         self._leaving: set[asyncio.Task[None]] = set()
         self._replaced: asyncio.Task[None] | None = None
         """The end of the Envoy that was replaced last: its exchanges need the executors that it knows."""
+        self._settled = asyncio.Event()
+        """No Envoy waits beside the present one for `finish`."""
+        self._settled.set()
 
     @property
     def _engine(self) -> ManagedProcess:
@@ -156,7 +159,7 @@ class Executors:
             before_deploy()
             with spent.measure("engine"):
                 if self._has_other_engine(generation):
-                    await self._change_engine(generation, roster)
+                    await self._change_engine(generation, roster, superseded)
                 else:
                     spec = processes.with_engine(self._engine.spec, self._settings, self._run_dir, generation, roster)
                     manifest, addresses = generation.build.manifest, processes.addresses(roster)
@@ -170,23 +173,49 @@ class Executors:
     def _has_other_engine(self, generation: Generation) -> bool:
         return self._settings.in_envoy and generation.build.module_digest != self.generation.build.module_digest
 
-    async def _change_engine(self, generation: Generation, roster: Roster) -> None:
+    async def _change_engine(self, generation: Generation, roster: Roster, superseded: Sequence[str]) -> None:
         """Replaces the engine inside of Envoy. Raises EngineRefusedError; then the present engine stays, or is back."""
-        if self._takeovers is None or (obstacle := self._takeovers.obstacle()):
-            why = f" (two engines cannot both have {obstacle})" if self._takeovers else ""
+        if why := self._takeover_obstacle():
             await self._restart_engine(generation, roster, why)
             return
+        assert self._takeovers is not None
+        await self._until_replaced()
+        self._output.event("another engine: another Envoy starts with it, and takes the place of the present one")
+        await self._takeovers.start(generation, roster, serves_all=not superseded)
+        self._settled.clear()
+        if not superseded:
+            await self.finish()
+
+    async def finish(self, seconds: float = SERVES_SECONDS) -> None:
+        """Call it once the controller knows the generation: if some policies of it are superseded, an engine inside
+        Envoy takes over now, with the APIs that the controller has deployed again. seconds: the longest wait for these.
+        """
+        if self._takeovers is not None and not self._settled.is_set():
+            replaced = await self._takeovers.finish(seconds)
+            self._replaced = asyncio.create_task(self._takeovers.remove(replaced), name="replaced Envoy drains")
+            self._settled.set()
+
+    def _takeover_obstacle(self) -> str:
+        """Why no second Envoy can start beside the present one; "" if it can."""
+        if self._takeovers is None:
+            return "there are no relays"
+        if self._engine.state is not State.READY:
+            return f"the present one is {self._engine.state}"
+        option = self._takeovers.obstacle()
+        return f"two engines cannot both have {option}" if option else ""
+
+    async def _until_replaced(self) -> None:
+        """Waits until a replaced Envoy has ended."""
+        await self._settled.wait()
         if self._replaced is not None:
             await asyncio.wait({self._replaced})
-        self._output.event("another engine: another Envoy starts with it, and takes the place of the present one")
-        replaced = await self._takeovers.switch_to(generation, roster)
-        self._replaced = asyncio.create_task(self._takeovers.remove(replaced), name="replaced Envoy drains")
 
     async def _restart_engine(self, generation: Generation, roster: Roster, why: str) -> None:
         """Starts Envoy again with another engine inside. Raises EngineRefusedError; the present engine then is back."""
         spec = processes.with_engine(self._engine.spec, self._settings, self._run_dir, generation, roster)
         before, name = self._engine.spec, self._engine.spec.name
-        self._output.event(f"another engine: Envoy is started again with it, and takes no connection meanwhile{why}")
+        text = "another engine: Envoy is started again with it, and takes no connection meanwhile"
+        self._output.event(text, because=why)
         try:
             await self._engine.restart(spec)
         except StartError as error:
@@ -232,8 +261,7 @@ class Executors:
         return task
 
     async def _remove_when_done(self, leaving: list[Executor]) -> None:
-        if self._replaced is not None:
-            await asyncio.wait({self._replaced})
+        await self._until_replaced()
         end = time.monotonic() + self._settings.executor_drain_seconds + SLACK_SECONDS
         while leaving and time.monotonic() < end:
             if report := await self._report():

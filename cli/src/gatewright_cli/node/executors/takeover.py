@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from gatewright_cli.builds.generation import Generation
@@ -34,8 +36,20 @@ OWN_PORTS = ("--attach-listen", "--state-listen")
 """Options of engines that listen on ports of their own, which two of them cannot have at once."""
 
 
+@dataclass(frozen=True)
+class _Next:
+    """An Envoy that serves beside the present one. apis: how many the present one served."""
+
+    present: ManagedProcess
+    fresh: ManagedProcess
+    starting: ProcessSpec
+    serving: ProcessSpec
+    handovers: Sequence[ListenerHandover]
+    apis: int
+
+
 class Takeovers:
-    """Those of one run, one after the other."""
+    """Those of one run, one after the other: start → finish → remove."""
 
     def __init__(
         self, settings: NodeSettings, run_dir: RunDir, supervisor: Supervisor, output: LogOutput, relays: AdminRelays
@@ -43,17 +57,21 @@ class Takeovers:
         self._settings, self._run_dir, self._supervisor = settings, run_dir, supervisor
         self._output, self._relays = output, relays
         self._serial = 1
+        self._next: _Next | None = None
 
     def obstacle(self) -> str:
         """The option by which two engines cannot run at once; "" for none."""
         guest = self._supervisor.process(ENVOY).spec.guest
         return next((option for option in OWN_PORTS if guest and option in guest.arguments), "")
 
-    async def switch_to(self, generation: Generation, roster: Roster) -> ManagedProcess:
-        """Returns the Envoy that was replaced, for `remove`, once another one serves. Raises EngineRefusedError."""
+    async def start(self, generation: Generation, roster: Roster, *, serves_all: bool) -> None:
+        """Starts the next Envoy beside the present one, for `finish`. Raises EngineRefusedError.
+
+        serves_all: the next engine has to serve all APIs of the present one by then.
+        """
         present, serial = self._supervisor.process(ENVOY), self._serial + 1
         starting, serving = processes.beside(present.spec, self._settings, self._run_dir, generation, roster, serial)
-        admin = self._engine_of(present.spec)
+        admin = _engine_of(present.spec)
         apis = (await admin.stats()).node.apis
         handovers = [ListenerHandover(address) for address in await self._addresses(present.spec)]
         await admin.hand_over(away=True)
@@ -64,16 +82,31 @@ class Takeovers:
             for handover in handovers:
                 handover.keep()
             await fresh.start()
-            await self._until_it_serves(starting, apis)
+            await self._until_acknowledged(starting)
+            if serves_all and not await self._serves(starting, apis, SERVES_SECONDS):
+                served = (await _engine_of(starting).stats()).node.apis
+                text = f"the new engine serves {served} of {apis} APIs after {SERVES_SECONDS:g} s"
+                raise EngineRefusedError(f"{text}; its lines in the log name the others")
         except BaseException as error:
             await asyncio.shield(self._give_up(fresh, starting, handovers, admin))
             if isinstance(error, StartError):
                 raise EngineRefusedError(f"{ENVOY} does not start with the new engine: {error}") from error
             raise
-        for handover in handovers:
+        self._next = _Next(present, fresh, starting, serving, handovers, apis)
+
+    async def finish(self, seconds: float = SERVES_SECONDS) -> ManagedProcess:
+        """Has the next Envoy take the place of the present one, which it returns, for `remove`.
+
+        seconds: how long it waits for the next engine to serve as many APIs as the present one.
+        """
+        assert self._next is not None
+        following, self._next = self._next, None
+        if not await self._serves(following.starting, following.apis, seconds):
+            self._output.event("the new engine takes over and serves fewer APIs than the one before", "warning")
+        for handover in following.handovers:
             handover.pass_on()
-        self._rename(present, fresh, starting, serving, handovers)
-        return present
+        self._rename(following)
+        return following.present
 
     async def remove(self, replaced: ManagedProcess) -> None:
         """Drains a replaced Envoy, and stops it for good."""
@@ -82,39 +115,41 @@ class Takeovers:
         for path in (*replaced.spec.sockets, *(replaced.spec.guest.sockets if replaced.spec.guest else ())):
             self._run_dir.remove_file(path)
 
-    def _rename(
-        self,
-        present: ManagedProcess,
-        fresh: ManagedProcess,
-        starting: ProcessSpec,
-        serving: ProcessSpec,
-        handovers: list[ListenerHandover],
-    ) -> None:
+    def _rename(self, following: _Next) -> None:
         """Without a pause, so that the admin sockets always belong to one of the two."""
+        present, starting, serving = following.present, following.starting, following.serving
         assert starting.guest is not None
         assert serving.guest is not None
         starting.guest.sockets[-1].replace(serving.guest.sockets[-1])
         self._relays.exchange(serving, starting)
-        old = _admin_of(starting)
-        drain = ReplacedEnvoyDrain(old, self._settings.drain_seconds, handovers)
+        drain = ReplacedEnvoyDrain(_admin_of(starting), self._settings.drain_seconds, following.handovers)
         present.assign(processes.leaving(present.spec, starting, self._serial - 1, drain))
         present.mark_replaced()
-        fresh.assign(serving)
+        following.fresh.assign(serving)
 
     async def _addresses(self, spec: ProcessSpec) -> list[str]:
         with contextlib.suppress(LocalHttpError):
             return await EnvoyAdmin(_admin_of(spec)).listener_addresses()
         return []
 
-    async def _until_it_serves(self, starting: ProcessSpec, apis: int) -> None:
-        """Waits until the new Envoy has all that its engine has, and as many APIs as the present one."""
-        admin, end = self._engine_of(starting), time.monotonic() + SERVES_SECONDS
-        while not (await admin.envoy_acknowledged_all() and (await admin.stats()).node.apis >= apis):
+    async def _until_acknowledged(self, starting: ProcessSpec) -> None:
+        """Waits until the new Envoy has all that its engine has. Raises EngineRefusedError."""
+        admin, end = _engine_of(starting), time.monotonic() + SERVES_SECONDS
+        while not await admin.envoy_acknowledged_all():
             if time.monotonic() > end:
-                served = (await admin.stats()).node.apis
-                text = f"the new engine serves {served} of {apis} APIs after {SERVES_SECONDS:g} s"
-                raise EngineRefusedError(f"{text}; its lines in the log name the others")
+                raise EngineRefusedError(
+                    f"Envoy has not acknowledged what the new engine gave it in {SERVES_SECONDS:g} s"
+                )
             await asyncio.sleep(POLL_SECONDS)
+
+    async def _serves(self, starting: ProcessSpec, apis: int, seconds: float) -> bool:
+        """Whether the new Envoy serves as many APIs as the present one, within a time."""
+        admin, end = _engine_of(starting), time.monotonic() + seconds
+        while (await admin.stats()).node.apis < apis:
+            if time.monotonic() > end:
+                return False
+            await asyncio.sleep(POLL_SECONDS)
+        return True
 
     async def _give_up(
         self, fresh: ManagedProcess, starting: ProcessSpec, handovers: list[ListenerHandover], admin: EngineAdmin
@@ -127,9 +162,10 @@ class Takeovers:
             await admin.hand_over(away=False)
         self._output.event("the new engine does not take over: the present one goes on", "error")
 
-    def _engine_of(self, spec: ProcessSpec) -> EngineAdmin:
-        assert spec.guest is not None
-        return EngineAdmin(spec.guest.sockets[-1])
+
+def _engine_of(spec: ProcessSpec) -> EngineAdmin:
+    assert spec.guest is not None
+    return EngineAdmin(spec.guest.sockets[-1])
 
 
 def _admin_of(spec: ProcessSpec) -> Path:
