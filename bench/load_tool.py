@@ -115,7 +115,7 @@ def drive_raw(command: list[str], seconds: float, folder: Path, begin: Marker, e
 
 def generate_command(binary: Path, load: Load) -> list[str]:
     """The generator's command line."""
-    headers = request.HEADERS | dict(load.sent or {})
+    headers = request.with_headers(load.sent or {})
     sent = [word for name, value in headers.items() for word in ("-header", f"{name}: {value}")]
     expected = [word for name, value in (load.expect or {}).items() for word in ("-expect", f"{name}: {value}")]
     times = ["-warmup", f"{load.warmup}s", "-duration", f"{load.duration}s", "-grace", f"{GRACE}s"]

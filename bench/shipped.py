@@ -49,7 +49,6 @@ KEYS = [
 ]
 FIELDS = {"params", "timeout", "headers", "body", "text", "chat"}
 NETWORKS = [f"10.{index}.0.0/16" for index in range(100)]
-JSON = {"content-type": "application/json"}
 LONG = {
     "api-key-auth": {"params": {"keys": KEYS}, "headers": {"x-api-key": f"{API_KEY}-7"}},
     "ip-restriction": {"params": {"allow": [*NETWORKS, "127.0.0.0/8"]}},
@@ -113,7 +112,7 @@ def row_of(policy: str, document: dict[str, Any]) -> Row:
     )
     if not document.get("chat"):
         return row
-    return replace(row, resource=chat.PATH, text=chat.whole_question(), sent={**row.sent, **JSON})
+    return replace(row, resource=chat.PATH, text=chat.whole_question())
 
 
 def write_manifest(folder: Path, only: Collection[str] = ()) -> Path:

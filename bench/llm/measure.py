@@ -24,6 +24,8 @@ WARM_STREAMS, WARM_SECONDS = 20, 4.0
 GRACE_SECONDS = 60.0
 """For answers after the end of a sample: the first ones of a fresh process take long on a busy machine."""
 SETTLE_SECONDS = 5.0
+OURS = (DIRECT, GATEWRIGHT)
+"""The rows that must answer all streams at once. What a peer answers of them is stated."""
 
 
 @dataclass(frozen=True)
@@ -167,9 +169,9 @@ class Site:
             shots.append(resident(target.processes()))
             marks.append(Mark.now())
 
-        times = self._drive(key, target, command, begin + plan.held_duration, mark)
+        times = self._drive(key, target, command, begin + plan.held_duration, mark, is_checked=key in OURS)
         self._check_processes(key, target, pids)
-        if times.token.count != plan.held:
+        if key in OURS and times.token.count != plan.held:
             raise BenchError(f"{key}: expected {plan.held} streams with a first token, got {times.token.count}")
         first, last = marks
         used = sum(cpu.own(first.snapshot, last.snapshot, pid) for numbers in pids.values() for pid in numbers)
@@ -180,9 +182,18 @@ class Site:
         url = f"http://{HOST}:{target.port}{EXPECTED[key].path}"
         return [str(self.tool), "completions", "-url", url, "-text", question(tokens)]
 
-    def _drive(self, key: str, target: Target, command: list[str], seconds: float, mark: load_tool.Marker) -> Times:
+    def _drive(
+        self,
+        key: str,
+        target: Target,
+        command: list[str],
+        seconds: float,
+        mark: load_tool.Marker,
+        *,
+        is_checked: bool = True,
+    ) -> Times:
         times = parse_times(load_tool.drive_raw(command, seconds, self.folder, mark, mark))
-        if times.whole.failures:
+        if is_checked and times.whole.failures:
             wrong = f"{key}: {times.whole.failures} wrong answers: {times.whole.first_failure}"
             raise BenchError(f"{wrong}\n{tail(target.log)}" if target.log.exists() else wrong)
         return times

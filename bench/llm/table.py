@@ -64,10 +64,10 @@ def markdown(samples: Sequence[LlmSample], held: Sequence[Held], plan: Plan) -> 
     yield from disturbances(samples)
     yield (
         f"\n{plan.held} streams at once, opened in {plan.opening:g} s, each with a token every {plan.held_gap:g} s:\n\n"
-        "| row | first token p50 ms | p99 | each token late p50 ms | p99 | cores "
+        "| row | with a first token | first token p50 ms | p99 | each token late p50 ms | p99 | cores "
         "| KiB of RSS a stream: Envoy | engine | Python | all |"
     )
-    yield "| --- |" + " ---: |" * 9
+    yield "| --- |" + " ---: |" * 10
     yield from map(held_line, held)
 
 
@@ -140,4 +140,4 @@ def held_line(held: Held) -> str:
     times = [f"{value / 1000:.1f}" for value in (token.p50, token.p99, late.p50, late.p99)]
     parts = [held.per_stream.get(column, 0.0) / KIB for column in (ENVOY, GO, PYTHON)]
     memory = [f"{part:.1f}" for part in (*parts, sum(held.per_stream.values()) / KIB)]
-    return f"| {TITLES[held.row]} | {' | '.join([*times, f'{held.cores:.2f}', *memory])} |"
+    return f"| {TITLES[held.row]} | {token.count} | {' | '.join([*times, f'{held.cores:.2f}', *memory])} |"
