@@ -3,7 +3,7 @@
 The request phase finds the rule of the model's name and names the attempts; the gateway makes them. Each has a body
 with the name that the model has at its upstream, in the format that is spoken there, and the upstream's credentials.
 The response phase sees the answer that won, and translates it into the client's format. It runs before that of the
-policies that stand before this one, so those read answers in the client's format, whoever gave them.
+policies that stand before this one, so those read answers in the client's format, from each provider.
 
 Limits. Chat completions and messages are translated, other requests are not. Latencies are those that this executor
 process has seen since the attachment was deployed.

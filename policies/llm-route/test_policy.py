@@ -178,8 +178,8 @@ def test_the_fastest_is_first_and_unknown_ones_before_it() -> None:
     assert orders["b", "c", "a"] > 3700
     assert orders["c", "b", "a"] + orders["a", "b", "c"] == 4000 - orders["b", "c", "a"]
     assert min(orders["c", "b", "a"], orders["a", "b", "c"]) > 50
-    orders = Counter(measured.in_order(["a", "b", "x", "y"])[0] for _ in range(4000))
-    assert min(orders["x"], orders["y"]) > 1800
+    first = Counter(measured.in_order(["a", "b", "x", "y"])[0] for _ in range(4000))
+    assert min(first["x"], first["y"]) > 1800
 
 
 def test_one_slow_answer_is_a_fifth_of_the_average() -> None:

@@ -130,8 +130,9 @@ def error_of(answer: Any) -> tuple[int, int]:
     return answer.status_code, json.loads(answer.body)["error"]["code"]
 
 
-INITIALIZE = (message("initialize", protocolVersion="2025-11-25", capabilities={"sampling": {}}), {})
-LIST = (message("tools/list", "b"), {})
+Asked = tuple[Any, dict[str, str]]
+INITIALIZE: Asked = (message("initialize", protocolVersion="2025-11-25", capabilities={"sampling": {}}), {})
+LIST: Asked = (message("tools/list", "b"), {})
 
 
 async def fail(_: Any) -> web.StreamResponse:
@@ -159,7 +160,7 @@ def test_a_session_is_begun_at_each_server_and_its_id_has_theirs() -> None:
 
 def test_later_messages_go_to_all_servers_with_their_own_sessions() -> None:
     servers = {"github": FakeServer("a"), "jira": FakeServer("b", revision="2025-06-18")}
-    initialized = (message("notifications/initialized", None), {})
+    initialized: Asked = (message("notifications/initialized", None), {})
     answers = ask_all(servers, INITIALIZE, initialized, LIST, (None, {"verb": "DELETE"}))
     assert [answer.status_code for answer in answers] == [200, 202, 200, 204]
     for server, revision in ((servers["github"], "2025-11-25"), (servers["jira"], "2025-06-18")):
@@ -184,7 +185,7 @@ def test_the_clients_credentials_go_on_by_choice(choice: str, sent: str, receive
 def test_a_session_begins_without_a_server_that_is_away() -> None:
     servers = {"github": FakeServer("a"), "jira": FakeServer("b")}
     servers["jira"].answers["initialize"] = fail
-    call = (message("tools/call", name="jira__b"), {})
+    call: Asked = (message("tools/call", name="jira__b"), {})
     answer, listed, called = ask_all(servers, INITIALIZE, LIST, call)
     assert result_of(answer)["_meta"] == {"gatewright.dev/missing": [{"server": "jira", "reason": "status 503"}]}
     assert result_of(listed)["_meta"] == {"gatewright.dev/missing": [{"server": "jira", "reason": "no session"}]}
@@ -250,7 +251,7 @@ def test_lists_are_merged_with_prefixes_and_all_their_pages(events: bool) -> Non
     servers = {"github": FakeServer("a", "b", events=events), "jira": FakeServer("c", events=events)}
     _, listed = ask_all(servers, INITIALIZE, LIST)
     assert result_of(listed) == {"tools": [{"name": "github__a"}, {"name": "github__b"}, {"name": "jira__c"}]}
-    prompts = (message("prompts/list"), {})
+    prompts: Asked = (message("prompts/list"), {})
     assert result_of(ask_all(servers, INITIALIZE, prompts)[1]) == {"prompts": []}
 
 
@@ -334,7 +335,7 @@ def test_the_stateless_revision_needs_no_session() -> None:
 
 # ------------------------------------------------------------------ calls
 
-OF_TWO = [
+OF_TWO: list[dict[str, Any]] = [
     {
         "name": "github",
         "url": "http://a.internal:8000/mcp",

@@ -25,10 +25,10 @@ class AdminRelays:
             self._relays[spec.relay] = relay = Relay(spec.relay, Unnamed(spec.sockets[0]), check)
             await relay.start()
 
-    def exchange(self, one: ProcessSpec, other: ProcessSpec) -> None:
+    def exchange(self, first: ProcessSpec, second: ProcessSpec) -> None:
         """The processes behind the relays of two specs change places."""
-        if one.relay is not None and other.relay is not None:
-            self._relays[one.relay].exchange(self._relays[other.relay])
+        if first.relay is not None and second.relay is not None:
+            self._relays[first.relay].exchange(self._relays[second.relay])
 
     async def close(self, spec: ProcessSpec) -> None:
         """Closes the relay of a spec, if it has an open one."""
