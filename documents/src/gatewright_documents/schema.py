@@ -96,6 +96,8 @@ class Schema:
         """The value as it may be shown: where the schema says of a secret (`writeOnly`, `format: password`,
         `format: secret`), a mask; the name of a secret stays.
         """
+        if not self._has_secrets:
+            return value
         return secret_masks.masked(value, [self.document], self.document)
 
     def for_nodes(self, value: JsonValue) -> JsonValue:
