@@ -256,6 +256,7 @@ def test_a_changed_go_policy_takes_over_without_a_lost_request_and_a_crash_names
     arguments = ["--manifest", str(tmp_path / "build.yaml"), "--output", str(tmp_path / "build"), *INSIDE]
     with running(None, tmp_path / "state", *arguments) as gateway:
         definition: Json = api("fragile", upstream.url, [attach("fragile")])
+        definition["spec"]["idleTimeout"] = f"{BUILD_SECONDS:g}s"  # the upload begins before the build
         gateway.deploy(definition)
         url = f"{gateway.url}/fragile/x"
         assert httpx.get(url).status_code == 200
