@@ -32,6 +32,7 @@ def main() -> None:
     compile_requirements("requirements/schemathesis")
     compile_requirements("requirements/llmock")
     compile_requirements("requirements/a2a")
+    compile_requirements("requirements/litellm")
     compile_requirements("requirements/mcp")
     compile_requirements("requirements/kubernetes")
     for requirements in sorted((ROOT / "bench" / "requirements").glob("*.in")):

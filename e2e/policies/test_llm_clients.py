@@ -1,9 +1,11 @@
-"""PyPI's clients `openai` and `anthropic`, unchanged, behind llm-usage and llm-budget: they get the objects that the
-provider itself gives them, and a refusal of the budget as an error that they know."""
+"""PyPI's clients `openai`, `anthropic` and `litellm`, unchanged, behind llm-usage and llm-budget: they get the objects
+that the provider itself gives them, and a refusal of the budget as an error that they know. With llm-route the client
+of one provider uses the other."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator
@@ -13,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from own_environment import install
 
 from e2e.kit import model_events
 from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
@@ -36,7 +39,7 @@ NEVER = 10**12
 @pytest.fixture(scope="module")
 def llm_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     manifest = tmp_path_factory.mktemp("manifest") / "build.yaml"
-    policies = [{"name": "llm-usage"}, {"name": "llm-budget"}]
+    policies = [{"name": "llm-usage"}, {"name": "llm-budget"}, {"name": "llm-route"}]
     manifest.write_text(yaml.safe_dump({"version": "v1", "policies": policies}))
     output = ROOT / "build" / "e2e-llm-clients"
     subprocess.run(["gatewright", "build", "--manifest", str(manifest), "--output", str(output)], check=True)
@@ -44,11 +47,16 @@ def llm_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         yield gateway
 
 
-def deploy(gateway: Gateway, name: str, url: str, *, tokens: int, across: str = "") -> str:
-    """The URL of an API with both policies. across: the name of a budget that several APIs have together."""
+def deploy(gateway: Gateway, name: str, url: str, *, tokens: int, across: str = "", to: str = "") -> str:
+    """The URL of an API with both policies. across: the name of a budget that several APIs have together. to: the
+    format of the provider, for llm-route."""
     budget = {"name": across or f"{name}-tokens", "tokens": tokens, "period": "month", "per": []}
     params = {"budgets": [budget], "acrossApis": bool(across)}
-    gateway.deploy(api(name, url, [attach("llm-usage", {}), attach("llm-budget", params, timeout="10s")]))
+    policies = [attach("llm-usage", {}), attach("llm-budget", params, timeout="10s")]
+    if to:
+        routes = {"models": [{"names": ["*"], "targets": [{"upstream": "main", "format": to}]}]}
+        policies.append(attach("llm-route", routes, timeout="10s"))
+    gateway.deploy(api(name, url, policies))
     return f"{gateway.url}/{name}"
 
 
@@ -74,7 +82,7 @@ def provide(request: Recorded) -> Reply:
     document = json.loads(request.body)
     answer = ANSWERS[document["model"]]
     body: str = answer["body"]
-    if document["model"] == "chat-stream" and document.get("stream_options") != {"include_usage": True}:
+    if document["model"].startswith("chat-stream") and document.get("stream_options") != {"include_usage": True}:
         events = [event for event in body.split("\n\n") if '"choices":[],' not in event]
         body = "\n\n".join(events).replace(',"usage":null', "")
     status = 400 if document["model"].endswith("-error") else 200
@@ -162,6 +170,108 @@ def test_clients_get_the_objects_that_the_provider_gives_them(llm_gateway: Gatew
         eventually(f"{name} is spent", lambda total=total: spent(url) == (total, 0))  # type: ignore[misc]
     expected = sum(ANSWERS[answer]["usage"][0] for _, answer in CALLS.values())
     eventually(f"llm-usage counts {expected} tokens of input", lambda: input_tokens(llm_gateway, "same") == expected)
+
+
+# ------------------------------------------------------------------ clients of the other format
+
+TOOL_CALL = ("get_weather", {"location": "Bern"})
+
+
+def test_a_client_of_openai_uses_anthropics_models(llm_gateway: Gateway, upstream: Upstream) -> None:
+    import openai
+
+    upstream.reply = provide
+    url = deploy(llm_gateway, "to-anthropic", upstream.url, tokens=10**9, to="anthropic")
+    (choice,) = (whole := chat(url, "messages", tools=CHAT_TOOLS)).choices
+    (called,) = choice.message.tool_calls
+    assert (choice.message.content, choice.finish_reason, whole.usage.total_tokens) == ("Hello!", "tool_calls", 2402)
+    assert (called.function.name, json.loads(called.function.arguments)) == ("get_weather", {"location": "Paris"})
+    with openai_client(url) as client:
+        chunks = list(client.chat.completions.create(model="messages-stream", messages=HI, stream=True))
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "Hello!"
+        with client.chat.completions.stream(
+            model="messages-stream-tools", messages=HI, tools=CHAT_TOOLS, **USAGE_ASKED
+        ) as stream:
+            final = stream.get_final_completion()
+        (called,) = final.choices[0].message.tool_calls
+        assert (called.function.name, json.loads(called.function.arguments)) == TOOL_CALL
+        assert (final.usage.total_tokens, final.choices[0].finish_reason) == (103, "tool_calls")
+        with pytest.raises(openai.BadRequestError, match=r"No such model\."):
+            client.chat.completions.create(model="messages-error", messages=HI)
+        with pytest.raises(openai.BadRequestError, match="n: Anthropic's messages have nothing like it"):
+            client.chat.completions.create(model="messages", messages=HI, n=2)
+    asked = [(request.target, request.values("anthropic-version")) for request in upstream.received]
+    assert asked == [("/v1/messages", [b"2023-06-01"])] * 4
+    eventually("all tokens are spent", lambda: spent(url) == (2402 + 150 + 103, 0))
+
+
+def test_a_client_of_anthropic_uses_openais_models(llm_gateway: Gateway, upstream: Upstream) -> None:
+    import anthropic
+
+    upstream.reply = provide
+    url = deploy(llm_gateway, "to-openai", upstream.url, tokens=10**9, to="openai")
+    with anthropic_client(url) as client:
+        ask: Json = {"messages": HI, "max_tokens": 50}
+        (use,) = (whole := client.messages.create(model="chat-tools", tools=MESSAGES_TOOLS, **ask)).content
+        assert (use.name, use.input, whole.stop_reason) == ("get_weather", {"city": "Paris"}, "tool_use")
+        assert (whole.usage.input_tokens, whole.usage.output_tokens) == (82, 17)
+        with client.messages.stream(model="chat-stream", **ask) as stream:
+            assert "".join(stream.text_stream) == "Grüezi 👋"
+            final = stream.get_final_message()
+        assert (final.usage.input_tokens, final.usage.output_tokens, final.stop_reason) == (19, 10, "end_turn")
+        with client.messages.stream(model="chat-stream-tools", tools=MESSAGES_TOOLS, **ask) as stream:
+            (use,) = (final := stream.get_final_message()).content
+        assert ((use.name, use.input), final.usage.output_tokens) == (TOOL_CALL, 12)
+        with pytest.raises(anthropic.BadRequestError, match="Rate limit reached") as refused:
+            client.messages.create(model="chat-error", **ask)
+        assert "invalid_request_error" in str(refused.value)  # by its status
+    assert [request.target for request in upstream.received] == ["/v1/chat/completions"] * 4
+    eventually("all tokens are spent", lambda: spent(url) == (99 + 29 + 72, 0))
+
+
+LITELLM: list[Json] = [
+    {"provider": "openai", "model": "chat"},
+    {"provider": "openai", "model": "chat-tools", "tools": True},
+    {"provider": "openai", "model": "chat-stream", "stream": True},
+    {"provider": "openai", "model": "chat-stream-tools", "stream": True, "tools": True},
+    {"provider": "openai", "model": "chat-error"},
+    {"provider": "anthropic", "model": "messages", "tools": True},
+    {"provider": "anthropic", "model": "messages-stream-tools", "stream": True, "tools": True},
+    {"provider": "anthropic", "model": "messages-error"},
+]
+TRANSLATED: list[Json] = [
+    {"provider": "openai", "model": "messages", "tools": True},
+    {"provider": "openai", "model": "messages-stream-tools", "stream": True, "tools": True},
+]
+
+
+def test_litellm_gets_what_the_provider_gives_it(llm_gateway: Gateway, upstream: Upstream) -> None:
+    upstream.reply = provide
+    url = deploy(llm_gateway, "litellm", upstream.url, tokens=10**9)
+    other = deploy(llm_gateway, "litellm-other", upstream.url, tokens=10**9, to="anthropic")
+    direct, through = ([call | {"url": base} for call in LITELLM] for base in (upstream.url, url))
+    calls = [*direct, *through, *(call | {"url": other} for call in TRANSLATED)]
+    results = run_litellm(calls)
+    count = len(LITELLM)
+    assert results[count : 2 * count] == results[:count]
+    assert [result.get("error") for result in results[:count]].count(None) == count - 2
+    whole, streamed = results[2 * count :]
+    called = ["get_weather", '{"location": "Paris"}']
+    assert whole == {"content": "Hello!", "calls": [called], "reason": "tool_calls", "tokens": [2009, 393]}
+    assert (streamed["calls"], streamed["tokens"]) == ([["get_weather", '{"location": "Bern"}']], [70, 33])
+
+
+def run_litellm(calls: list[Json]) -> list[Json]:
+    command = [str(install("litellm") / "bin" / "python"), str(ROOT / "e2e/kit/programs/litellm_calls.py")]
+    offline = os.environ | {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    program = subprocess.run(
+        command, input=json.dumps(calls), stdout=subprocess.PIPE, text=True, check=True, env=offline
+    )
+    results: list[Json] = json.loads(program.stdout)
+    return results
+
+
+# ------------------------------------------------------------------ refusals
 
 
 def test_an_error_of_the_provider_is_the_same_error(llm_gateway: Gateway, upstream: Upstream) -> None:

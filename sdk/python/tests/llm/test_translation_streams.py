@@ -60,7 +60,8 @@ def test_a_translation_has_the_same_texts_tokens_and_end(name: str) -> None:
     before, after = readers
     for joined in texts:
         joined.pop("reasoning", None)  # which a message would have to sign
-        joined.pop("arguments", None)  # that a stream of the fixtures has without a block
+        if name == "messages-stream":
+            joined.pop("arguments", None)  # of a block that has not begun
     assert texts[1] == texts[0]
     assert after.model == before.model
     if before.finished:  # Anthropic's clients need the counts, also of a provider that has reported none
