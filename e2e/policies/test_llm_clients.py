@@ -229,6 +229,31 @@ def test_a_client_of_anthropic_uses_openais_models(llm_gateway: Gateway, upstrea
     eventually("all tokens are spent", lambda: spent(url) == (99 + 29 + 72, 0))
 
 
+def test_the_next_provider_may_speak_another_format(llm_gateway: Gateway, upstream: Upstream) -> None:
+    def overloaded_before_messages(request: Recorded) -> Reply:
+        error = b'{"error":{"message":"Overloaded","type":"server_error"}}'
+        is_chat = request.target.endswith("/chat/completions")
+        return Reply(503, [("content-type", "application/json")], error) if is_chat else provide(request)
+
+    upstream.reply = overloaded_before_messages
+    targets = [
+        {"upstream": "main", "format": "openai"},
+        {"upstream": "second", "format": "anthropic", "model": "messages-stream"},
+    ]
+    budgets = [{"name": "both-tokens", "tokens": 10**9, "period": "month", "per": []}]
+    routes = {"models": [{"names": ["*"], "targets": targets}]}
+    policies = [attach("llm-budget", {"budgets": budgets}, timeout="10s"), attach("llm-route", routes, timeout="10s")]
+    document = api("both", upstream.url, policies)
+    document["spec"]["upstream"]["second"] = {"url": f"{upstream.url}/second"}
+    llm_gateway.deploy({**document, "spec": document["spec"] | {"failover": True}})
+    url = f"{llm_gateway.url}/both"
+    chunks = chat_stream(url)
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "Hello!"
+    asked = [(request.target, request.values("accept-encoding")) for request in upstream.received]
+    assert asked == [("/v1/chat/completions", [b"identity"]), ("/second/v1/messages", [b"identity"])]
+    eventually("the second's tokens are spent", lambda: spent(url) == (150, 0))
+
+
 LITELLM: list[Json] = [
     {"provider": "openai", "model": "chat"},
     {"provider": "openai", "model": "chat-tools", "tools": True},
