@@ -152,8 +152,8 @@ def table(samples: Sequence[Named], rows: Sequence[Row]) -> Iterator[str]:
     plain = totals(samples, ENVOY_ALONE)
     yield f"| {ENVOY_ALONE.title} | {statistics.median(plain):.1f} | |"
     for base in BASES.values():
-        every = [sample.total for _, sample in samples if sample.row == base.key]
-        yield f"| {base.title} | {statistics.median(every):.1f} | |"
+        if every := [sample.total for _, sample in samples if sample.row == base.key]:
+            yield f"| {base.title} | {statistics.median(every):.1f} | |"
     for row in rows:
         own, base_beside = totals(samples, row), totals(samples, BASES[language(row.title)], row.key)
         beyond = [value - other for value, other in zip(own, base_beside, strict=True)]

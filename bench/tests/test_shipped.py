@@ -12,7 +12,8 @@ import yaml
 
 from bench.error import BenchError
 from bench.rows import api
-from bench.shipped import POLICIES, measured_rows, policies_of, row_of, write_manifest
+from bench.shipped import BASES, ENVOY_ALONE, POLICIES, measured_rows, policies_of, row_of, table, write_manifest
+from bench.tests.samples import sample
 
 WITHOUT_ROW = {"add-headers", "log-message", "mtls-auth", "redirect", "respond", "response-cache"}
 """The base that others are compared with, and policies whose cost is not that of a request which goes upstream."""
@@ -46,6 +47,15 @@ def test_some_policies_are_measured_by_choice() -> None:
     assert policies_of("llm-usage,cors") == {"llm-usage", "cors"}
     with pytest.raises(ArgumentTypeError, match="expected policies that ship, got other"):
         policies_of("cors,other")
+
+
+def test_a_language_without_a_measured_policy_has_no_line() -> None:
+    row = row_of("llm-usage", {"chat": True})
+    taken = [("", ENVOY_ALONE.key), (row.key, BASES["python"].key), ("", row.key)]
+    samples = [(name, sample(key)) for name, key in taken]
+    assert [line.split(" | ")[0] for line in table(samples, [row])][2:] == [
+        "| plain Envoy", "| one of the request, in Python", "| llm-usage",
+    ]  # fmt: skip
 
 
 def test_an_unknown_field_is_refused() -> None:
