@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from bench import report
 from bench.error import BenchError
 from bench.llm.command import parse
 from bench.llm.measure import Held, LlmSample, Plan, Times, parse_times, turns
@@ -13,6 +14,7 @@ from bench.llm.rows import ADDRESS, BEFORE, DIRECT, GATEWRIGHT, KEYS, LITELLM, U
 from bench.llm.table import goals, markdown
 from bench.load_tool import Result
 from bench.peers.litellm_proxy import configuration
+from bench.settings import README
 from bench.target import ENVOY, GO, PYTHON
 
 TOKENS = {DIRECT: (1000, 2000), GATEWRIGHT: (2000, 5000), LITELLM: (21_000, 32_000)}
@@ -71,6 +73,11 @@ def test_the_question_has_the_address_that_the_answer_repeats() -> None:
 def test_the_proxy_asks_the_provider_at_its_own_path() -> None:
     (model,) = configuration("127.0.0.1:7/litellm", filters=True)["model_list"]
     assert model["litellm_params"]["api_base"] == "http://127.0.0.1:7/litellm/v1"
+
+
+def test_the_page_has_a_section_for_the_figures() -> None:
+    text = report.replace_section(README.read_text(), "| figures |", report.LLM_BEGIN, report.LLM_END)
+    assert "## A language model" in text.partition("| figures |")[0]
 
 
 def test_other_output_is_an_error() -> None:
