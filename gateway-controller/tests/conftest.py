@@ -194,7 +194,7 @@ def document() -> JsonObject:
 
 
 USUAL_LIMITS = ApiLimits()
-OF_THE_ENGINE = ("/v1/nodes/{id:path}/", "/v1/exchanges/")
+OF_THE_ENGINE = ("/v1/nodes/{id:text}/", "/v1/exchanges/")
 """Paths whose answers pass through the controller unread; tests have nodes send what they like."""
 
 

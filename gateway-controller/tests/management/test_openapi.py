@@ -63,7 +63,7 @@ def test_the_document_is_valid(document: JsonObject) -> None:
 
 def test_it_has_each_row_with_its_statuses_and_its_right(document: JsonObject) -> None:
     for row in ROWS:
-        operation = document["paths"][row.path.replace(":path", "")][row.method.lower()]
+        operation = document["paths"][row.path.replace(":text", "")][row.method.lower()]
         assert operation["operationId"] == row.id
         assert {int(status) for status in operation["responses"]} == {*row.answers, *statuses_of(row)}
         assert operation.get("x-gatewright-right") == row.right

@@ -164,7 +164,7 @@ async def test_the_page_has_what_each_caller_is_answered(
         for role in ROLES:
             assert (found[role] == "yes") == (row.right in RIGHTS[role]), (row.id, role)
         cells = [found[caller] for caller in ("stranger", "node", "viewer", "publisher", "admin", OWN, BOUND_CALLER)]
-        path = row.path.replace(":path}", "}")
+        path = row.path.replace(":text}", "}")
         lines.append(f"| `{row.method} {path}` | `{row.right}` | {' | '.join(cells)} |")
     page = HEAD.format(roles=roles_table(), bound=", ".join(bound_rights()), operations="\n".join(lines))
     if request.config.getoption("--update"):

@@ -26,7 +26,7 @@ def row_named(row_id: str) -> Row:
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
 def test_a_row_describes_what_stands_in_its_path(row: Row) -> None:
-    placeholders = re.findall(r"\{(\w+)(?::path)?\}", row.path)
+    placeholders = re.findall(r"\{(\w+)(?::text)?\}", row.path)
     assert [parameter.name for parameter in row.in_path] == placeholders
     assert row.words.endswith(".")
     assert all(answer.words.endswith(".") for answer in row.answers.values())
@@ -95,6 +95,12 @@ async def test_a_path_has_its_own_methods_alone(path: str, client: httpx.AsyncCl
         refused = await client.request(method, re.sub(r"\{.*?\}", "x", path))
         allowed = own | ({"HEAD"} if "GET" in own else set())
         assert (refused.status_code, set(refused.headers["allow"].split(", "))) == (405, allowed), method
+
+
+async def test_an_id_may_be_any_text(client: httpx.AsyncClient) -> None:
+    for path in ("/v1/nodes/a%0Ab", "/v1/nodes/a%2Fb%0A/notes", "/v1/exchanges/%0A"):
+        unknown = await client.get(path)
+        assert "nothing at this path" not in unknown.json()["detail"], path
 
 
 async def test_one_value_of_a_parameter_is_meant(client: httpx.AsyncClient) -> None:

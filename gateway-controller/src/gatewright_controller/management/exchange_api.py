@@ -288,7 +288,7 @@ PART = Part(
         Row(
             "getExchange",
             "GET",
-            "/v1/exchanges/{id:path}",
+            "/v1/exchanges/{id:text}",
             ExchangeEndpoints.get,
             "exchanges:read",
             "The newest exchange of this request id that a node has kept.",
@@ -299,7 +299,7 @@ PART = Part(
         Row(
             "getLlmExchange",
             "GET",
-            "/v1/llm-exchanges/{id:path}",
+            "/v1/llm-exchanges/{id:text}",
             ExchangeEndpoints.get_llm,
             "exchanges:read",
             "The same exchange, read as one with a language model.",

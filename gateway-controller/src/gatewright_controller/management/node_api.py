@@ -174,7 +174,7 @@ PART = Part(
             Row(
                 f"getNode{name.capitalize()}",
                 "GET",
-                f"/v1/nodes/{{id:path}}/{name}",
+                f"/v1/nodes/{{id:text}}/{name}",
                 _document_endpoint(name),
                 "nodes:inspect",
                 _WORDS[name],
@@ -187,7 +187,7 @@ PART = Part(
         Row(
             "drainNode",
             "POST",
-            "/v1/nodes/{id:path}/drain",
+            "/v1/nodes/{id:text}/drain",
             NodeEndpoints.drain,
             "nodes:write",
             "Has a node take no new connections, and end its requests; it stays up.",
@@ -203,7 +203,7 @@ PART = Part(
         Row(
             "undrainNode",
             "POST",
-            "/v1/nodes/{id:path}/undrain",
+            "/v1/nodes/{id:text}/undrain",
             NodeEndpoints.undrain,
             "nodes:write",
             "Has a drained node serve again.",
@@ -219,7 +219,7 @@ PART = Part(
         Row(
             "getNode",
             "GET",
-            "/v1/nodes/{id:path}",
+            "/v1/nodes/{id:text}",
             NodeEndpoints.get,
             "nodes:inspect",
             "One connected node.",

@@ -66,7 +66,7 @@ def openapi(parts: Sequence[Part]) -> JsonObject:
 
 def path_of(row: Row) -> str:
     """The path as OpenAPI has it: what stands in it has no slash unless it is encoded."""
-    return row.path.replace(":path}", "}")
+    return row.path.replace(":text}", "}")
 
 
 def statuses_of(row: Row) -> list[int]:

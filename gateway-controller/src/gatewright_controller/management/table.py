@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route, compile_path
@@ -106,6 +107,15 @@ def _route(path: str, methods: Mapping[str, Endpoint]) -> Route:
         return await methods["GET" if request.method == "HEAD" else request.method](request)
 
     return PathRoute(path, endpoint, methods=list(methods))
+
+
+class Text(PathConvertor):
+    """Any text of a path, with slashes and line breaks."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("text", Text())
 
 
 class PathRoute(Route):
