@@ -21,25 +21,31 @@ PATH = "/v1/chat/completions"
 MODEL = "gpt-4o-mini"
 BEFORE, ADDRESS = "write to ", "ada.lovelace@example.com"
 KEY_PATTERN = r"\bsk-[A-Za-z0-9]{20,64}\b"
+TIMEOUT = "20s"
+"""Of an execution: longer than a busy machine takes for the first ones of a fresh process."""
 CHAIN: tuple[Attachment, ...] = (
     {
         "name": "llm-usage",
         "version": "v1",
+        "timeout": TIMEOUT,
         "params": {"prices": {f"{MODEL}*": {"input": "0.15", "output": "0.60"}}},
     },
     {
         "name": "llm-budget",
         "version": "v1",
+        "timeout": TIMEOUT,
         "params": {"budgets": [{"name": "all", "tokens": 10**12, "period": "day", "per": []}]},
     },
     {
         "name": "prompt-guard",
         "version": "v1",
+        "timeout": TIMEOUT,
         "params": {"deny": [{"name": "key", "regex": KEY_PATTERN}], "size": {"tokens": 100_000}},
     },
     {
         "name": "pii-mask",
         "version": "v1",
+        "timeout": TIMEOUT,
         "params": {"directions": ["request"], "replacement": {"with": "token"}},
     },
 )
