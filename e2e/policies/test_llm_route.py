@@ -42,9 +42,9 @@ def deploy(gateway: Gateway, name: str, first: str, second: str) -> None:
     ]
     budgets = [{"name": "all", "period": "month", "tokens": BUDGET, "per": []}]
     policies = [
-        attach("llm-usage", {"client": {"from": "none"}}, timeout="10s"),
-        attach("llm-budget", {"budgets": budgets}, timeout="10s"),
-        attach("llm-route", {"models": [{"names": ["default"], "targets": targets}]}, timeout="10s"),
+        attach("llm-usage", {"client": {"from": "none"}}, timeout="8s"),
+        attach("llm-budget", {"budgets": budgets}, timeout="8s"),
+        attach("llm-route", {"models": [{"names": ["default"], "targets": targets}]}, timeout="8s"),
     ]
     document = api(name, first, policies)
     document["spec"]["upstream"]["second"] = {"url": second}
