@@ -21,7 +21,7 @@ PATH = "/v1/chat/completions"
 MODEL = "gpt-4o-mini"
 BEFORE, ADDRESS = "write to ", "ada.lovelace@example.com"
 KEY_PATTERN = r"\bsk-[A-Za-z0-9]{20,64}\b"
-TIMEOUT = "20s"
+TIMEOUT = "8s"
 """Of an execution: longer than a busy machine takes for the first ones of a fresh process."""
 CHAIN: tuple[Attachment, ...] = (
     {
