@@ -475,10 +475,10 @@ def test_bench_accepts_its_documented_options() -> None:
     assert len(arguments) >= 3
     named: dict[tuple[str, ...], set[str]] = {}
     for command, *words in (shlex.split(text.strip('"')) for text in arguments):
-        own = () if command.startswith("--") else (command,)
+        own: tuple[str, ...] = () if command.startswith("--") else (command,)
         named.setdefault(own, set()).update(word for word in (command, *words) if word.startswith("--"))
-    for own, options_named in named.items():
-        assert not options_named or options_named <= options(sys.executable, "-m", "bench", *own, "--help"), own
+    for part, options_named in named.items():
+        assert not options_named or options_named <= options(sys.executable, "-m", "bench", *part, "--help"), part
 
 
 @pages
