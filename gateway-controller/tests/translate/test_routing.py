@@ -152,10 +152,11 @@ EngineAccepts = Callable[[list[node_pb2.ApiBundle]], None]
 @pytest.fixture(scope="module")
 def engine_accepts(tmp_path_factory: pytest.TempPathFactory) -> EngineAccepts:
     """By the engine's own checks: internal/xds/controller_test.go reads the folder. They are compiled once, with the
-    flags of a build, whose packages Go then has already.
+    flags of a build and without C as there, so that Go has its packages for both.
     """
     program = tmp_path_factory.mktemp("engine") / "xds.test"
-    run(["go", "test", "-c", "-trimpath", "-ldflags=-s -w", "-o", str(program), "./internal/xds"], ENGINE)
+    go = ["go", "test", "-c", "-trimpath", "-ldflags=-s -w", "-o", str(program), "./internal/xds"]
+    run(go, ENGINE, CGO_ENABLED="0")
 
     def engine_accepts(bundles: list[node_pb2.ApiBundle]) -> None:
         folder = tmp_path_factory.mktemp("bundles")
