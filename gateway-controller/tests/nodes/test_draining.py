@@ -162,3 +162,33 @@ async def test_a_node_that_goes_is_waited_for_no_longer(
         503,
         "node n1 has disconnected: see whether it runs, and repeat this once it is connected",
     )
+
+
+async def test_a_node_may_start_again_to_serve_again(
+    address: str, controller: Controller, client: httpx.AsyncClient
+) -> None:
+    async with connected(address, controller, DRAINED) as node:
+        waiting = asyncio.create_task(client.post("/v1/nodes/n1/undrain?wait=60"))
+        assert await node.order() == node_pb2.Drain()
+    while "n1" in controller.deployment.nodes:
+        await asyncio.sleep(0.001)
+    async with connected(address, controller, DRAINING) as node:
+        assert not waiting.done()
+        await node.say(SERVING)
+        answer = await waiting
+    assert (answer.status_code, answer.json()["drain"]) == (200, {"state": "serving"})
+
+
+async def test_a_node_that_goes_and_does_not_return_is_not_waited_for(
+    address: str, controller: Controller, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(draining, "RETURN_SECONDS", 0.01)
+    async with connected(address, controller, DRAINED) as node:
+        waiting = asyncio.create_task(client.post("/v1/nodes/n1/undrain?wait=60"))
+        await node.order()
+    async with asyncio.timeout(40):
+        answer = await waiting
+    assert (answer.status_code, answer.json()["detail"]) == (
+        503,
+        "node n1 has disconnected: see whether it runs, and repeat this once it is connected",
+    )

@@ -206,7 +206,7 @@ class LogSettings(msgspec.Struct, frozen=True):
     redaction: SecretNames | None = None
 
 
-DrainPhase = Literal["serving", "draining", "drained", "stopping"]
+DrainPhase = Literal["serving", "draining", "drained", "opening", "stopping"]
 
 
 class DrainWish(msgspec.Struct, frozen=True, rename="camel"):

@@ -108,7 +108,7 @@ class NodeDrain:
                 return envoy
 
     async def _serve_again(self) -> None:
-        self._output.event("Envoy is started again, with open listeners")
+        self._enter("opening", "Envoy is started again, with open listeners")
         await self._process.stop()
         while True:
             try:

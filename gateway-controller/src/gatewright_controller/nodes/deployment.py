@@ -352,9 +352,9 @@ class Deployment:
         orders, node.orders = node.orders, []
         return orders
 
-    async def wait_until(self, condition: Callable[[], bool], seconds: float, node: Node) -> bool:
-        """Whether the condition came to hold within so many seconds, while the node was connected."""
-        await self._wait_until(lambda: condition() or not node.connected, seconds)
+    async def wait_until(self, condition: Callable[[], bool], seconds: float, node: Node | None = None) -> bool:
+        """Whether the condition came to hold within so many seconds, while the node was connected, if one is given."""
+        await self._wait_until(lambda: condition() or (node is not None and not node.connected), seconds)
         return condition()
 
     def disconnect(self, node: Node) -> None:

@@ -3,6 +3,8 @@ without this controller. Who asked for it, and why, is known here until this pro
 
 from __future__ import annotations
 
+import time
+
 import msgspec
 from gatewright_documents.mistake import listed
 
@@ -13,6 +15,8 @@ from gatewright_controller.nodes.node_documents import Why
 
 ANSWER_SECONDS = 5.0
 """For the node to begin. What comes then may take as long as a request does."""
+RETURN_SECONDS = 15.0
+"""For a node that has disconnected to connect again, as one does whose engine starts again with Envoy."""
 
 
 class DrainRequest(msgspec.Struct, frozen=True):
@@ -58,7 +62,13 @@ class Draining:
         node = self._drainable(node_id)
         self._requests.pop(node_id, None)
         self._deployment.order(node, node_pb2.Drain())
-        return await self._until(node, "serving", wait)
+        end = time.monotonic() + wait
+        reached = await self._deployment.wait_until(lambda: node.drain == "serving", wait, node)
+        if not reached and not node.connected:  # an engine inside Envoy starts again with it
+            left = end - time.monotonic()
+            await self._deployment.wait_until(lambda: node_id in self._deployment.nodes, min(left, RETURN_SECONDS))
+            node = self._deployment.nodes.get(node_id, node)
+        return await self._until(node, "serving", max(0.0, end - time.monotonic()))
 
     def _drainable(self, node_id: str) -> Node:
         nodes = self._deployment.nodes

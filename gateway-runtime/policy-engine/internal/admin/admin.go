@@ -222,7 +222,7 @@ type Drain struct {
 func (s Sources) reportDrain(w http.ResponseWriter, r *http.Request) {
 	var drain Drain
 	if err := decode(w, r, &drain); err != nil || !drain.Phase.Known() {
-		answer(w, http.StatusBadRequest, Refusal{"expected a phase as JSON: serving, draining, drained or stopping"})
+		answer(w, http.StatusBadRequest, Refusal{"expected a phase as JSON: serving, draining, drained, opening or stopping"})
 		return
 	}
 	answer(w, http.StatusOK, s.Draining.Report(drain.Phase))

@@ -11,16 +11,19 @@ import (
 // Phase is what the supervisor has done.
 type Phase string
 
-// The phases of a drain, and the end of the run.
+// The phases of a drain, its end, and the end of the run.
 const (
 	Serving  Phase = "serving"
 	Draining Phase = "draining"
 	Drained  Phase = "drained"
+	Opening  Phase = "opening" // Envoy starts again, to serve
 	Stopping Phase = "stopping"
 )
 
 // Known reports whether it is one of these.
-func (p Phase) Known() bool { return p == Serving || p == Draining || p == Drained || p == Stopping }
+func (p Phase) Known() bool {
+	return p == Serving || p == Draining || p == Drained || p == Opening || p == Stopping
+}
 
 // Wish is what the supervisor is to do.
 type Wish struct {
@@ -54,7 +57,7 @@ func (s *State) Want(drain *nodev1.Drain) {
 func (s *State) Report(phase Phase) (wish Wish) {
 	s.edit(func() {
 		if !s.asked && s.phase == "" {
-			s.wish.Drained = phase != Serving
+			s.wish.Drained = phase != Serving && phase != Opening // an engine inside Envoy starts with it, while it opens
 		}
 		s.phase = phase
 		wish = s.wish

@@ -45,6 +45,16 @@ func TestANodeThatStopsIsNotReady(t *testing.T) {
 	b.expect("it stops", drains, false, 2)
 }
 
+func TestAnEngineThatStartsWhileListenersOpenKeepsNoDrain(t *testing.T) {
+	b := newBench(t)
+	if wish := b.Report(draining.Opening); wish.Drained {
+		t.Errorf("expected no drain, got %v", wish)
+	}
+	b.expect("its listeners open", drains, false, 1)
+	b.Report(draining.Serving)
+	b.expect("it serves", serving, true, 2)
+}
+
 func TestANodeIsNotReadyFromTheWishUntilItServesAgain(t *testing.T) {
 	b := newBench(t)
 	b.expect("without a supervisor", unsupported, true, 0)
