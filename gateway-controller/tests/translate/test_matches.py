@@ -33,6 +33,8 @@ from google.protobuf.json_format import MessageToJson
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from .engine_checks import ENGINE, compile_checks
+
 pytestmark = pytest.mark.timeout(300)
 TYPE = "type.googleapis.com/envoy"
 STANDARD = {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}
@@ -318,19 +320,14 @@ class Envoy:
 
 # ---------------------------------------------------------------- the real engine
 
-ENGINE = Path(__file__).parents[3] / "gateway-runtime" / "policy-engine"
 Find = Callable[[Sequence[Api], Sequence[Request]], dict[str, list[str]]]
 
 
 @pytest.fixture(scope="module")
 def engine_finds(tmp_path_factory: pytest.TempPathFactory, definitions: Definitions) -> Find:
     """By contexts, what the engine makes of the requests where all operations of the APIs have a policy, and so share a
-    route: internal/operations/controller_test.go reads the folder. It is compiled with the flags of a build and without
-    C as there, so that Go has its packages for both.
-    """
-    program = tmp_path_factory.mktemp("engine") / "operations.test"
-    go = ["go", "test", "-c", "-trimpath", "-ldflags=-s -w", "-o", str(program), "./internal/operations"]
-    subprocess.run(go, cwd=ENGINE, check=True, timeout=300, env=os.environ | {"CGO_ENABLED": "0"})
+    route: internal/operations/controller_test.go reads the folder."""
+    program = compile_checks("operations", tmp_path_factory.mktemp("engine"))
 
     def find(apis: Sequence[Api], requests: Sequence[Request]) -> dict[str, list[str]]:
         folder = tmp_path_factory.mktemp("operations")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -37,9 +35,9 @@ from gatewright_documents.yaml_reader import parse_yaml
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from .engine_checks import ENGINE, compile_checks, run
 from .test_envoy import SETTINGS, Gateway
 
-ENGINE = Path(__file__).parents[3] / "gateway-runtime" / "policy-engine"
 GOLDEN = Path(__file__).parent.parent / "testdata" / "golden"
 POOLS = ("main", "canary", "green")
 PARAMETER = st.sampled_from(["{a}", "{b}"])
@@ -151,12 +149,8 @@ EngineAccepts = Callable[[list[node_pb2.ApiBundle]], None]
 
 @pytest.fixture(scope="module")
 def engine_accepts(tmp_path_factory: pytest.TempPathFactory) -> EngineAccepts:
-    """By the engine's own checks: internal/xds/controller_test.go reads the folder. They are compiled once, with the
-    flags of a build and without C as there, so that Go has its packages for both.
-    """
-    program = tmp_path_factory.mktemp("engine") / "xds.test"
-    go = ["go", "test", "-c", "-trimpath", "-ldflags=-s -w", "-o", str(program), "./internal/xds"]
-    run(go, ENGINE, CGO_ENABLED="0")
+    """By the engine's own checks: internal/xds/controller_test.go reads the folder."""
+    program = compile_checks("xds", tmp_path_factory.mktemp("engine"))
 
     def engine_accepts(bundles: list[node_pb2.ApiBundle]) -> None:
         folder = tmp_path_factory.mktemp("bundles")
@@ -167,14 +161,6 @@ def engine_accepts(tmp_path_factory: pytest.TempPathFactory) -> EngineAccepts:
         assert "--- PASS: TestBundlesOfTheControllerAreAccepted" in output
 
     return engine_accepts
-
-
-def run(command: list[str], folder: Path, **environment: str) -> str:
-    done = subprocess.run(
-        command, cwd=folder, env=os.environ | environment, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.mark.timeout(600)
