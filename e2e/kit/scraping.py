@@ -46,6 +46,10 @@ class Scrape:
         """All of them by their names, as the format has them."""
         return {family.name: family for family in self._parse(self._text)}
 
+    def sample_names(self) -> set[str]:
+        """The names of all samples."""
+        return {sample.name for family in self.families.values() for sample in family.samples}
+
     def value(self, name: str, **labels: str) -> float:
         """The sum of all samples of the name that have these labels."""
         return sum(sample.value for sample in self.samples(name) if labels.items() <= sample.labels.items())
