@@ -16,7 +16,7 @@ from gatewright_controller.nodes.node_documents import Why
 ANSWER_SECONDS = 5.0
 """For the node to begin. What comes then may take as long as a request does."""
 RETURN_SECONDS = 15.0
-"""For a node that has disconnected to connect again, as one does whose engine starts again with Envoy."""
+"""For a node that has disconnected to connect again."""
 
 
 class DrainRequest(msgspec.Struct, frozen=True):
@@ -63,12 +63,16 @@ class Draining:
         self._requests.pop(node_id, None)
         self._deployment.order(node, node_pb2.Drain())
         end = time.monotonic() + wait
-        reached = await self._deployment.wait_until(lambda: node.drain == "serving", wait, node)
-        if not reached and not node.connected:  # an engine inside Envoy starts again with it
-            left = end - time.monotonic()
-            await self._deployment.wait_until(lambda: node_id in self._deployment.nodes, min(left, RETURN_SECONDS))
-            node = self._deployment.nodes.get(node_id, node)
-        return await self._until(node, "serving", max(0.0, end - time.monotonic()))
+        serves = await self._deployment.wait_until(lambda: node.drain == "serving", wait, node)
+        if not serves and not node.connected:
+            node = await self._returned(node, end - time.monotonic())
+        return await self._until(node, "serving", end - time.monotonic())
+
+    async def _returned(self, node: Node, wait: float) -> Node:
+        """The node once it is connected again, as one is whose engine starts again with Envoy; or as it has gone."""
+        nodes = self._deployment.nodes
+        await self._deployment.wait_until(lambda: node.id in nodes, min(wait, RETURN_SECONDS))
+        return nodes.get(node.id, node)
 
     def _drainable(self, node_id: str) -> Node:
         nodes = self._deployment.nodes
