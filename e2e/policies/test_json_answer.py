@@ -26,7 +26,7 @@ GOOD = '{"item": "tea"}'
 @pytest.fixture(scope="module")
 def json_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     manifest = tmp_path_factory.mktemp("manifest") / "build.yaml"
-    policies = [{"name": name} for name in ("llm-cache", "json-answer", "llm-usage")]
+    policies = [{"name": name} for name in ("llm-cache", "json-answer", "llm-budget", "llm-usage")]
     manifest.write_text(yaml.safe_dump({"version": "v1", "policies": policies}))
     output = ROOT / "build" / "e2e-json-answer"
     subprocess.run(["gatewright", "build", "--manifest", str(manifest), "--output", str(output)], check=True)
@@ -34,10 +34,11 @@ def json_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         yield gateway
 
 
-def deploy(gateway: Gateway, name: str, url: str) -> str:
+def deploy(gateway: Gateway, name: str, url: str, timeout: str = "1s", **more: Json) -> str:
     attachments = [
         attach("llm-cache", {"per": []}),
-        attach("json-answer", {"schema": SCHEMA, "ask": "schema", "fences": "remove"}),
+        attach("json-answer", {"schema": SCHEMA, "ask": "schema", "fences": "remove", **more}, timeout=timeout),
+        attach("llm-budget", {"budgets": [{"name": name, "tokens": 100_000, "per": [], "period": "day"}]}),
         attach("llm-usage"),
     ]
     gateway.deploy(api(name, url, attachments))
@@ -68,6 +69,40 @@ def test_whole_answers_are_checked_counted_and_kept_only_if_they_are_valid(
         return int(scrape(json_gateway).value("gatewright_policy_llm_input_tokens_total", api="whole-json"))
 
     eventually("both answers of the provider are counted", lambda: counted() == 2 * 9)
+
+
+@pytest.mark.parametrize("mended", [True, False])
+def test_a_wrong_answer_is_asked_for_once_more_and_both_are_counted(
+    json_gateway: Gateway, upstream: Upstream, mended: bool
+) -> None:
+    texts = iter(["Certainly!", GOOD if mended else "[]", "never"])
+    tokens = iter([9, 30, 1000])
+
+    def answer(_: Recorded) -> Reply:
+        usage = {"prompt_tokens": next(tokens), "completion_tokens": 4}
+        document = {"model": "m", "choices": [{"message": {"content": next(texts)}}], "usage": usage}
+        return Reply(200, [("content-type", "application/json")], json.dumps(document).encode())
+
+    upstream.reply = answer
+    name = f"again-json-{mended}".lower()
+    url = deploy(json_gateway, name, upstream.url, timeout="20s", retry={"url": json_gateway.url})
+    result = httpx.post(url, json=QUESTION, headers={"authorization": "Bearer key"}, timeout=30)
+    if mended:
+        assert result.json()["choices"][0]["message"]["content"] == GOOD
+    else:
+        assert (result.status_code, result.json()["reason"]) == (502, "syntax")
+    first, second = upstream.to("/")
+    wrong, reason = json.loads(second.body)["messages"][1:]
+    assert wrong == {"role": "assistant", "content": "Certainly!"}
+    assert "it cannot be parsed" in reason["content"]
+    assert json.loads(second.body)["response_format"] == json.loads(first.body)["response_format"]
+
+    def counted() -> tuple[float, float]:
+        page = scrape(json_gateway)
+        spent = page.value("gatewright_policy_llm_budget_spent_total", budget=name)
+        return page.value("gatewright_policy_llm_input_tokens_total", api=name), spent
+
+    eventually("both answers are counted, and spent", lambda: counted() == (9 + 30, 9 + 4 + 30 + 4))
 
 
 def test_each_event_of_a_stream_passes_at_once_and_an_invalid_one_ends_with_an_error(json_gateway: Gateway) -> None:

@@ -3,15 +3,19 @@
 Whole answers are buffered and checked before the client gets a byte. A stream passes event by event but for its last
 event, which waits for the check: an invalid one ends with an error event instead, in the form of its shape.
 
-Limits. The policy does not ask the provider again: a policy cannot send its request upstream a second time, and a call
-of its own would go past the budget, the routing and the credentials of the chain. Clients may ask again. In a stream
-the texts have gone before the check, so a fence of Markdown cannot be removed there, and is a mistake.
+A whole answer that is wrong is asked for once more where `retry` says so: a request to the gateway itself, with the
+wrong answer and what is wrong with it, goes through the whole chain, and so costs and counts as any other.
+
+Limits. In a stream the texts have gone before the check, so the model is not asked again, and a fence of Markdown
+cannot be removed there, and is a mistake.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from sdk import llm
@@ -28,22 +32,47 @@ from sdk.streams import SseEvent, sse_events
 
 if TYPE_CHECKING:  # the folder's name cannot be a package's
     from checking.asking import with_wish
-    from checking.schema import Validator, compile_schema, mistake_of, without_fence
+    from checking.retry import Question, Retry, open_retry, question_of
+    from checking.schema import Validator, compile_schema, explain, mistake_of, without_fence
     from checking.texts import CALLS, LAST, Texts, change_texts, error_event, places_of
 else:
     from .checking.asking import with_wish
-    from .checking.schema import Validator, compile_schema, mistake_of, without_fence
+    from .checking.retry import Question, Retry, open_retry, question_of
+    from .checking.schema import Validator, compile_schema, explain, mistake_of, without_fence
     from .checking.texts import CALLS, LAST, Texts, change_texts, error_event, places_of
 
 Json = dict[str, Any]
 ANSWERS = Counter("json_answers_total", "Answers that were checked: valid, or what was wrong.", ["result"])
+RETRIES = Counter(
+    "json_answer_retries_total", "Second requests, by the second answer: valid, invalid, or failed.", ["result"]
+)
 NOTE = "json-answer"
 MESSAGE = "the model's answer is not the JSON that is expected"
+ASKED_AGAIN = ("syntax", "schema", "empty")
+"""The mistakes that a model may mend. It has decided a refusal, and another answer is no answer of a model."""
 log = logging.getLogger(__name__)
 
 
-def prepare(params: Json) -> Validator:
-    return compile_schema(json.loads(json.dumps(params["schema"])))
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    validator: Validator
+    retry: Retry | None
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    body: bytes
+    """The answer, without fences if they are removed."""
+    mistake: str
+    """"" if the answer is valid."""
+    wrong: str = ""
+    """The text that is wrong."""
+
+
+async def prepare(params: Json) -> AsyncIterator[Prepared]:
+    validator = compile_schema(json.loads(json.dumps(params["schema"])))
+    async with open_retry(params.get("retry"), params["maxAnswerBytes"]) as retry:
+        yield Prepared(validator, retry)
 
 
 def on_request(ctx: RequestContext, params: Json) -> RequestAction:
@@ -53,7 +82,8 @@ def on_request(ctx: RequestContext, params: Json) -> RequestAction:
         return None
     if request.streams and params["streams"] == "refuse":
         return llm.problem(400, "answers are checked as a whole here: expected a request without `stream`")
-    ctx.metadata[NOTE] = {"shape": request.shape}
+    question = question_of(ctx, request, params["retry"]) if "retry" in params else None
+    ctx.metadata[NOTE] = {"shape": request.shape} | ({"question": asdict(question)} if question is not None else {})
     if params["ask"] == "nothing" or request.is_ambiguous:
         return None
     body = with_wish(request, params["ask"], json.loads(json.dumps(params["schema"])))
@@ -66,41 +96,65 @@ async def on_response_stream(ctx: ResponseStreamContext, chunks: Chunks, params:
         async for chunk in chunks:
             yield chunk
         return
+    question = note.get("question")
+    ctx.metadata[NOTE] = {"shape": note["shape"]}  # the request is not for what comes after
     kind = ctx.headers.get("content-type", "")
     if kind.partition(";")[0].strip().lower() != "text/event-stream":
-        yield await checked_answer(ctx, chunks, params)
+        yield await checked_answer(ctx, question, chunks, params)
         return
     async for piece in checked_stream(ctx, note["shape"], chunks, params):
         yield piece
 
 
-async def checked_answer(ctx: ResponseStreamContext, chunks: Chunks, params: Json) -> bytes:
-    """The answer, perhaps without fences. Reject: it is invalid."""
+async def checked_answer(ctx: ResponseStreamContext, question: Json | None, chunks: Chunks, params: Json) -> bytes:
+    """The answer, or the second one, perhaps without fences. Reject: it is invalid."""
     body = bytearray()
     async for chunk in chunks:
         body += chunk
         if len(body) > params["maxAnswerBytes"]:
             count("too_large")
             raise Reject(llm.problem(502, f"the model's answer has more than {params['maxAnswerBytes']} bytes"))
-    original = bytes(body)
+    prepared: Prepared = ctx.prepared
+    checked = check(bytes(body), prepared.validator, params)
+    count(checked.mistake)
+    if checked.mistake in ASKED_AGAIN:
+        checked = await second_answer(ctx, question, checked, params) or checked
+    if checked.mistake and params["onInvalid"] == "refuse":
+        raise Reject(llm.problem(502, MESSAGE, reason=checked.mistake))
+    return checked.body
+
+
+def check(answer: bytes, validator: Validator, params: Json) -> Checked:
     try:
-        document = json.loads(original)
+        document = json.loads(answer)
     except (ValueError, RecursionError):
-        return settle(original, "no_answer", params)
-    texts = Texts(len(original))
+        return Checked(answer, "no_answer")
+    texts = Texts(len(answer))
     places = places_of(document)
     is_changed = params["fences"] == "remove" and change_texts(places, without_fence)
     texts.add(llm.TextDelta(place.kind, place.text, place.key) for place in places)
-    texts.has_call = CALLS.search(original.decode(errors="replace")) is not None
-    passed = json.dumps(document, separators=(",", ":")).encode() if is_changed else original
-    return settle(passed, texts.mistake(lambda text: mistake_of(text, ctx.prepared)), params)
+    texts.has_call = CALLS.search(answer.decode(errors="replace")) is not None
+    mistake = texts.mistake(lambda text: mistake_of(text, validator))
+    wrong = texts.wrong_text(lambda text: mistake_of(text, validator)) if mistake else ""
+    body = json.dumps(document, separators=(",", ":")).encode() if is_changed else answer
+    return Checked(body, mistake, wrong)
 
 
-def settle(body: bytes, mistake: str, params: Json) -> bytes:
-    count(mistake)
-    if mistake and params["onInvalid"] == "refuse":
-        raise Reject(llm.problem(502, MESSAGE, reason=mistake))
-    return body
+async def second_answer(
+    ctx: ResponseStreamContext, question: Json | None, first: Checked, params: Json
+) -> Checked | None:
+    """None: the model is not asked again, or has not answered."""
+    prepared: Prepared = ctx.prepared
+    if prepared.retry is None or question is None:
+        return None
+    explanation = explain(first.wrong, prepared.validator) if first.wrong else "it has no text"
+    seconds, trace = ctx.request.time_remaining(), ctx.request.traceparent
+    answer = await prepared.retry.ask(Question(**question), first.wrong, explanation, seconds=seconds, trace=trace)
+    second = None if answer is None else check(answer, prepared.validator, params)
+    if second is not None and second.mistake == "no_answer":
+        second = None
+    RETRIES.inc(result="failed" if second is None else "invalid" if second.mistake else "valid")
+    return second
 
 
 def count(mistake: str) -> None:
@@ -122,7 +176,8 @@ async def checked_stream(ctx: ResponseStreamContext, shape: llm.Shape, chunks: C
         else:
             yield event.raw
     texts.add(reader.end())
-    mistake = "" if reader.error else texts.mistake(lambda text: mistake_of(text, ctx.prepared))
+    validator = ctx.prepared.validator
+    mistake = "" if reader.error else texts.mistake(lambda text: mistake_of(text, validator))
     count(mistake)
     if mistake and params["onInvalid"] == "refuse":
         yield error_event(shape, MESSAGE)

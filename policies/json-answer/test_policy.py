@@ -1,7 +1,12 @@
+import asyncio
 import json
+import socket
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from sdk import testing
 from sdk.policy import ImmediateResponse, RequestContext, UpstreamRequestModifications
 
@@ -34,15 +39,20 @@ def deltas(*pieces: str, end: bytes = DONE) -> bytes:
 
 def run(answer: bytes, path: str = CHAT, question: Any = None, status: int = 200, **more: Any) -> Any:
     """What the client gets of an answer."""
-    values = params(**more)
     testing.reset_metrics(policy)
-    with testing.prepared(policy, values) as made:
-        ctx = request(question, path, prepared=made)
+    return asyncio.run(answered(answer, question, status, params(**more), path=path))
+
+
+async def answered(answer: bytes, question: Any, status: int, values: dict[str, Any], **more: Any) -> Any:
+    async with testing.prepared(policy, values) as made:
+        ctx = request(question, prepared=made, **more)
         policy.on_request(ctx, values)
         kind = "text/event-stream" if answer.startswith((b"data", b"event")) else "application/json"
         response = testing.response(status, headers={"content-type": kind}, request=ctx)
         chunks = testing.stream(answer, sizes=[5, 1, 40])
-        return testing.run_stream(policy.on_response_stream, chunks, ctx=response, params=values)
+        result = await testing.collect_stream(policy.on_response_stream, chunks, ctx=response, params=values)
+        assert "question" not in ctx.metadata.get(policy.NOTE, {})
+        return result
 
 
 def reason_of(result: Any) -> Any:
@@ -254,3 +264,162 @@ def test_streams_are_refused_by_choice() -> None:
 def test_a_schema_with_a_mistake_is_refused() -> None:
     with pytest.raises(ValueError, match="expected a valid JSON Schema"):
         policy.compile_schema({"type": "objekt"})
+
+
+# ------------------------------------------------------------------ the second request
+
+
+def ask_twice(first: bytes, second: Any, question: Any = None, path: str = CHAT, **more: Any) -> tuple[Any, list[Any]]:
+    """What the client gets, and the second requests: (path and query, headers, document)."""
+    testing.reset_metrics(policy)
+    return asyncio.run(asked_twice(first, second, question, path, **more))
+
+
+async def asked_twice(first: bytes, second: Any, question: Any, path: str, **more: Any) -> tuple[Any, list[Any]]:
+    received: list[Any] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        received.append((request.raw_path, request.headers, await request.json()))
+        return web.Response(body=second) if isinstance(second, bytes) else await second()
+
+    application = web.Application(client_max_size=1 << 24)
+    application.router.add_post("/{rest:.*}", answer)
+    async with TestServer(application) as server:
+        settings = {"url": str(server.make_url("/")), **more.pop("retry", {})}
+        headers = more.pop("headers", {})
+        values = params(retry=settings, **more)
+        result = await answered(first, question, 200, values, path=path, headers=headers)
+    return result, received
+
+
+@pytest.mark.parametrize(
+    ("number", "added"),
+    [
+        (0, {"messages": [{"role": "assistant", "content": "Hi"}, {"role": "user", "content": "%s"}]}),
+        (1, {"prompt": "aHi\n\n%s\n\n"}),
+        (
+            2,
+            {
+                "input": [
+                    {"role": "user", "content": "a"},
+                    {"role": "assistant", "content": "Hi"},
+                    {"role": "user", "content": "%s"},
+                ]
+            },
+        ),
+        (3, {"messages": [{"role": "assistant", "content": "Hi"}, {"role": "user", "content": "%s"}]}),
+        (4, {"contents": [{"role": "model", "parts": [{"text": "Hi"}]}, {"role": "user", "parts": [{"text": "%s"}]}]}),
+    ],
+)
+def test_each_shape_is_asked_again_with_what_was_wrong(number: int, added: Any) -> None:
+    path, question, answer = ANSWERS[number]
+    wrong, valid = (json.dumps(answer).replace('"%s"', json.dumps(text)).encode() for text in ("Hi", GOOD))
+    result, received = ask_twice(wrong, valid, question, path)
+    assert result.body == valid
+    reason = policy.explain("Hi", policy.compile_schema(SCHEMA))
+    text = f"Your last answer is not the JSON that is expected: {reason}. Answer again, with nothing but the JSON."
+    expected = {**question, **json.loads(json.dumps(added).replace("%s", text))}
+    assert [document for _, _, document in received] == [expected]
+    assert (policy.ANSWERS.value(result="syntax"), policy.RETRIES.value(result="valid")) == (1, 1)
+
+
+def test_the_second_request_is_the_first_with_its_credentials_and_a_mark() -> None:
+    headers = {"authorization": "Bearer key", "cookie": "a=b", "accept-encoding": "gzip"}
+    result, [(path, received, _)] = ask_twice(chat("Hi"), chat(GOOD), path=CHAT + "?a=%2F", headers=headers)
+    assert result.body == chat(GOOD)
+    assert path == CHAT + "?a=%2F"
+    assert (received["authorization"], received["json-answer-retry"]) == ("Bearer key", "1")
+    assert received["host"] == request().authority
+    assert "cookie" not in received
+
+
+@pytest.mark.parametrize("second", [chat("Hi again"), chat('{"item": 1}'), chat(None)])
+def test_a_second_wrong_answer_is_refused(second: bytes) -> None:
+    result, received = ask_twice(chat("Hi"), second)
+    assert reason_of(result) in ("syntax", "schema", "empty")
+    assert len(received) == 1
+    assert policy.RETRIES.value(result="invalid") == 1
+
+
+def test_a_wrong_answer_passes_where_it_is_only_reported() -> None:
+    result, _ = ask_twice(chat("Hi"), chat("Hi again"), onInvalid="report")
+    assert result.body == chat("Hi again")
+
+
+async def status_429() -> web.Response:
+    return web.Response(status=429)
+
+
+async def redirect() -> web.Response:
+    raise web.HTTPTemporaryRedirect("/elsewhere")
+
+
+async def too_much() -> web.Response:
+    return web.Response(body=b"x" * 2048)
+
+
+async def no_json() -> web.Response:
+    return web.Response(body=b"<html>")
+
+
+async def closed() -> web.Response:
+    raise ConnectionResetError
+
+
+@pytest.mark.parametrize("second", [status_429, redirect, too_much, no_json, closed])
+def test_without_a_second_answer_the_first_is_refused(second: Callable[[], Awaitable[web.Response]]) -> None:
+    result, received = ask_twice(chat("Hi"), second, maxAnswerBytes=1024)
+    assert reason_of(result) == "syntax"
+    assert len(received) == 1
+    assert policy.RETRIES.value(result="failed") == 1
+
+
+def test_a_gateway_that_does_not_listen_is_no_answer() -> None:
+    with socket.socket() as closed_port:
+        closed_port.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed_port.getsockname()[1]}"
+        result, received = ask_twice(chat("Hi"), b"", retry={"url": url})
+    assert (reason_of(result), received) == ("syntax", [])
+
+
+def test_a_second_answer_has_its_time() -> None:
+    async def never() -> web.Response:
+        raise AssertionError
+
+    result, _ = ask_twice(chat("Hi"), never, retry={"timeoutMilliseconds": 1})
+    assert reason_of(result) == "syntax"
+
+
+@pytest.mark.parametrize(
+    ("first", "more"),
+    [
+        (chat(None, refusal="no"), {}),
+        (b"<html>", {}),
+        (chat("x" * 2000), {"maxAnswerBytes": 1024}),
+        (chat("Hi"), {"headers": {"json-answer-retry": "1"}}),
+        (chat("Hi"), {"retry": {"maxRequestBytes": 20}}),
+        (chat("Hi"), {"question": b'{"messages":[],"messages":[]}'}),
+        (chat("Hi"), {"question": json.dumps({"messages": []}).encode("utf-16")}),
+        (chat("Hi"), {"question": {"prompt": [1, 2]}, "path": "/v1/completions"}),
+    ],
+)
+def test_others_are_not_asked_again(first: bytes, more: Any) -> None:
+    result, received = ask_twice(first, chat(GOOD), **more)
+    assert result.rejected.status_code == 502
+    assert received == []
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ('{"item": 1}', 'at /item, 1 is not of type "string"'),
+        ("[]", "at the top, "),
+        ("{", "it cannot be parsed, "),
+        ("[" * 100_000, "it cannot be parsed, "),
+        (f'"{"x" * 100_000}"', "at the top, "),
+    ],
+)
+def test_the_model_is_told_in_a_few_words(text: str, part: str) -> None:
+    explanation = policy.explain(text, policy.compile_schema(SCHEMA))
+    assert explanation.startswith(part)
+    assert len(explanation) <= 400

@@ -16,11 +16,14 @@ REGEX_BYTES = 1 << 20
 """The most bytes of a compiled pattern, and of its cache while it runs."""
 MAX_DEPTH = 64
 """The most levels of values."""
+MAX_EXPLANATION = 400
+"""The most characters of an explanation."""
 _FENCED = re.compile(r"\s*+```[A-Za-z0-9]{0,16}[ \t]*+\r?\n(.*)\n[ \t]*+```\s*+", re.DOTALL)
 
 
 class Validator(Protocol):
     def is_valid(self, instance: Any) -> bool: ...
+    def validate(self, instance: Any) -> None: ...
 
 
 def compile_schema(schema: Any) -> Validator:
@@ -35,13 +38,31 @@ def compile_schema(schema: Any) -> Validator:
 def mistake_of(text: str, validator: Validator) -> str:
     """Why a text is not the JSON that is expected, in a word: `syntax` or `schema`; "" if it is."""
     try:
-        value = json.loads(text, object_pairs_hook=_to_object, parse_float=_finite, parse_constant=_refuse)
-        json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no Unicode
+        value = _parse(text)
     except (ValueError, RecursionError):
         return "syntax"
-    if _is_deeper(value, MAX_DEPTH):
-        return "syntax"
     return "" if validator.is_valid(value) else "schema"
+
+
+def explain(text: str, validator: Validator) -> str:
+    """What is wrong with a text, for the model that has written it."""
+    try:
+        validator.validate(_parse(text))
+    except jsonschema_rs.ValidationError as error:
+        place = "".join(f"/{step}" for step in error.instance_path)
+        return f"at {place or 'the top'}, {error.message}"[:MAX_EXPLANATION]
+    except (ValueError, RecursionError) as error:
+        return f"it cannot be parsed, {error}"[:MAX_EXPLANATION]
+    return "it is not expected"  # never for a text that `mistake_of` refuses
+
+
+def _parse(text: str) -> Any:
+    """ValueError, RecursionError: the text is not JSON within bounds."""
+    value = json.loads(text, object_pairs_hook=_to_object, parse_float=_finite, parse_constant=_refuse)
+    json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no Unicode
+    if _is_deeper(value, MAX_DEPTH):
+        raise ValueError(f"it has more than {MAX_DEPTH} levels")
+    return value
 
 
 def without_fence(text: str) -> str:

@@ -51,6 +51,11 @@ class Texts:
             return "" if self.has_call else "refusal" if self._has_refusal else "empty"
         return next((mistake for text in texts if (mistake := check(text))), "")
 
+    def wrong_text(self, check: Check) -> str:
+        """The first text that the check refuses; "" if there is none."""
+        texts = ("".join(parts) for parts in self._parts.values())
+        return next((text for text in texts if check(text)), "")
+
 
 def places_of(document: Any) -> list[TextPlace]:
     """The places of all texts of a whole answer, or of Gemini's array of answers."""
