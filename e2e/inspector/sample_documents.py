@@ -64,6 +64,24 @@ def metrics(*, up: int = 1, restarts: int = 0, executions: int = 40, overloaded:
     return "\n".join(lines) + "\n"
 
 
+def llm_metrics() -> str:
+    """Of llm-usage: two models, one of them without a price, and two teams."""
+    names = "requests", "input_tokens", "output_tokens", "cost_billionths", "unpriced"
+    rows = [
+        ("gpt-4o-2024-08-06", "shop", "web", (1200, 1834000, 92000, 5505000000, 0)),
+        ("gpt-4o-2024-08-06", "search", "batch", (80, 420000, 8000, 1130000000, 0)),
+        ("house-model-7b", "search", "batch", (40, 91000, 4100, 0, 40)),
+        ("house-model-7b", "", "", (2, 100, 20, 0, 2)),
+    ]
+    lines = []
+    for model, team, client, values in rows:
+        for name, value in zip(names, values, strict=True):
+            outcome = ',outcome="counted"' if name == "requests" else ""
+            labels = f'policy="llm-usage:v1.0.0",api="chat",model="{model}",client="{client}",team="{team}"{outcome}'
+            lines.append(f"gatewright_policy_llm_{name}_total{{{labels}}} {value}")
+    return "\n".join(lines) + "\n"
+
+
 def documents(stats: Json, text: str, notes: list[Json]) -> dict[str, str]:
     return {"stats": json.dumps(stats), "metrics": text, "notes": json.dumps(notes)}
 

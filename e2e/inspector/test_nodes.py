@@ -16,7 +16,7 @@ from e2e.inspector.lone_controller import LoneController
 from e2e.inspector.pages import figure, show, table, trouble_titles, wait_for_charts
 from e2e.inspector.pretended_node import PretendedNode
 from e2e.inspector.sample import ask_each
-from e2e.inspector.sample_documents import UNWELL, unwell, well
+from e2e.inspector.sample_documents import UNWELL, llm_metrics, unwell, well
 from e2e.inspector.screenshots import Screenshots
 from e2e.kit.gateway import Gateway, eventually
 from e2e.kit.scraping import scrape
@@ -169,3 +169,23 @@ def test_the_pages_are_for_everybody(show_node: Looking, screenshot: Screenshots
     expect(page.locator("table:visible").first).to_be_visible()
     wait_for_charts(page)
     check_looks(page, functools.partial(screenshot, page, f"{name}-{how}", mask=[page.locator(".horizontal")]))
+
+
+def test_tokens_and_cost_by_model_and_team(show_node: Looking, screenshot: Screenshots) -> None:
+    documents = well()
+    page = show_node(WIDE, documents | {"metrics": documents["metrics"] + llm_metrics()})
+    page.get_by_role("link", name="tokens and cost by model and team").click()
+    models, teams = (table(page, f"By {label}").get_by_role("row") for label in ("model", "team"))
+    expect(models.nth(1)).to_have_text(re.compile("^gpt-4o-2024-08-06 *6.635 *2,254,000"))
+    expect(models.nth(2)).to_have_text(re.compile("^house-model-7b *unknown *91,100"))
+    expect(teams.nth(2)).to_contain_text("1.13, and 40 answers of unknown price")
+    expect(teams.nth(3)).to_contain_text("no team")
+    check_looks(page, functools.partial(screenshot, page, "models"))
+
+
+def test_a_node_without_llm_usage_shows_nothing_of_models(show_node: Looking) -> None:
+    page = show_node(WIDE, well())
+    expect(table(page, "Nodes")).to_be_visible()
+    expect(page.get_by_text("language models")).to_have_count(0)
+    show(page, "#/models")
+    expect(page.get_by_text("No node counts requests to language models")).to_be_visible()

@@ -32,6 +32,7 @@ const ROUTES = [
   { pattern: "/policies/:name/:version", load: () => import("./pages/policy.js") },
   { pattern: "/nodes", right: "nodes:inspect", load: () => import("./pages/nodes.js") },
   { pattern: "/nodes/:id*", right: "nodes:inspect", load: () => import("./pages/node.js") },
+  { pattern: "/models", right: "nodes:inspect", load: () => import("./pages/models.js") },
   { pattern: "/management", open: true, load: () => import("./pages/management.js") },
   { pattern: "/management/operations/:id", open: true, load: () => import("./pages/management_operation.js") },
   { pattern: "/management/shapes/:name", open: true, load: () => import("./pages/management_shape.js") },

@@ -7,6 +7,7 @@ import { el, replace } from "../lib/dom.js";
 import { executed, Sampler, quantileMs } from "../lib/executions.js";
 import { durationOrNone, figures, rate, share, troubleList } from "../lib/figures.js";
 import { number } from "../lib/format.js";
+import { isCounted, isOfUsage } from "../lib/llm_usage.js";
 import { pollPage } from "../lib/looking.js";
 import { askNodes } from "../lib/nodes.js";
 import { upstreamNotes } from "../lib/notes.js";
@@ -31,7 +32,7 @@ async function show(root, _, signal) {
     { name: "gatewright_exchanges_total", group: ({ api }) => (api ? API + api : null), as: ({ result }) => result },
     { name: "gatewright_exchange_duration_seconds_bucket", group: ({ api }) => (api ? API + api : null), as: "duration", histogram: true },
   ]);
-  const wants = (/** @type {string} */ name) => sampler.wants(name) || /^(gatewright_(process|metrics)_|envoy_overload_)/.test(name);
+  const wants = (/** @type {string} */ name) => sampler.wants(name) || isOfUsage(name) || /^(gatewright_(process|metrics)_|envoy_overload_)/.test(name);
   const charts = requestCharts();
   const [above, below] = [el("div"), el("div")];
   const drawn = el("div", { class: "charts", hidden: true }, charts.elements);
@@ -44,7 +45,7 @@ async function show(root, _, signal) {
     patch(above, headline(sampler, apis, reports), quiet && quietNotice(quiet), el("h2", null, "What needs attention"), troubleList(troubles(apis, reports)));
     drawn.hidden = quiet !== "";
     charts.update(sampler);
-    patch(below, apiTable(apis, sampler, notes), nodeTable(reports));
+    patch(below, apiTable(apis, sampler, notes), modelsLink(reports), nodeTable(reports));
   });
 }
 
@@ -108,6 +109,12 @@ function apiTable(apis, sampler, notes) {
   });
   const about = el("p", { class: "quiet" }, "Exchanges are requests on routes with policies, here of the last minute. Other requests bypass the policy engine.");
   return [el("h2", null, "APIs"), rows.length ? [about, table("APIs", ["API", "State", "Context", "Exchanges", "p95"], rows)] : empty("No API is deployed.")];
+}
+
+/** Only where a node counts them. @param {import("../lib/nodes.js").NodeReport[]} reports */
+function modelsLink(reports) {
+  if (!isCounted(reports.map(({ metrics }) => metrics))) return null;
+  return el("p", null, "Requests to language models: ", el("a", { href: href(["models"]) }, "tokens and cost by model and team"), ".");
 }
 
 /** @param {import("../lib/nodes.js").NodeReport[]} reports */
