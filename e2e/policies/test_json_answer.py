@@ -71,11 +71,11 @@ def test_whole_answers_are_checked_counted_and_kept_only_if_they_are_valid(
     eventually("both answers of the provider are counted", lambda: counted() == 2 * 9)
 
 
-@pytest.mark.parametrize("mended", [True, False])
+@pytest.mark.parametrize("corrected", [True, False])
 def test_a_wrong_answer_is_asked_for_once_more_and_both_are_counted(
-    json_gateway: Gateway, upstream: Upstream, mended: bool
+    json_gateway: Gateway, upstream: Upstream, corrected: bool
 ) -> None:
-    texts = iter(["Certainly!", GOOD if mended else "[]", "never"])
+    texts = iter(["Certainly!", GOOD if corrected else "[]", "never"])
     tokens = iter([9, 30, 1000])
 
     def answer(_: Recorded) -> Reply:
@@ -84,10 +84,10 @@ def test_a_wrong_answer_is_asked_for_once_more_and_both_are_counted(
         return Reply(200, [("content-type", "application/json")], json.dumps(document).encode())
 
     upstream.reply = answer
-    name = f"again-json-{mended}".lower()
+    name = f"again-json-{corrected}".lower()
     url = deploy(json_gateway, name, upstream.url, timeout="20s", retry={"url": json_gateway.url})
     result = httpx.post(url, json=QUESTION, headers={"authorization": "Bearer key"}, timeout=30)
-    if mended:
+    if corrected:
         assert result.json()["choices"][0]["message"]["content"] == GOOD
     else:
         assert (result.status_code, result.json()["reason"]) == (502, "syntax")

@@ -49,7 +49,7 @@ RETRIES = Counter(
 NOTE = "json-answer"
 MESSAGE = "the model's answer is not the JSON that is expected"
 ASKED_AGAIN = ("syntax", "schema", "empty")
-"""The mistakes that a model may mend. It has decided a refusal, and another answer is no answer of a model."""
+"""The mistakes that a model may correct. It has decided a refusal, and another answer is no answer of a model."""
 log = logging.getLogger(__name__)
 
 
