@@ -48,6 +48,8 @@ RETRIES = Counter(
 )
 NOTE = "json-answer"
 MESSAGE = "the model's answer is not the JSON that is expected"
+REQUEST = "credentialedRequest"
+"""The note's member for the request and its credentials. Recordings leave out what begins with `credential`."""
 ASKED_AGAIN = ("syntax", "schema", "empty")
 """The mistakes that a model may correct. It has decided a refusal, and another answer is no answer of a model."""
 log = logging.getLogger(__name__)
@@ -83,7 +85,7 @@ def on_request(ctx: RequestContext, params: Json) -> RequestAction:
     if request.streams and params["streams"] == "refuse":
         return llm.problem(400, "answers are checked as a whole here: expected a request without `stream`")
     question = question_of(ctx, request, params["retry"]) if "retry" in params else None
-    ctx.metadata[NOTE] = {"shape": request.shape} | ({"question": asdict(question)} if question is not None else {})
+    ctx.metadata[NOTE] = {"shape": request.shape} | ({REQUEST: asdict(question)} if question is not None else {})
     if params["ask"] == "nothing" or request.is_ambiguous:
         return None
     body = with_wish(request, params["ask"], json.loads(json.dumps(params["schema"])))
@@ -96,7 +98,7 @@ async def on_response_stream(ctx: ResponseStreamContext, chunks: Chunks, params:
         async for chunk in chunks:
             yield chunk
         return
-    question = note.get("question")
+    question = note.get(REQUEST)
     ctx.metadata[NOTE] = {"shape": note["shape"]}  # the request is not for what comes after
     kind = ctx.headers.get("content-type", "")
     if kind.partition(";")[0].strip().lower() != "text/event-stream":

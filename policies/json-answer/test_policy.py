@@ -51,7 +51,7 @@ async def answered(answer: bytes, question: Any, status: int, values: dict[str, 
         response = testing.response(status, headers={"content-type": kind}, request=ctx)
         chunks = testing.stream(answer, sizes=[5, 1, 40])
         result = await testing.collect_stream(policy.on_response_stream, chunks, ctx=response, params=values)
-        assert "question" not in ctx.metadata.get(policy.NOTE, {})
+        assert policy.REQUEST not in ctx.metadata.get(policy.NOTE, {})
         return result
 
 
@@ -321,6 +321,18 @@ def test_each_shape_is_asked_again_with_what_was_wrong(number: int, added: Any) 
     expected = {**question, **json.loads(json.dumps(added).replace("%s", text))}
     assert [document for _, _, document in received] == [expected]
     assert (policy.ANSWERS.value(result="syntax"), policy.RETRIES.value(result="valid")) == (1, 1)
+
+
+def test_the_note_with_credentials_has_a_name_that_recordings_redact() -> None:
+    values = params(retry={"url": "http://127.0.0.1:8080"})
+    ctx = request(headers={"x-goog-api-key": "key"}, path="/v1/chat/completions?key=b")
+    policy.on_request(ctx, values)
+    note = ctx.metadata[policy.NOTE]
+    assert note.keys() == {"shape", policy.REQUEST}
+    assert policy.REQUEST.startswith("credential")
+    assert note[policy.REQUEST]["headers"] == {"x-goog-api-key": "key"}
+    policy.on_request(ctx, params())
+    assert ctx.metadata[policy.NOTE] == {"shape": "chat"}
 
 
 def test_the_second_request_is_the_first_with_its_credentials_and_a_mark() -> None:
