@@ -396,10 +396,12 @@ def test_a_gateway_that_does_not_listen_is_no_answer() -> None:
 
 def test_a_second_answer_has_its_time() -> None:
     async def never() -> web.Response:
+        await asyncio.Event().wait()
         raise AssertionError
 
-    result, _ = ask_twice(chat("Hi"), never, retry={"timeoutMilliseconds": 1})
+    result, received = ask_twice(chat("Hi"), never, retry={"timeoutMilliseconds": 200})
     assert reason_of(result) == "syntax"
+    assert len(received) == 1
 
 
 @pytest.mark.parametrize(
