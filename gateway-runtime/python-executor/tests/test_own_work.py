@@ -14,7 +14,7 @@ import pytest
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.policies.policy_loader import LoadedPolicy
 from gatewright_executor.running.hung import HUNG_SECONDS
-from gatewright_executor.running.stream_execution import PIECE_BYTES, WINDOW_BYTES
+from gatewright_executor.running.pipe import PIECE_BYTES, WINDOW_BYTES
 from gatewright_executor.server import Server
 from gatewright_executor.testing import Clock, Engine, piece, request_stream, response_execution, response_stream
 

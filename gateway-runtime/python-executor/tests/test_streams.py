@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from gatewright_executor._gen import python_executor_pb2 as pb
-from gatewright_executor.running.stream_execution import PIECE_BYTES, WINDOW_BYTES
+from gatewright_executor.running.pipe import PIECE_BYTES, WINDOW_BYTES
 from gatewright_executor.testing import (
     Clock,
     Engine,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.running.limits import Limits
-from gatewright_executor.running.stream_execution import PIECE_BYTES, WINDOW_BYTES
+from gatewright_executor.running.pipe import PIECE_BYTES, WINDOW_BYTES
 from gatewright_executor.testing import (
     Engine,
     configuration,

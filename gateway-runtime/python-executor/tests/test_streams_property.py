@@ -15,8 +15,8 @@ from gatewright_executor.grpc.protocol import Status
 from gatewright_executor.policies.policy_loader import Hook, LoadedPolicy
 from gatewright_executor.running.dispatch import Dispatcher
 from gatewright_executor.running.inline_runner import InlineRunner
+from gatewright_executor.running.pipe import PIECE_BYTES, WINDOW_BYTES
 from gatewright_executor.running.prepare import Preparer
-from gatewright_executor.running.stream_execution import PIECE_BYTES, WINDOW_BYTES
 from gatewright_executor.session.instances import Process
 from gatewright_executor.session.stream import Stream
 from gatewright_executor.testing import configuration, eventually, piece, request_stream

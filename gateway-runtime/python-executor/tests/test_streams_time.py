@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from gatewright_executor import logs
 from gatewright_executor._gen import python_executor_pb2 as pb
-from gatewright_executor.running.stream_execution import WINDOW_BYTES, StreamExecution
+from gatewright_executor.running.pipe import WINDOW_BYTES
+from gatewright_executor.running.stream_execution import StreamExecution
 from gatewright_executor.running.streams import Streams
 from gatewright_executor.session.stream import Stream
 from gatewright_executor.testing import Clock, Engine, eventually, piece, request_stream, response_stream

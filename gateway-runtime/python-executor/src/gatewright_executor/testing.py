@@ -290,11 +290,18 @@ def request_execution(
 
 
 def request_stream(
-    number: int, instance: int = 1, headers: HeaderLines = (), *, seconds: float = SECONDS, traceparent: str = ""
+    number: int,
+    instance: int = 1,
+    headers: HeaderLines = (),
+    *,
+    seconds: float = SECONDS,
+    traceparent: str = "",
+    source: int = 0,
 ) -> pb.Execution:
-    """A stream of a request's body. seconds: the limit of its own work."""
+    """A stream of a request's body. seconds: the limit of its own work. source: the stream whose output the body is."""
     execution = request_execution(number, instance, headers, seconds=seconds, traceparent=traceparent)
     execution.phase = pb.PHASE_REQUEST_STREAM
+    execution.source = source
     return execution
 
 

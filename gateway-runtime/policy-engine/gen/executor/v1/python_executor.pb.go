@@ -803,7 +803,11 @@ type Execution struct {
 	// How many bytes at the beginning of `path` are the API's context; 0: it is the root.
 	ContextSize uint32 `protobuf:"varint,25,opt,name=context_size,json=contextSize,proto3" json:"context_size,omitempty"`
 	// The path that the upstream would get if no later policy changed it. Empty: nothing goes upstream, or it is not known yet.
-	UpstreamPath  []byte `protobuf:"bytes,26,opt,name=upstream_path,json=upstreamPath,proto3" json:"upstream_path,omitempty"`
+	UpstreamPath []byte `protobuf:"bytes,26,opt,name=upstream_path,json=upstreamPath,proto3" json:"upstream_path,omitempty"`
+	// Of a stream: the stream, sent on this connection and not answered yet, of whose output this one's body consists, unchanged
+	// and whole. 0: none. Once a policy has taken a piece of its body, the process may give it the further output of its source
+	// itself. That output does not come to the engine, which still passes on the pieces that come, and the end of the body.
+	Source        uint64 `protobuf:"varint,27,opt,name=source,proto3" json:"source,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1018,6 +1022,13 @@ func (x *Execution) GetUpstreamPath() []byte {
 		return x.UpstreamPath
 	}
 	return nil
+}
+
+func (x *Execution) GetSource() uint64 {
+	if x != nil {
+		return x.Source
+	}
+	return 0
 }
 
 // What one message carries to the engine.
@@ -2801,7 +2812,7 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\vinstance_id\x18\n" +
 	" \x01(\tR\n" +
 	"instanceId\x12\x1c\n" +
-	"\toperation\x18\v \x01(\tR\toperation\"\xd5\x06\n" +
+	"\toperation\x18\v \x01(\tR\toperation\"\xed\x06\n" +
 	"\tExecution\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\rR\binstance\x123\n" +
@@ -2832,7 +2843,8 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\bhas_body\x18\x17 \x01(\bR\ahasBody\x12\x19\n" +
 	"\braw_path\x18\x18 \x01(\fR\arawPath\x12!\n" +
 	"\fcontext_size\x18\x19 \x01(\rR\vcontextSize\x12#\n" +
-	"\rupstream_path\x18\x1a \x01(\fR\fupstreamPathB\x0f\n" +
+	"\rupstream_path\x18\x1a \x01(\fR\fupstreamPath\x12\x16\n" +
+	"\x06source\x18\x1b \x01(\x04R\x06sourceB\x0f\n" +
 	"\r_request_bodyB\x10\n" +
 	"\x0e_response_body\"\xf6\x03\n" +
 	"\n" +

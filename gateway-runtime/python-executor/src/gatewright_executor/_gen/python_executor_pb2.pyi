@@ -156,7 +156,7 @@ class ConfigureInstance(_message.Message):
     def __init__(self, instance: _Optional[int] = ..., policy_name: _Optional[str] = ..., policy_version: _Optional[str] = ..., parameters: _Optional[bytes] = ..., system_parameters: _Optional[bytes] = ..., api_name: _Optional[str] = ..., max_concurrency: _Optional[int] = ..., prepare_timeout_ms: _Optional[int] = ..., api_version: _Optional[str] = ..., instance_id: _Optional[str] = ..., operation: _Optional[str] = ...) -> None: ...
 
 class Execution(_message.Message):
-    __slots__ = ("id", "instance", "phase", "timeout_us", "request_id", "method", "path", "query", "scheme", "authority", "client_address", "operation", "request_headers", "request_body", "status", "response_headers", "response_body", "metadata", "peer", "upstream", "traceparent", "path_params", "has_body", "raw_path", "context_size", "upstream_path")
+    __slots__ = ("id", "instance", "phase", "timeout_us", "request_id", "method", "path", "query", "scheme", "authority", "client_address", "operation", "request_headers", "request_body", "status", "response_headers", "response_body", "metadata", "peer", "upstream", "traceparent", "path_params", "has_body", "raw_path", "context_size", "upstream_path", "source")
     ID_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
     PHASE_FIELD_NUMBER: _ClassVar[int]
@@ -183,6 +183,7 @@ class Execution(_message.Message):
     RAW_PATH_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_SIZE_FIELD_NUMBER: _ClassVar[int]
     UPSTREAM_PATH_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
     id: int
     instance: int
     phase: Phase
@@ -209,7 +210,8 @@ class Execution(_message.Message):
     raw_path: bytes
     context_size: int
     upstream_path: bytes
-    def __init__(self, id: _Optional[int] = ..., instance: _Optional[int] = ..., phase: _Optional[_Union[Phase, str]] = ..., timeout_us: _Optional[int] = ..., request_id: _Optional[bytes] = ..., method: _Optional[bytes] = ..., path: _Optional[bytes] = ..., query: _Optional[bytes] = ..., scheme: _Optional[bytes] = ..., authority: _Optional[bytes] = ..., client_address: _Optional[bytes] = ..., operation: _Optional[bytes] = ..., request_headers: _Optional[bytes] = ..., request_body: _Optional[bytes] = ..., status: _Optional[int] = ..., response_headers: _Optional[bytes] = ..., response_body: _Optional[bytes] = ..., metadata: _Optional[bytes] = ..., peer: _Optional[bytes] = ..., upstream: _Optional[bytes] = ..., traceparent: _Optional[bytes] = ..., path_params: _Optional[bytes] = ..., has_body: _Optional[bool] = ..., raw_path: _Optional[bytes] = ..., context_size: _Optional[int] = ..., upstream_path: _Optional[bytes] = ...) -> None: ...
+    source: int
+    def __init__(self, id: _Optional[int] = ..., instance: _Optional[int] = ..., phase: _Optional[_Union[Phase, str]] = ..., timeout_us: _Optional[int] = ..., request_id: _Optional[bytes] = ..., method: _Optional[bytes] = ..., path: _Optional[bytes] = ..., query: _Optional[bytes] = ..., scheme: _Optional[bytes] = ..., authority: _Optional[bytes] = ..., client_address: _Optional[bytes] = ..., operation: _Optional[bytes] = ..., request_headers: _Optional[bytes] = ..., request_body: _Optional[bytes] = ..., status: _Optional[int] = ..., response_headers: _Optional[bytes] = ..., response_body: _Optional[bytes] = ..., metadata: _Optional[bytes] = ..., peer: _Optional[bytes] = ..., upstream: _Optional[bytes] = ..., traceparent: _Optional[bytes] = ..., path_params: _Optional[bytes] = ..., has_body: _Optional[bool] = ..., raw_path: _Optional[bytes] = ..., context_size: _Optional[int] = ..., upstream_path: _Optional[bytes] = ..., source: _Optional[int] = ...) -> None: ...
 
 class ReplyFrame(_message.Message):
     __slots__ = ("hello", "frames_acknowledged", "actions", "instances", "pieces", "credit", "spans", "store_calls", "located")

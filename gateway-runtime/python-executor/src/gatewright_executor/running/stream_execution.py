@@ -2,6 +2,10 @@
 
 The reading thread feeds it; all else happens on its event loop. Neither waits for the other: a list and two counters
 are each written by one of them only.
+
+A stream whose body is the output of another one, its source, opens a pipe to it (pipe.py) when it takes its first
+chunk: what the source yields from then on comes through the pipe. What it has yielded before comes by the engine, and
+so does the end of the body, which the engine makes of the source's answer.
 """
 
 from __future__ import annotations
@@ -13,10 +17,9 @@ from typing import Any, Protocol
 
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.running.instance import Execution, Instance, ResultSink
+from gatewright_executor.running.pipe import PIECE_BYTES, WINDOW_BYTES, Pipe, resolve, take_joined
 
-WINDOW_BYTES = 256 << 10  # that either side may send before the other takes them
 CREDIT_BYTES = WINDOW_BYTES // 4  # taken bytes after which new credit is sent
-PIECE_BYTES = 64 << 10  # the most of one piece
 NEVER = float("inf")
 
 
@@ -44,10 +47,9 @@ class StreamExecution(Execution):
     """
 
     __slots__ = (
-        "_credited", "_granted", "_incoming", "_is_whole", "_owed", "_received", "_sent", "_taken", "_trailers",
-        "chunk_waiter", "clock",
-        "credit_waiter", "generator", "has_ended", "has_sent", "is_abandoned", "is_cancelled", "is_over", "limit",
-        "loop_streams", "out", "out_bytes", "task", "worked",
+        "_credited", "_granted", "_incoming", "_inlet", "_is_whole", "_owed", "_received", "_sent", "_taken",
+        "_trailers", "chunk_waiter", "clock", "credit_waiter", "generator", "has_ended", "has_sent", "is_abandoned",
+        "is_cancelled", "is_over", "limit", "loop_streams", "out", "out_bytes", "outlet", "source", "task", "worked",
     )  # fmt: skip
     is_stream = True
     sink: StreamSink
@@ -73,11 +75,14 @@ class StreamExecution(Execution):
         self._received = 0  # bytes, in all
         self._credited = 0  # bytes for which credit was sent, in all
         self._taken = 0  # bytes taken since the last credit
-        self._granted = WINDOW_BYTES  # bytes that it may send, in all
-        self._sent = 0
+        self._granted = WINDOW_BYTES  # bytes that it may send to the engine, in all
+        self._sent = 0  # bytes that it has sent to the engine
         self.has_sent = False
         self.out: list[bytes | memoryview] = []  # a piece that has not gone to the sink yet
         self.out_bytes = 0
+        self.source: StreamExecution | None = None  # the stream whose output the body is, if it runs in this process
+        self._inlet: Pipe | None = None  # from the source
+        self.outlet: Pipe | None = None  # to the stream whose source this one is
         self._owed = ["slot", "answer"]
 
     # -------------------------------------------------------------- the thread that reads
@@ -112,7 +117,7 @@ class StreamExecution(Execution):
     @property
     def has_chunk(self) -> bool:
         """Whether there is a chunk to take."""
-        return bool(self._incoming)
+        return bool(self._incoming) or (self._inlet is not None and self._inlet.has_chunk)
 
     @property
     def is_whole(self) -> bool:
@@ -131,32 +136,47 @@ class StreamExecution(Execution):
 
     @property
     def has_credit(self) -> bool:
-        """Whether the stream may send a piece."""
-        return self._sent < self._granted
+        """Whether the stream may send a piece: to the stream behind it, or to the engine."""
+        return self.outlet.has_room if self.outlet is not None else self._sent < self._granted
 
     def worked_until(self, now: float) -> float:
         """Seconds of the stream's own work up to now, by its clock."""
         return self.worked if self.deadline == NEVER else self.worked + now - self.started
 
     def take(self) -> bytes:
-        """Takes a chunk of up to PIECE_BYTES, and sends credit for it. The caller has checked `has_chunk`."""
-        size, count = len(self._incoming[0]), 1
-        for data in self._incoming[1:]:
-            if size + len(data) > PIECE_BYTES:
-                break
-            size, count = size + len(data), count + 1
-        taken = self._incoming[:count]
-        del self._incoming[:count]
-        self._taken += size
+        """Takes a chunk of up to PIECE_BYTES, and gives credit for it. The caller has checked `has_chunk`."""
+        if self.source is not None and self._inlet is None:
+            self._open_pipe(self.source)
+        if self._incoming:
+            return self._take_from_engine()
+        assert self._inlet is not None
+        assert self.source is not None
+        chunk = self._inlet.take()
+        resolve(self.source.credit_waiter)
+        return chunk
+
+    def _take_from_engine(self) -> bytes:
+        chunk = take_joined(self._incoming)
+        self._taken += len(chunk)
+        if self._inlet is not None:
+            self._inlet.ahead -= len(chunk)
         if self._taken >= CREDIT_BYTES:
             if not self._is_whole:
                 self._credited += self._taken
                 self.sink.put_credit(self, self._taken)
             self._taken = 0
-        return taken[0] if count == 1 else b"".join(taken)
+        return chunk
+
+    def _open_pipe(self, source: StreamExecution) -> None:
+        """Opens the pipe from the source, unless it has ended, or lives on another event loop."""
+        if source.has_ended or source.loop_streams is not self.loop_streams:
+            self.source = None
+            return
+        self._inlet = source.outlet = Pipe(self, source._sent)
+        resolve(source.credit_waiter)
 
     def note_sent(self, size: int) -> None:
-        """Records that `size` bytes of the credit are used."""
+        """Records that `size` bytes of the engine's credit are used."""
         self._sent += size
 
     # -------------------------------------------------------------- any thread
@@ -172,8 +192,9 @@ class StreamExecution(Execution):
                 dispatch(following)
 
     def drop_input(self) -> None:
-        """Drops the pieces that were not taken."""
+        """Drops the chunks that were not taken."""
         self._incoming = []
+        self.source = self._inlet = None
 
     def _claim(self, duty: str) -> bool:
         with contextlib.suppress(ValueError):

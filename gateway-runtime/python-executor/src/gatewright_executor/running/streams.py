@@ -25,7 +25,8 @@ from gatewright_executor.policies.policy_loader import Hook
 from gatewright_executor.running.chunks import Chunks
 from gatewright_executor.running.execution import failure_of, refusal
 from gatewright_executor.running.instance import Execution
-from gatewright_executor.running.stream_execution import NEVER, PIECE_BYTES, StreamExecution, StreamSink
+from gatewright_executor.running.pipe import PIECE_BYTES, resolve
+from gatewright_executor.running.stream_execution import NEVER, StreamExecution, StreamSink
 from gatewright_executor.running.tracing import tracing
 
 INLINE_YIELDS = 16  # after so many yields that took ROUND_SECONDS without a wait, a stream lets the loop do other work
@@ -130,8 +131,7 @@ class Streams:
         while self._submitted:
             self._start(*self._submitted.popleft())
         while self._woken_waiters:
-            if not (waiter := self._woken_waiters.popleft()).done():
-                waiter.set_result(None)
+            resolve(self._woken_waiters.popleft())
 
     def _start(self, execution: StreamExecution, hook: Hook) -> None:
         if not execution.sink.claim(execution):
@@ -318,11 +318,15 @@ class Streams:
             self._put(execution, pieces.popleft())
 
     def _put(self, execution: StreamExecution, data: bytes | memoryview) -> None:
-        """Sends a piece for which there is credit. A piece without data is sent only as the first one."""
+        """Sends a piece for which there is credit, to the stream behind this one or to the engine. A piece without data
+        is sent only as the first one."""
         size = len(data)
         if not size and execution.has_sent:
             return
         execution.has_sent = True
+        if execution.outlet is not None:
+            execution.outlet.put(bytes(data))
+            return
         execution.note_sent(size)
         if execution.out_bytes + size > PIECE_BYTES:
             self._pass_to_sink(execution)

@@ -18,6 +18,10 @@ class Bodies:
         """Adds a stream, before its first piece."""
         self._streams[execution.id] = execution
 
+    def find(self, number: int) -> StreamExecution | None:
+        """The stream with that number; None if it has ended, or there was none."""
+        return self._streams.get(number)
+
     def forget(self, number: int) -> None:
         """Removes a stream that accepts no more."""
         self._streams.pop(number, None)

@@ -169,6 +169,7 @@ class Stream:
 
     def _accept_stream(self, execution: StreamExecution) -> None:
         self._pending[execution.id] = execution
+        execution.source = self._bodies.find(execution.message.source)
         self._bodies.add(execution)
         self._dispatcher.submit_stream(execution)
 
