@@ -71,6 +71,7 @@ type Instance struct {
 	neverBlocks    bool
 	keepsDeadlines bool
 	measured       MeasuresWork // nil: it runs in this process
+	links          LinksStreams // nil: its streams have no sources
 	slots          chan struct{}
 	turns          *shadow.Turns // of a shadow attachment's executions; nil: the instance is not one
 
@@ -109,6 +110,7 @@ func NewInstance(id, name string, policy v1alpha.Policy, settings Settings) *Ins
 	_, i.keepsDeadlines = policy.(v1alpha.KeepsDeadlines)
 	if i.keepsDeadlines {
 		i.measured, _ = policy.(MeasuresWork)
+		i.links, _ = policy.(LinksStreams)
 	}
 	if settings.Shadow {
 		settings.MaxConcurrency = cmp.Or(settings.MaxConcurrency, DefaultShadowConcurrency)

@@ -99,6 +99,15 @@ type MeasuresWork interface {
 	WithWork(ctx context.Context, work *time.Duration) context.Context
 }
 
+// LinksStreams is a policy that runs in another process, where its stream can be given the output of another policy's
+// stream without a way through the engine.
+type LinksStreams interface {
+	// WithSource returns a context for one stream. source is the context of the stream whose output, whole and unchanged, is
+	// this one's body; nil: there is none. The chunks are iterated all the same: the chain passes on the output that comes
+	// to it, and the end.
+	WithSource(ctx, source context.Context) context.Context
+}
+
 // RefusedMessage is a message with more headers than its sender may give it.
 type RefusedMessage struct {
 	RequestID, Phase string

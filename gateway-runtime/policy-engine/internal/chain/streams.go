@@ -169,7 +169,6 @@ func (x *exchange) newStage(ctx context.Context, m *message, at int) (*stage, *v
 		s.execution.Remote = true
 		ctx = measured.WithWork(ctx, &s.execution.Work)
 	}
-	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	var failure *v1alpha.Failure
 	if m.direction == Request {
 		x.prepareRequest(s)
@@ -182,7 +181,24 @@ func (x *exchange) newStage(ctx context.Context, m *message, at int) (*stage, *v
 	}
 	m.dropDecoded()
 	s.held, m.body = m.body, body{budget: x.chain.spec.Bodies}
+	if links := s.step.links; links != nil {
+		ctx = links.WithSource(ctx, x.sourceOf(s))
+	}
+	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	return s, failure
+}
+
+// sourceOf returns the context of the stage before s if its output may go to s without a way through the engine: s gets
+// all of it and unchanged, and nothing here needs to see it on its way. Else nil.
+func (x *exchange) sourceOf(s *stage) context.Context {
+	before := s.before
+	switch {
+	case before == nil, s.whole, s.held.size > 0, s.decoding != nil:
+		return nil
+	case x.watched != nil, len(before.copies) > 0, s.step.settings.StreamIdleTimeout > 0:
+		return nil
+	}
+	return before.ctx
 }
 
 func (x *exchange) prepareRequest(s *stage) {

@@ -18,11 +18,15 @@ import (
 //
 // The engine does not measure a policy's own time: the executor does, and answers TIMEOUT. If an executor stops
 // answering, its streams end with the session, by the process's health checks.
+//
+// The process may give a stream the output of its source itself, and sends the engine none of that. Nothing here depends
+// on it: the feeder passes on what comes, and the end.
 type bodyStream struct {
 	timeout time.Duration // for the policy's own work; and for the process to acknowledge the execution
 	changed chan struct{} // the execution was started, or a piece has come; capacity 1
 	room    chan struct{} // more of the body may be requested; capacity 1
 	done    chan struct{} // closed when the iteration has ended
+	source  *execution    // the stream of whose output the body consists; nil: it comes from elsewhere
 
 	// Guarded by the mutex of the execution's home:
 	started bool // the process has acknowledged the execution
@@ -37,6 +41,11 @@ func newBodyStream(timeout time.Duration) *bodyStream {
 		timeout: timeout, changed: make(chan struct{}, 1), room: make(chan struct{}, 1), done: make(chan struct{}),
 		out: outgoingPieces{credit: creditWindow}, in: incomingPieces{credit: creditWindow},
 	}
+}
+
+// isApartFrom reports whether the stream has a source, and a process other than the source's would run it.
+func (b *bodyStream) isApartFrom(m *StreamManager) bool {
+	return b != nil && b.source != nil && b.source.home.Load() != m
 }
 
 // hasBegun reports whether a stream can no longer move to another process: its body may have been read, and its output

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
@@ -86,6 +87,7 @@ func (b *PythonBridge) stream(ctx context.Context, e *execution, err error, body
 	var action *executorv1.Action
 	if err == nil {
 		e.generation = b.group.generations.ofExchange(metadata)
+		linkStream(ctx, e)
 		action, err = b.group.stream(ctx, e, body, yield)
 	}
 	if err == nil {
@@ -109,6 +111,36 @@ func (b *PythonBridge) WithWork(ctx context.Context, work *time.Duration) contex
 func storeWork(ctx context.Context, action *executorv1.Action) {
 	if work, ok := ctx.Value(workKey{}).(*time.Duration); ok {
 		*work = time.Duration(action.GetWorkUs()) * time.Microsecond
+	}
+}
+
+// linkKey is the context key of a stream's link.
+type linkKey struct{}
+
+// link connects a stream with the stream of whose output its body consists.
+type link struct {
+	source *link // nil: none
+	stream atomic.Pointer[execution]
+}
+
+// WithSource links one stream to its source, if that runs in an executor too.
+func (b *PythonBridge) WithSource(ctx, source context.Context) context.Context {
+	l := &link{}
+	if source != nil {
+		l.source, _ = source.Value(linkKey{}).(*link)
+	}
+	return context.WithValue(ctx, linkKey{}, l)
+}
+
+// linkStream makes e the stream of its context's link, and gives it its source.
+func linkStream(ctx context.Context, e *execution) {
+	l, ok := ctx.Value(linkKey{}).(*link)
+	if !ok {
+		return
+	}
+	l.stream.Store(e)
+	if l.source != nil {
+		e.body.source = l.source.stream.Load()
 	}
 }
 

@@ -169,8 +169,10 @@ func (q *executionQueue) markSent(e *execution, frame uint64, now time.Time) boo
 	}
 	q.lastID++
 	q.totalSent++
+	e.message.Source = 0
 	if e.body != nil {
 		left = e.body.timeout // restarts with each of its chunks
+		e.message.Source = q.sourceOf(e)
 	}
 	left = min(left, longestExchange)
 	e.message.Id, e.message.Instance = q.lastID, e.at.number
@@ -182,6 +184,15 @@ func (q *executionQueue) markSent(e *execution, frame uint64, now time.Time) boo
 		q.unread = append(q.unread, e)
 	}
 	return true
+}
+
+// sourceOf returns the id of the stream's source, if that is under way in this process; else 0.
+func (q *executionQueue) sourceOf(e *execution) uint64 {
+	source := e.body.source
+	if source == nil || e.body.isApartFrom(e.home.Load()) || q.sent[source.message.GetId()] != source {
+		return 0
+	}
+	return source.message.GetId()
 }
 
 // fifo is a queue from which any execution can be removed. An execution is in at most one.

@@ -35,6 +35,10 @@ async def on_request_stream(ctx, chunks, params):
     if what == "/block":
         async for chunk in chunks:
             time.sleep(1.5)
+    if what == "/slow":
+        async for chunk in chunks:
+            yield chunk
+            time.sleep(1.5)
     if what == "/kill":
         yield b"first"
         os.kill(os.getpid(), 9)

@@ -197,6 +197,7 @@ type suitability struct {
 	rank  int   // the exchange's own generation first
 	state int32 // then the process that is furthest with the instance; one whose event loop is blocked is not ready
 	doubt int   // then one that answers its health checks, and serves by the last of them
+	apart bool  // then the process of a stream's source
 	load  int64 // then the one with the fewest executions under way
 }
 
@@ -208,6 +209,8 @@ func (a suitability) better(b suitability) bool {
 		return a.state < b.state
 	case a.doubt != b.doubt:
 		return a.doubt < b.doubt
+	case a.apart != b.apart:
+		return b.apart
 	}
 	return a.load < b.load
 }
@@ -221,7 +224,7 @@ func (g *group) pick(e *execution) (best *placement) {
 		if !m.usable() || m == e.refusedBy {
 			continue
 		}
-		offer := suitability{rank: g.generations.rank(m, e.generation), state: p.state.Load(), load: m.load.Load()}
+		offer := suitability{rank: g.generations.rank(m, e.generation), state: p.state.Load(), apart: e.body.isApartFrom(m), load: m.load.Load()}
 		switch {
 		case !m.serving.Load():
 			offer.doubt, offer.state = 1, max(offer.state, int32(stateWaiting))

@@ -87,7 +87,13 @@ type reader struct {
 // stream runs on_request_stream beside the script.
 func stream(t testing.TB, policy v1alpha.Policy, body *upload) *reader {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
+	return streamIn(context.Background(), t, policy, body)
+}
+
+// streamIn is like stream, in a context.
+func streamIn(ctx context.Context, t testing.TB, policy v1alpha.Policy, body *upload) *reader {
+	t.Helper()
+	ctx, cancel := context.WithCancel(ctx)
 	r := &reader{t: t, pieces: make(chan piece), stop: make(chan struct{}), cancel: cancel, req: request(), body: body}
 	r.req.Analytics = &v1alpha.Analytics{}
 	t.Cleanup(func() {
