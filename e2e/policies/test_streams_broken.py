@@ -108,6 +108,19 @@ def test_after_the_headers_are_out_the_stream_is_reset(how: str, own_gateway: Ga
     )
 
 
+def test_the_stream_behind_one_that_fails_does_not_end_whole(own_gateway: Gateway, model: ModelUpstream) -> None:
+    """Responses pass the last policy first; the other one is given its output in the process."""
+    own_gateway.deploy(api("faulty", model.url, [attach("pass-stream"), faulty_stream("raises-at-end")]))
+    with model.answer_with(PIECES, permits=2):
+        body = bytearray()
+        with httpx.stream("POST", f"{own_gateway.url}/faulty/x", timeout=20) as answer:
+            assert answer.status_code == 200
+            with pytest.raises(CUT):
+                body.extend(itertools.chain.from_iterable(read_and_permit(answer, model)))
+    assert WHOLE.startswith(bytes(body))
+    eventually("nothing is left", lambda: open_streams(own_gateway) == 0)
+
+
 @pytest.mark.parametrize("how", ["blocks", "computes"])
 def test_a_policy_that_blocks_its_event_loop_is_late(how: str, own_gateway: Gateway, model: ModelUpstream) -> None:
     """It is a 504 where its first chunk had not yet left when the loop was held up."""
