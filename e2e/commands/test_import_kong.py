@@ -60,14 +60,16 @@ class Kong:
         return httpx.request(method, f"{self.gateway.url}{path}", headers=named, timeout=60)
 
     def asked(self) -> Recorded:
-        """The last request that reached an upstream, health checks aside."""
-        received = [
-            request for upstream in self.upstreams for request in upstream.received if request.target != "/health"
-        ]
+        """The last request that reached an upstream."""
+        received = self.received()
         for upstream in self.upstreams:
             upstream.received.clear()
         (request,) = received
         return request
+
+    def received(self) -> list[Recorded]:
+        """All that reached the upstreams, without the health checks, which Envoy sends when it wants to."""
+        return [request for upstream in self.upstreams for request in upstream.received if request.target != "/health"]
 
 
 def run_import(file: Path, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
@@ -174,7 +176,7 @@ def test_a_route_whose_plugin_has_no_counterpart_is_closed(kong: Kong) -> None:
     """The listener is in clear, so the first refusal is that of `protocols: [https]`."""
     answer = kong.get("/partners/x")
     assert (answer.status_code, answer.json()) == (426, {"message": "Please use HTTPS protocol"})
-    assert [upstream.received for upstream in kong.upstreams] == [[], []]
+    assert not kong.received()
     (entry,) = entries(kong.reports["routes"], "ldap-auth")
     assert entry["outcome"] == "leftOut"
     assert entry["reason"].endswith("its routes are closed: they answer 501")
