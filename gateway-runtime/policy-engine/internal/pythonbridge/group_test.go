@@ -41,7 +41,9 @@ func TestQueuedMoveToAnotherProcess(t *testing.T) {
 	first.nextFrameUnacknowledged()
 	other := callWith(t, patience, policy)
 	second.nextFrameUnacknowledged()
-	queued := []<-chan returned{callWith(t, patience, policy), callWith(t, patience, policy)}
+	queued := []<-chan returned{callWith(t, patience, policy)}
+	await.Until(t, "one queued in the first", func() bool { return statsOf(groups, 0).Queued == 1 })
+	queued = append(queued, callWith(t, patience, policy))
 	await.Until(t, "one queued in each", func() bool { return statsOf(groups, 0).Queued == 1 && statsOf(groups, 1).Queued == 1 })
 	first.breakStream()
 	wantClass(t, await.Receive(t, sent, "the crash").err, v1alpha.ClassCrashed)

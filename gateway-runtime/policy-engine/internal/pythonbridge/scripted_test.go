@@ -315,18 +315,29 @@ type returned struct {
 
 // call runs on_request beside the script.
 func call(ctx context.Context, policy v1alpha.Policy, req *v1alpha.RequestContext) <-chan returned {
-	done := make(chan returned, 1)
-	go func() {
-		action, err := policy.OnRequest(ctx, req)
-		done <- returned{action, err}
-	}()
+	done, _ := start(ctx, policy, req)
 	return done
 }
 
+// callWith is like call. No such call outlasts its test.
 func callWith(t testing.TB, timeout time.Duration, policy v1alpha.Policy) <-chan returned {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	t.Cleanup(cancel)
-	return call(ctx, policy, request())
+	done, ended := start(ctx, policy, request())
+	t.Cleanup(func() {
+		cancel()
+		<-ended
+	})
+	return done
+}
+
+func start(ctx context.Context, policy v1alpha.Policy, req *v1alpha.RequestContext) (done chan returned, ended chan struct{}) {
+	done, ended = make(chan returned, 1), make(chan struct{})
+	go func() {
+		defer close(ended)
+		action, err := policy.OnRequest(ctx, req)
+		done <- returned{action, err}
+	}()
+	return done, ended
 }
 
 func request() *v1alpha.RequestContext {
