@@ -136,8 +136,7 @@ def check(answer: bytes, validator: Validator, params: Json) -> Checked:
     is_changed = params["fences"] == "remove" and change_texts(places, without_fence)
     texts.add(llm.TextDelta(place.kind, place.text, place.key) for place in places)
     texts.has_call = CALLS.search(answer.decode(errors="replace")) is not None
-    mistake = texts.mistake(lambda text: mistake_of(text, validator))
-    wrong = texts.wrong_text(lambda text: mistake_of(text, validator)) if mistake else ""
+    mistake, wrong = texts.mistake(lambda text: mistake_of(text, validator))
     body = json.dumps(document, separators=(",", ":")).encode() if is_changed else answer
     return Checked(body, mistake, wrong)
 
@@ -179,7 +178,7 @@ async def checked_stream(ctx: ResponseStreamContext, shape: llm.Shape, chunks: C
             yield event.raw
     texts.add(reader.end())
     validator = ctx.prepared.validator
-    mistake = "" if reader.error else texts.mistake(lambda text: mistake_of(text, validator))
+    mistake = "" if reader.error else texts.mistake(lambda text: mistake_of(text, validator))[0]
     count(mistake)
     if mistake and params["onInvalid"] == "refuse":
         yield error_event(shape, MESSAGE)

@@ -42,19 +42,17 @@ class Texts:
                 self.is_too_large = self._left < 0
                 self._parts.setdefault(group_of(delta.key), []).append(delta.text)
 
-    def mistake(self, check: Check) -> str:
-        """Why the answer is invalid, in a word; "" if it is not. A call of a tool has no text, and is none."""
+    def mistake(self, check: Check) -> tuple[str, str]:
+        """Why the answer is invalid, in a word, and the first text that the check refuses; "" where there is none.
+
+        A call of a tool has no text, and is no mistake.
+        """
         if self.is_too_large:
-            return "too_large"
+            return "too_large", ""
         texts = ["".join(parts) for parts in self._parts.values()]
         if not any(texts):
-            return "" if self.has_call else "refusal" if self._has_refusal else "empty"
-        return next((mistake for text in texts if (mistake := check(text))), "")
-
-    def wrong_text(self, check: Check) -> str:
-        """The first text that the check refuses; "" if there is none."""
-        texts = ("".join(parts) for parts in self._parts.values())
-        return next((text for text in texts if check(text)), "")
+            return "" if self.has_call else "refusal" if self._has_refusal else "empty", ""
+        return next(((mistake, text) for text in texts if (mistake := check(text))), ("", ""))
 
 
 def places_of(document: Any) -> list[TextPlace]:
