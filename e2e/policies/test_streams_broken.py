@@ -93,16 +93,22 @@ def test_before_the_headers_are_out_the_client_is_answered(
         assert json.loads(answer[1])["status"] == 500
 
 
+def read_until_cut(url: str, model: ModelUpstream) -> bytes:
+    """The part of a 200 that came before its stream was cut, as it must be."""
+    body = bytearray()
+    with httpx.stream("POST", url, timeout=20) as answer:
+        assert answer.status_code == 200
+        with pytest.raises(CUT):
+            body.extend(itertools.chain.from_iterable(read_and_permit(answer, model)))
+    return bytes(body)
+
+
 @pytest.mark.parametrize("how", ["wrong-type", "never-ends", "raises-after", "raises-at-end", "rejects-after"])
 def test_after_the_headers_are_out_the_stream_is_reset(how: str, own_gateway: Gateway, model: ModelUpstream) -> None:
     own_gateway.deploy(api("faulty", model.url, [faulty_stream(how)]))
     with model.answer_with(PIECES, permits=1):
-        body = bytearray()
-        with httpx.stream("POST", f"{own_gateway.url}/faulty/x", timeout=20) as answer:
-            assert answer.status_code == 200
-            with pytest.raises(CUT):
-                body.extend(itertools.chain.from_iterable(read_and_permit(answer, model)))
-    assert WHOLE.startswith(bytes(body))
+        body = read_until_cut(f"{own_gateway.url}/faulty/x", model)
+    assert WHOLE.startswith(body)
     eventually(
         "the log names it", lambda: any("faulty-stream" in json.dumps(record) for record in own_gateway.records())
     )
@@ -112,12 +118,8 @@ def test_the_stream_behind_one_that_fails_does_not_end_whole(own_gateway: Gatewa
     """Responses pass the last policy first; the other one is given its output in the process."""
     own_gateway.deploy(api("faulty", model.url, [attach("pass-stream"), faulty_stream("raises-at-end")]))
     with model.answer_with(PIECES, permits=2):
-        body = bytearray()
-        with httpx.stream("POST", f"{own_gateway.url}/faulty/x", timeout=20) as answer:
-            assert answer.status_code == 200
-            with pytest.raises(CUT):
-                body.extend(itertools.chain.from_iterable(read_and_permit(answer, model)))
-    assert WHOLE.startswith(bytes(body))
+        body = read_until_cut(f"{own_gateway.url}/faulty/x", model)
+    assert WHOLE.startswith(body)
     eventually("nothing is left", lambda: open_streams(own_gateway) == 0)
 
 
