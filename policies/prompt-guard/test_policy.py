@@ -365,8 +365,8 @@ def test_no_part_of_a_denied_pattern_leaves_over_any_cut(
     g.ask(body_of(shape, "Hi"), shape)
     result = g.answer(body, "text/event-stream", sizes)
     passed = text_of(shape, result.body)
-    shown = passed.removesuffix("hello") if trick == "tags" else passed
-    assert f"{before} ".startswith(shown), (passed, before)
+    visible = "hello" if trick == "tags" else ""
+    assert f"{before} {visible}".startswith(passed), (passed, before)
     assert g.findings == [("deny", "key", "block")]
     reader = llm.AnswerReader(shape, "text/event-stream")  # type: ignore[arg-type]
     reader.feed(result.body)
@@ -394,7 +394,7 @@ def test_redaction_does_not_depend_on_cuts(shape: str, text: str, texts: list[in
 
 
 def test_events_pass_at_once_and_unchanged_without_a_beginning_of_a_match() -> None:
-    with guard(deny=[DENIED[1]]) as g:
+    with guard(deny=DENIED) as g:
         g.ask(body_of("chat", "Hi"))
         body = [delta("chat", text).encode() for text in ("A lot ", "of air. ", "x blu", "e sky")] + [
             b"data: [DONE]\n\n"

@@ -14,7 +14,7 @@ from ipaddress import ip_address
 from typing import Any
 
 import re2
-from sdk.masking import Detector, Span, longest_match
+from sdk.masking import Detector, Span, beginning_of_matches, longest_match
 
 Accept = Callable[[str, "re.Match[str]"], int]
 LARGEST_PROGRAM = 2000
@@ -56,18 +56,24 @@ class BuiltIn:
 
 @dataclass(frozen=True, slots=True)
 class Custom:
-    """A detector with a publisher's pattern."""
+    """A detector with a publisher's pattern, and the pattern of what its matches begin with, up to the text's end."""
 
     name: str
     pattern: Any
+    beginning: Any
     longest: int
 
     def find(self, text: str, at: int) -> Iterator[Span]:
-        searchable = SURROGATES.sub("\ufffd", text)  # RE2 accepts only UTF-8
-        yield from (match.span() for match in self.pattern.finditer(searchable, at))
+        yield from (match.span() for match in self.pattern.finditer(_searchable(text), at))
 
     def held_from(self, text: str, at: int) -> int:
-        return max(at, len(text) - self.longest)
+        match = self.beginning.search(_searchable(text), max(at, len(text) - self.longest))
+        return match.start() if match else len(text)
+
+
+def _searchable(text: str) -> str:
+    """RE2 accepts only UTF-8."""
+    return SURROGATES.sub("\ufffd", text)
 
 
 # ------------------------------------------------------------------ publishers' patterns
@@ -76,17 +82,22 @@ class Custom:
 def compile_custom(name: str, pattern: str) -> Custom:
     """Returns the detector of a publisher's pattern. ValueError: the pattern cannot be used."""
     longest = longest_match(name, pattern)
-    expected = f"expected a pattern of RE2's syntax, got {name}: {pattern!r}"
+    compiled = _compile(name, pattern)
+    if compiled.programsize > LARGEST_PROGRAM:
+        expected = f"expected a pattern of RE2's syntax, got {name}: {pattern!r}"
+        raise ValueError(f"{expected}, which is too large: write it with smaller counts")
+    return Custom(name, compiled, _compile(name, beginning_of_matches(pattern)), longest + 1)
+
+
+def _compile(name: str, pattern: str) -> Any:
     options = re2.Options()
     options.log_errors = False  # the ValueError reports them
     try:
-        compiled = re2.compile(pattern, options)
+        return re2.compile(pattern, options)
     except re2.error as error:
         reason = error.args[0]
-        raise ValueError(f"{expected}: {reason.decode() if isinstance(reason, bytes) else reason}") from None
-    if compiled.programsize > LARGEST_PROGRAM:
-        raise ValueError(f"{expected}, which is too large: write it with smaller counts")
-    return Custom(name, compiled, longest + 1)
+        words = reason.decode() if isinstance(reason, bytes) else reason
+        raise ValueError(f"expected a pattern of RE2's syntax, got {name}: {pattern!r}: {words}") from None
 
 
 # ------------------------------------------------------------------ built-in detectors

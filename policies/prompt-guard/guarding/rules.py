@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import re2
-from sdk.masking import Span, longest_match
+from sdk.masking import Span, beginning_of_matches, longest_match
 
 from .views import SEPARATOR, View, views
 
@@ -22,14 +22,14 @@ LARGEST_PROGRAM = 4000
 class Rule:
     """A detector of one pattern, in all views of a text.
 
-    width: the most characters of a match in a view. beginnings: for words, all their beginnings in small letters, of
-    which a text's end must be one to be held back; None: the width is always held back.
+    width: the most characters of a match in a view. beginning: a pattern that matches the beginning of a match at a
+    text's end, which is held back.
     """
 
     name: str
     pattern: Any
     width: int
-    beginnings: frozenset[str] | None
+    beginning: Any
     action: Action
     directions: frozenset[str]
     roles: frozenset[str]
@@ -57,25 +57,11 @@ class Rule:
         return max(at, min(view.source(self._held_index(view.text)) for view in views(text)))
 
     def _held_index(self, text: str) -> int:
-        first = max(0, len(text) - self.longest, text.rfind(SEPARATOR) + 1)
-        if self.beginnings is None:
-            return first
-        end = fold(text[first:])
-        return first + next((at for at in range(len(end)) if end[at:] in self.beginnings), len(end))
+        match = self.beginning.search(text, max(0, len(text) - self.longest, text.rfind(SEPARATOR) + 1))
+        return match.start() if match else len(text)
 
     def has_match(self, text: str) -> bool:
         return next(self.find(text, 0), None) is not None
-
-
-def fold(text: str) -> str:
-    """The text in small letters, each in the place of one character."""
-    lower = text.lower()
-    return lower if len(lower) == len(text) else "".join(map(_fold_character, text))
-
-
-def _fold_character(character: str) -> str:
-    lower = character.lower()
-    return lower if len(lower) == 1 else character
 
 
 def compile_rules(entries: Iterable[Json], *, mode: str = "enforce") -> tuple[Rule, ...]:
@@ -90,16 +76,17 @@ def compile_rules(entries: Iterable[Json], *, mode: str = "enforce") -> tuple[Ru
 def _compile(entry: Json, mode: str) -> Rule:
     name = entry["name"]
     if "regex" in entry:
-        pattern, width, beginnings = entry["regex"], longest_match(name, entry["regex"]), None
+        pattern, width = entry["regex"], longest_match(name, entry["regex"])
     else:
-        words = entry["words"]
-        pattern = pattern_of_words(words)
-        width = max(map(len, words))
-        beginnings = frozenset(fold(word[:length]) for word in words for length in range(1, len(word) + 1))
+        pattern, width = pattern_of_words(entry["words"]), max(map(len, entry["words"]))
+    compiled = compile_pattern(name, pattern)
+    if compiled.programsize > LARGEST_PROGRAM:
+        raise ValueError(f"expected a smaller pattern, got {name}: {pattern[:64]!r}…: write it with smaller counts")
+    beginning = compile_pattern(name, beginning_of_matches(pattern))
     action: Action = "log" if mode == "log" else entry.get("action", "block")
     roles = frozenset(entry.get("roles", ("system", "user", "assistant", "tool")))
     directions = frozenset(entry.get("directions", ("request", "response")))
-    return Rule(name, compile_pattern(name, pattern), width, beginnings, action, directions, roles)
+    return Rule(name, compiled, width, beginning, action, directions, roles)
 
 
 def pattern_of_words(words: Iterable[str]) -> str:
@@ -120,11 +107,8 @@ def compile_pattern(name: str, pattern: str) -> Any:
     options = re2.Options()
     options.log_errors = False  # the ValueError reports them
     try:
-        compiled = re2.compile(pattern, options)
+        return re2.compile(pattern, options)
     except re2.error as error:
         reason = error.args[0]
         words = reason.decode() if isinstance(reason, bytes) else reason
         raise ValueError(f"expected a pattern of RE2's syntax, got {name}: {pattern!r}: {words}") from None
-    if compiled.programsize > LARGEST_PROGRAM:
-        raise ValueError(f"expected a smaller pattern, got {name}: {pattern[:64]!r}…: write it with smaller counts")
-    return compiled

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import re2
 from gatewright import llm, masking, streams
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,6 +63,52 @@ def test_a_pattern_that_no_stream_can_be_searched_for_is_refused(pattern: str, r
 
 def test_the_longest_match_of_a_pattern() -> None:
     assert masking.longest_match("mine", r"\bsk-[a-z0-9]{8,20}\b") == 23
+
+
+PATTERNS = (
+    r"\bsk-[a-z0-9]{2,6}\b",
+    r"(?i)(?:\bsecret\b|sec\Bond|\*\*)",
+    r"(?s)a.{1,3}(?-s:.)\d{2}?",
+    r"x(?:y(?:z|[^a-c\s]{2})){2,3}-?",
+    r"[\w.-]{1,4}@(?P<host>[^@\W]{1,3})",
+    r"a(?i:b)[^B]\D\S",
+    "(?:ab{0}c{0,2}|d){2}",
+)
+
+
+@given(data=st.data())
+def test_no_part_of_a_match_is_outside_of_what_it_may_begin_with(data: st.DataObject) -> None:
+    """Wherever a text is cut, the leftmost beginning at its end is where a match that goes over the cut begins."""
+    pattern = data.draw(st.sampled_from(PATTERNS))
+    matches = st.from_regex(pattern, fullmatch=True, alphabet=st.characters(max_codepoint=0x7F))
+    parts = data.draw(st.lists(st.one_of(matches, st.text("ab sx-*1", max_size=4)), min_size=1, max_size=4))
+    text, searched = "".join(parts), re2.compile(pattern)
+    beginning = re2.compile(masking.beginning_of_matches(pattern))
+    for cut in range(len(text) + 1):
+        held_from = beginning.search(text[:cut]).start()
+        assert all(
+            held_from <= match.start() for match in searched.finditer(text) if match.start() < cut <= match.end()
+        )
+
+
+@pytest.mark.parametrize(
+    ("text", "held"),
+    [("all of it", ""), ("task", ""), ("a s", "s"), ("a sk", "sk"), ("a sk-", "sk-"), ("sk-!", ""), ("sk-abcdefg", "")],
+)
+def test_what_can_begin_no_match_is_not_held_back(text: str, held: str) -> None:
+    match = re2.compile(masking.beginning_of_matches(PATTERNS[0])).search(text)
+    assert text[match.start() :] == held
+
+
+def test_what_may_begin_a_long_match_has_a_pattern_too() -> None:
+    """RE2 does not take a group in a group for each character."""
+    beginning = re2.compile(masking.beginning_of_matches("ab" * 512))
+    assert beginning.search("-" + "ab" * 300).start() == 1
+
+
+def test_what_re2_does_not_have_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected what RE2 has, got ASSERT"):
+        masking.beginning_of_matches("a(?=b)c")
 
 
 def filtered(*documents: Any) -> list[Any]:

@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
-import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from re import _constants, _parser  # type: ignore[attr-defined]  # the width of matches has no public API
 from typing import Any, Protocol
+
+from gatewright.patterns import LONGEST, beginning_of_matches, longest_match
 
 __all__ = [
     "LONGEST",
@@ -29,6 +28,7 @@ __all__ = [
     "Masking",
     "Replace",
     "Span",
+    "beginning_of_matches",
     "longest_match",
     "mask_slices",
     "mask_strings",
@@ -38,11 +38,8 @@ __all__ = [
 
 Span = tuple[int, int]
 Replace = Callable[[str], str]
-LONGEST = 1024
-"""The most characters of a match of a bounded pattern."""
 SLICE = 8192
 """The characters to search before the event loop may do other work."""
-_BOUNDARIES = {_constants.AT_BOUNDARY, _constants.AT_NON_BOUNDARY}
 
 
 class Detector(Protocol):
@@ -216,34 +213,3 @@ def _strings(holder: list[Any]) -> Iterator[tuple[Any, Any, tuple[str, ...]]]:
 
 async def _iterate(value: str) -> AsyncIterator[str]:
     yield value
-
-
-# ------------------------------------------------------------------ patterns
-
-
-def longest_match(name: str, pattern: str) -> int:
-    """The most characters of a match of a pattern that can be searched in a stream. ValueError, with the pattern's
-    name: a match could be empty or have more than `LONGEST` characters, or it depends on where the text begins or ends,
-    which has no meaning in a stream."""
-    expected = f"expected a pattern whose matches have 1 to {LONGEST} characters, got {name}: {pattern!r}"
-    try:
-        with warnings.catch_warnings(action="error"):
-            tree = _parser.parse(pattern)
-    except (re.error, FutureWarning, OverflowError, RecursionError) as error:
-        raise ValueError(f"{expected}: {error}") from None
-    shortest, longest = tree.getwidth()
-    if shortest < 1:
-        raise ValueError(f"{expected}, which matches the empty text")
-    if longest > LONGEST:
-        raise ValueError(f"{expected}, which matches longer ones; write counts, such as {{1,64}}, instead of + and *")
-    if any(_anchors(tree)):
-        raise ValueError(rf"{expected}, which has an anchor other than \b and \B: a stream has no lines")
-    return int(longest)
-
-
-def _anchors(tree: Any) -> Iterator[bool]:
-    for node in tree:
-        if isinstance(node, tuple) and len(node) == 2 and node[0] is _constants.AT:
-            yield node[1] not in _BOUNDARIES
-        elif isinstance(node, tuple | list | _parser.SubPattern):
-            yield from _anchors(node)
