@@ -61,6 +61,7 @@ def markdown(samples: Sequence[LlmSample], held: Sequence[Held], plan: Plan) -> 
     yield "| --- |" + " ---: |" * 13
     for key in KEYS:
         yield row_line(key, samples)
+    yield from wrong_answers(samples)
     yield from disturbances(samples)
     yield (
         f"\n{plan.held} streams at once, opened in {plan.opening:g} s, each with a token every {plan.held_gap:g} s:\n\n"
@@ -123,6 +124,18 @@ def milliseconds(values: Sequence[float]) -> str:
     """The median of values in µs, and their range."""
     low, middle, high = (f"{value / 1000:.1f}" for value in (min(values), median(values), max(values)))
     return f"{middle} ({low}–{high})" if len(values) > 1 else middle
+
+
+def wrong_answers(samples: Sequence[LlmSample]) -> Iterator[str]:
+    """Only of peers: one of ours ends the run."""
+    for key in KEYS:
+        wrong = [sample.times.whole for sample in of_row(samples, key) if sample.times.whole.failures]
+        if wrong:
+            count, right = (
+                sum(times.failures for times in wrong),
+                sum(s.times.whole.count for s in of_row(samples, key)),
+            )
+            yield f"\n- {TITLES[key]}: {count} answers were wrong beside {right} right ones: {wrong[0].first_failure}"
 
 
 def disturbances(samples: Sequence[LlmSample]) -> Iterator[str]:

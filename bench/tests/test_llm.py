@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -58,6 +59,13 @@ def test_a_disturbed_row_is_named() -> None:
     others = [LlmSample(key, 2, times(key), {}, 100.0) for key in KEYS if key != GATEWRIGHT]
     text = "\n".join(markdown([*SAMPLES, *disturbed, *others], [], Plan()))
     assert "mask: in 1 of 3 rounds other processes took up to 50 % of a core" in text
+
+
+def test_wrong_answers_of_a_peer_are_stated() -> None:
+    whole = Result(10.0, 99, 1, "receive: unexpected EOF", 0, 1, 1, 1, 1)
+    wrong = [replace(sample, times=replace(sample.times, whole=whole)) for sample in SAMPLES if sample.row == LITELLM]
+    text = "\n".join(markdown([sample for sample in SAMPLES if sample.row != LITELLM] + wrong, [], Plan()))
+    assert "content filter: 2 answers were wrong beside 198 right ones: receive: unexpected EOF" in text
 
 
 def test_rounds_go_forwards_and_backwards() -> None:

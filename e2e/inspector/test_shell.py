@@ -207,6 +207,7 @@ def test_colours_are_the_systems_until_the_user_chooses(page: Page) -> None:
 # ---------------------------------------------------------------- the controller goes away, or is another one
 
 
+@pytest.mark.slow("starts a controller four times, and the page tries again after a while")
 def test_a_controller_that_goes_away_is_waited_for(
     open_page: Open, lone_controller: LoneController, faults: Faults
 ) -> None:

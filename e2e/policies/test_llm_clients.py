@@ -270,6 +270,7 @@ TRANSLATED: list[Json] = [
 ]
 
 
+@pytest.mark.slow("litellm, which takes seconds to import, asks 18 times")
 def test_litellm_gets_what_the_provider_gives_it(llm_gateway: Gateway, upstream: Upstream) -> None:
     upstream.reply = provide
     url = deploy(llm_gateway, "litellm", upstream.url, tokens=10**9)
