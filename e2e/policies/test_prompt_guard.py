@@ -20,7 +20,7 @@ from e2e.kit.gateway import Gateway, api, attach, eventually, running
 from e2e.kit.model_upstream import ModelUpstream
 from e2e.kit.places import ROOT
 from e2e.kit.scraping import scrape
-from e2e.kit.upstream import Recorded, Reply, Upstream
+from e2e.kit.upstream import Recorded, Reply, Upstream, echo
 
 pytestmark = pytest.mark.timeout(180)
 KEY = "sk-abcdefghijklmnopqrstuv"
@@ -113,6 +113,45 @@ def test_a_whole_answer_is_kept_back(guard_gateway: Gateway, upstream: Upstream,
     assert "key of deny" in answer.json()["detail"]
     assert KEY not in answer.text
     eventually("it is counted", lambda: verdicts(guard_gateway, name, rule="key", action="block") == 1)
+
+
+def test_a_moderation_service_decides_about_prompts(guard_gateway: Gateway, upstream: Upstream) -> None:
+    """It and the provider are one server here; the texts say what it finds, or that it fails."""
+    upstream.reply = moderate_or_echo
+    service = {"url": f"{upstream.url}/v1/moderations", "token": "for-the-service"}
+    closed = deploy(guard_gateway, "moderated", upstream.url, moderation=service)
+    lenient = deploy(guard_gateway, "lenient", upstream.url, moderation=service | {"whenUnanswered": "pass"})
+
+    def ask(url: str, text: str) -> tuple[int, str]:
+        prompt = {"model": "m", "messages": [{"role": "user", "content": text}]}
+        answer = httpx.post(f"{url}/v1/chat/completions", json=prompt, timeout=30)
+        return answer.status_code, answer.json().get("detail", "")
+
+    assert ask(closed, "Hi") == (200, "")
+    assert ask(closed, "a violent one") == (403, "the gateway refuses this prompt: violence of moderation")
+    assert ask(closed, "it fails") == (503, "the moderation service gave no verdict on this prompt")
+    assert ask(lenient, "it fails") == (200, "")
+    asked = [request for request in upstream.received if request.target == "/v1/moderations"]
+    assert [json.loads(request.body)["input"] for request in asked] == [
+        ["Hi"],
+        ["a violent one"],
+        ["it fails"],
+        ["it fails"],
+    ]
+    assert {request.value("authorization") for request in asked} == {"Bearer for-the-service"}
+    passed = [request for request in upstream.received if request not in asked]
+    assert len(passed) == 2, "what is refused reaches no provider"
+
+
+def moderate_or_echo(request: Recorded) -> Reply:
+    if request.target != "/v1/moderations":
+        return echo(request)
+    texts = json.loads(request.body)["input"]
+    if any("fails" in text for text in texts):
+        return Reply(500)
+    found = [{"flagged": "violent" in text, "categories": {"violence": "violent" in text}} for text in texts]
+    scores = [result | {"category_scores": {"violence": 0.5}} for result in found]
+    return Reply(200, [("content-type", "application/json")], json.dumps({"results": scores}).encode())
 
 
 def test_openais_client_sees_how_it_ended(guard_gateway: Gateway) -> None:
