@@ -146,6 +146,13 @@ def test_text_is_passed_on_as_it_comes() -> None:
     assert result.body == b"Pay to *** now. Thanks"
 
 
+def test_a_pattern_with_large_counts_holds_its_width_back() -> None:
+    long = {"name": "long", "regex": "[a-z]{1,600}@"}
+    result = run(["1" * 600, "2" * 600, "@"], "text/plain", patterns=[long], detect=[])
+    assert b"".join(result.chunks[:2]) == b"1" * 598
+    assert result.body == b"1" * 600 + b"2" * 600 + b"@"
+
+
 # ------------------------------------------------------------------ bodies
 
 

@@ -18,7 +18,8 @@ from sdk.masking import Detector, Span, beginning_of_matches, longest_match
 
 Accept = Callable[[str, "re.Match[str]"], int]
 LARGEST_PROGRAM = 2000
-"""The most instructions of RE2's program, since a count such as `{200}` makes many of a few characters."""
+"""The most instructions of RE2's program, since a count such as `{200}` makes many of a few characters. RE2 needs tens
+of milliseconds for a text where its memory is too small for one."""
 SURROGATES = re.compile("[\ud800-\udfff]")
 SEPARATOR = "[ \u00a0-]"
 DIGITS, LETTERS = re.compile("[0-9]"), re.compile("[A-Za-z][0-9]{2}")
@@ -56,7 +57,11 @@ class BuiltIn:
 
 @dataclass(frozen=True, slots=True)
 class Custom:
-    """A detector with a publisher's pattern, and the pattern of what its matches begin with, up to the text's end."""
+    """A detector with a publisher's pattern.
+
+    beginning: a pattern that matches the beginning of a match, up to the text's end; None: it would be too large, and
+    as many characters as a match may have are held back.
+    """
 
     name: str
     pattern: Any
@@ -67,7 +72,10 @@ class Custom:
         yield from (match.span() for match in self.pattern.finditer(_searchable(text), at))
 
     def held_from(self, text: str, at: int) -> int:
-        match = self.beginning.search(_searchable(text), max(at, len(text) - self.longest))
+        first = max(at, len(text) - self.longest)
+        if self.beginning is None:
+            return first
+        match = self.beginning.search(_searchable(text), first)
         return match.start() if match else len(text)
 
 
@@ -86,7 +94,8 @@ def compile_custom(name: str, pattern: str) -> Custom:
     if compiled.programsize > LARGEST_PROGRAM:
         expected = f"expected a pattern of RE2's syntax, got {name}: {pattern!r}"
         raise ValueError(f"{expected}, which is too large: write it with smaller counts")
-    return Custom(name, compiled, _compile(name, beginning_of_matches(pattern)), longest + 1)
+    beginning = _compile(name, beginning_of_matches(pattern))
+    return Custom(name, compiled, beginning if beginning.programsize <= LARGEST_PROGRAM else None, longest + 1)
 
 
 def _compile(name: str, pattern: str) -> Any:

@@ -16,6 +16,8 @@ Action = Literal["block", "redact", "log"]
 Direction = Literal["request", "response"]
 LARGEST_PROGRAM = 4000
 """The most instructions of RE2's program, since a count such as `{200}` makes many of a few characters."""
+LARGEST_BEGINNING = 2000
+"""The most of a program that is run for each event: RE2 needs tens of milliseconds where its memory is too small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class Rule:
     """A detector of one pattern, in all views of a text.
 
     width: the most characters of a match in a view. beginning: a pattern that matches the beginning of a match at a
-    text's end, which is held back.
+    text's end, which is held back; None: it would be too large, and the width is held back.
     """
 
     name: str
@@ -57,7 +59,10 @@ class Rule:
         return max(at, min(view.source(self._held_index(view.text)) for view in views(text)))
 
     def _held_index(self, text: str) -> int:
-        match = self.beginning.search(text, max(0, len(text) - self.longest, text.rfind(SEPARATOR) + 1))
+        first = max(0, len(text) - self.longest, text.rfind(SEPARATOR) + 1)
+        if self.beginning is None:
+            return first
+        match = self.beginning.search(text, first)
         return match.start() if match else len(text)
 
     def has_match(self, text: str) -> bool:
@@ -83,6 +88,8 @@ def _compile(entry: Json, mode: str) -> Rule:
     if compiled.programsize > LARGEST_PROGRAM:
         raise ValueError(f"expected a smaller pattern, got {name}: {pattern[:64]!r}…: write it with smaller counts")
     beginning = compile_pattern(name, beginning_of_matches(pattern))
+    if beginning.programsize > LARGEST_BEGINNING:
+        beginning = None
     action: Action = "log" if mode == "log" else entry.get("action", "block")
     roles = frozenset(entry.get("roles", ("system", "user", "assistant", "tool")))
     directions = frozenset(entry.get("directions", ("request", "response")))
