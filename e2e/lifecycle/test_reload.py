@@ -256,11 +256,19 @@ def test_an_engine_that_is_killed_comes_back_with_the_present_generation(
     assert changing_gateway.reload().returncode == 0
     killed = changing_gateway.kill("engine")
     eventually("the engine is back", lambda: changing_gateway.pid("engine") not in {None, killed}, 20)
-    eventually("Python policies answer", lambda: httpx.get(stamped_url).status_code == 200, 20)
+    eventually("Python policies answer", lambda: is_answered(stamped_url), 20)
     assert word(stamped_url) == "after the reload"
     project.write_policy("stamp", STAMP, words_py=words("and another"))
     assert changing_gateway.reload().returncode == 0
     assert word(stamped_url) == "and another"
+
+
+def is_answered(url: str) -> bool:
+    """No listener takes connections until the engine is back if it runs in Envoy."""
+    try:
+        return httpx.get(url).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 COUNTS = """\
