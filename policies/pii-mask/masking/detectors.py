@@ -20,6 +20,7 @@ Accept = Callable[[str, "re.Match[str]"], int]
 LARGEST_PROGRAM = 2000
 """The most instructions of RE2's program, since a count such as `{200}` makes many of a few characters. RE2 needs tens
 of milliseconds for a text where its memory is too small for one."""
+ANYTHING = r"(?s).*\z"
 SURROGATES = re.compile("[\ud800-\udfff]")
 SEPARATOR = "[ \u00a0-]"
 DIGITS, LETTERS = re.compile("[0-9]"), re.compile("[A-Za-z][0-9]{2}")
@@ -59,8 +60,7 @@ class BuiltIn:
 class Custom:
     """A detector with a publisher's pattern.
 
-    beginning: a pattern that matches the beginning of a match, up to the text's end; None: it would be too large, and
-    as many characters as a match may have are held back.
+    beginning: a pattern that matches the beginning of a match, up to the text's end.
     """
 
     name: str
@@ -72,11 +72,7 @@ class Custom:
         yield from (match.span() for match in self.pattern.finditer(_searchable(text), at))
 
     def held_from(self, text: str, at: int) -> int:
-        first = max(at, len(text) - self.longest)
-        if self.beginning is None:
-            return first
-        match = self.beginning.search(_searchable(text), first)
-        return match.start() if match else len(text)
+        return int(self.beginning.search(_searchable(text), max(at, len(text) - self.longest)).start())
 
 
 def _searchable(text: str) -> str:
@@ -95,7 +91,9 @@ def compile_custom(name: str, pattern: str) -> Custom:
         expected = f"expected a pattern of RE2's syntax, got {name}: {pattern!r}"
         raise ValueError(f"{expected}, which is too large: write it with smaller counts")
     beginning = _compile(name, beginning_of_matches(pattern))
-    return Custom(name, compiled, beginning if beginning.programsize <= LARGEST_PROGRAM else None, longest + 1)
+    if beginning.programsize > LARGEST_PROGRAM:
+        beginning = _compile(name, ANYTHING)  # as many characters as a match may have are held back
+    return Custom(name, compiled, beginning, longest + 1)
 
 
 def _compile(name: str, pattern: str) -> Any:

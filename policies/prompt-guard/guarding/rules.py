@@ -16,8 +16,10 @@ Action = Literal["block", "redact", "log"]
 Direction = Literal["request", "response"]
 LARGEST_PROGRAM = 4000
 """The most instructions of RE2's program, since a count such as `{200}` makes many of a few characters."""
+ANYTHING = r"(?s).*\z"
 LARGEST_BEGINNING = 2000
-"""The most of a program that is run for each event: RE2 needs tens of milliseconds where its memory is too small."""
+"""The most of a program that is run for each event, of a pattern with counts: RE2 needs tens of milliseconds where its
+memory is too small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class Rule:
     """A detector of one pattern, in all views of a text.
 
     width: the most characters of a match in a view. beginning: a pattern that matches the beginning of a match at a
-    text's end, which is held back; None: it would be too large, and the width is held back.
+    text's end, which is held back.
     """
 
     name: str
@@ -60,10 +62,7 @@ class Rule:
 
     def _held_index(self, text: str) -> int:
         first = max(0, len(text) - self.longest, text.rfind(SEPARATOR) + 1)
-        if self.beginning is None:
-            return first
-        match = self.beginning.search(text, first)
-        return match.start() if match else len(text)
+        return int(self.beginning.search(text, first).start())
 
     def has_match(self, text: str) -> bool:
         return next(self.find(text, 0), None) is not None
@@ -88,8 +87,8 @@ def _compile(entry: Json, mode: str) -> Rule:
     if compiled.programsize > LARGEST_PROGRAM:
         raise ValueError(f"expected a smaller pattern, got {name}: {pattern[:64]!r}…: write it with smaller counts")
     beginning = compile_pattern(name, beginning_of_matches(pattern))
-    if beginning.programsize > LARGEST_BEGINNING:
-        beginning = None
+    if "regex" in entry and beginning.programsize > LARGEST_BEGINNING:
+        beginning = compile_pattern(name, ANYTHING)  # the width is held back
     action: Action = "log" if mode == "log" else entry.get("action", "block")
     roles = frozenset(entry.get("roles", ("system", "user", "assistant", "tool")))
     directions = frozenset(entry.get("directions", ("request", "response")))
