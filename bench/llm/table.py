@@ -131,10 +131,8 @@ def wrong_answers(samples: Sequence[LlmSample]) -> Iterator[str]:
     for key in KEYS:
         wrong = [sample.times.whole for sample in of_row(samples, key) if sample.times.whole.failures]
         if wrong:
-            count, right = (
-                sum(times.failures for times in wrong),
-                sum(s.times.whole.count for s in of_row(samples, key)),
-            )
+            count = sum(times.failures for times in wrong)
+            right = sum(sample.times.whole.count for sample in of_row(samples, key))
             yield f"\n- {TITLES[key]}: {count} answers were wrong beside {right} right ones: {wrong[0].first_failure}"
 
 

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from e2e.kit.as_deployed import wait_for
 from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
 from e2e.kit.listening import free_port
 from e2e.kit.policy_project import PolicyProject
@@ -256,19 +257,11 @@ def test_an_engine_that_is_killed_comes_back_with_the_present_generation(
     assert changing_gateway.reload().returncode == 0
     killed = changing_gateway.kill("engine")
     eventually("the engine is back", lambda: changing_gateway.pid("engine") not in {None, killed}, 20)
-    eventually("Python policies answer", lambda: is_answered(stamped_url), 20)
+    wait_for(stamped_url, seconds=20)  # in Envoy, no listener takes connections before
     assert word(stamped_url) == "after the reload"
     project.write_policy("stamp", STAMP, words_py=words("and another"))
     assert changing_gateway.reload().returncode == 0
     assert word(stamped_url) == "and another"
-
-
-def is_answered(url: str) -> bool:
-    """No listener takes connections until the engine is back if it runs in Envoy."""
-    try:
-        return httpx.get(url).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 COUNTS = """\
