@@ -59,11 +59,10 @@ def beginning_of_matches(pattern: str) -> str:
     else need be held back in a stream. For patterns that `longest_match` accepts. ValueError: `pattern` has what RE2
     does not have, such as a look-ahead."""
     tree = _parser.parse(pattern)
-    flags = "".join(letter for flag, letter in _FLAGS if tree.state.flags & flag)
-    return rf"(?{flags}:{_beginning(list(tree))})\z"
+    return rf"(?{_letters(tree.state.flags)}:{_beginning(tree)})\z"
 
 
-def _beginning(nodes: list[Any]) -> str:
+def _beginning(nodes: Any) -> str:
     """Of a sequence: a beginning of its first half, or the first half and a beginning of its second. In halves, since
     RE2 does not take a group in a group for each of many characters."""
     if len(nodes) <= 1:
@@ -81,12 +80,12 @@ def _beginning_of_node(node: Any) -> str:
         if most == 0:
             return ""
         before = most if most is _constants.MAXREPEAT else most - 1
-        return _repeated(_whole(repeated), 0, before) + _beginning(list(repeated))
+        return _repeated(_whole(repeated), 0, before) + _beginning(repeated)
     if kind is _constants.BRANCH:
-        return f"(?:{'|'.join(_beginning(list(branch)) for branch in value[1])})"
+        return f"(?:{'|'.join(map(_beginning, value[1]))})"
     if kind is _constants.SUBPATTERN:
-        return _in_group(value, _beginning(list(value[3])))
-    return f"{_whole([node])}?"
+        return _in_group(value, _beginning(value[3]))
+    return f"{_one_character(kind, value)}?"
 
 
 def _whole(nodes: Any) -> str:
@@ -125,9 +124,12 @@ def _repeated(whole: str, least: int, most: int) -> str:
 
 def _in_group(value: Any, content: str) -> str:
     _, added, removed, _ = value
-    with_flags = "".join(letter for flag, letter in _FLAGS if added & flag)
-    without = "".join(letter for flag, letter in _FLAGS if removed & flag)
-    return f"(?{with_flags}{'-' if without else ''}{without}:{content})"
+    without = _letters(removed)
+    return f"(?{_letters(added)}{'-' if without else ''}{without}:{content})"
+
+
+def _letters(flags: int) -> str:
+    return "".join(letter for flag, letter in _FLAGS if flags & flag)
 
 
 def _member(member: Any) -> str:
