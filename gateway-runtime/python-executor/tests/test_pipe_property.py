@@ -162,14 +162,15 @@ class Chain:
     length=st.one_of(st.integers(0, 40), st.integers(0, 30_000), st.sampled_from([262_144, 400_000])),
     sizes=st.lists(st.one_of(st.integers(500, 5000), st.integers(1, 1 << 18)), min_size=2, max_size=4),
     rests=st.lists(st.booleans(), min_size=1, max_size=4),
-    random=st.randoms(use_true_random=False),
+    seed=st.integers(0, 1 << 32),
 )
 def test_a_chain_yields_its_body_once_and_in_order(
-    process: Process, length: int, sizes: list[int], rests: list[bool], random: Random
+    process: Process, length: int, sizes: list[int], rests: list[bool], seed: int
 ) -> None:
     body = (bytes(range(251)) * 2000)[:length]
     sizes = [max(size, length // 500) for size in sizes]
-    chain = Chain(process, body, sizes, rests, random)
+    # How often the engine chooses depends on when frames come, so what it chooses by is no draw of hypothesis.
+    chain = Chain(process, body, sizes, rests, Random(seed))  # noqa: S311 — no secret
     chain.run()
     assert bytes(chain.output) == body
     assert [len(link.actions) for link in chain.links] == [1] * len(sizes)
