@@ -94,7 +94,7 @@ func readBytes(name string) int64 {
 	return int64(min(sample[0].Value.Uint64(), math.MaxInt64)) //nolint:gosec // bounded
 }
 
-// watchCollections yields a value after garbage collections, until ctx is done.
+// watchCollections yields a value after garbage collections, until ctx is done. It may miss one right behind another.
 func watchCollections(ctx context.Context) <-chan struct{} {
 	collected := make(chan struct{}, 1)
 	var watch func()

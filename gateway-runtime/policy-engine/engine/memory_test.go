@@ -23,11 +23,18 @@ func TestGarbageIsFewWhereStateAndBodiesAreMany(t *testing.T) {
 	}
 }
 
-func TestEachGarbageCollectionIsNoticed(t *testing.T) {
+func TestGarbageCollectionsAreNoticed(t *testing.T) {
 	collections := watchCollections(t.Context())
 	for range 3 {
-		runtime.GC()
-		await.Receive(t, collections, "word of a garbage collection")
+		await.Until(t, "word of a garbage collection", func() bool {
+			runtime.GC()
+			select {
+			case <-collections:
+				return true
+			default:
+				return false
+			}
+		})
 	}
 	for _, name := range []string{"/gc/heap/live:bytes", "/memory/classes/heap/free:bytes"} {
 		if got := readBytes(name); got <= 0 {
