@@ -111,6 +111,21 @@ def _says_drained(gateway: Gateway) -> bool:
         return False
 
 
+def test_a_drain_that_is_waited_for_outlives_a_crash(gateway: Gateway, upstream: Upstream) -> None:
+    """Of the engine, which holds the node's stream to the controller."""
+    gateway.deploy(api("slow", upstream.url, [attach("sleep", {"seconds": 10}, timeout="20s")]))
+    with ThreadPoolExecutor() as pool:
+        pool.submit(httpx.get, f"{gateway.url}/slow/x", timeout=30)
+        eventually("it is under way", lambda: gateway.is_busy("slow"))
+        draining = pool.submit(ask, gateway, "drain", accept=0, wait=60)
+        eventually("the drain has begun", lambda: drain_state(gateway) == "draining")
+        gateway.kill("engine")
+        drained = draining.result()
+    assert (drained.status_code, drained.json()["drain"]["state"]) == (200, "drained"), drained.text
+    assert is_refused(gateway)
+    assert ask(gateway, "undrain", wait=60).status_code == 200
+
+
 def test_a_drain_can_be_called_off(gateway: Gateway) -> None:
     assert ask(gateway, "drain", accept=600).status_code == 202
     envoy = gateway.pid("envoy")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
-from gatewright_cli.clients.engine_admin import EngineAdmin, EngineRefusedError, quarantined
+from gatewright_cli.clients.engine_admin import DrainPhase, EngineAdmin, EngineRefusedError, quarantined
 from gatewright_cli.local_http import LocalHttpError
 
 if TYPE_CHECKING:
@@ -121,3 +122,8 @@ def test_a_refusal_says_why(bench: Bench, status: int, body: Any, reason: str) -
 def test_an_engine_that_is_away_refuses(bench: Bench) -> None:
     with pytest.raises(EngineRefusedError, match="the policy engine gave no answer"):
         bench.run(admin(bench).deploy(2, Path("m"), {}))
+
+
+def test_the_phases_of_a_drain_are_those_that_the_engine_knows() -> None:
+    source = Path(__file__).parents[3] / "gateway-runtime/policy-engine/internal/node/draining/draining.go"
+    assert get_args(DrainPhase) == tuple(re.findall(r'Phase += "(\w+)"', source.read_text("utf-8")))

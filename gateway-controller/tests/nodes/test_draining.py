@@ -80,8 +80,9 @@ async def connected(
         await node.close()
 
 
-async def state(client: httpx.AsyncClient) -> object:
-    return (await client.get("/v1/nodes/n1")).json()["drain"]
+async def state(client: httpx.AsyncClient) -> dict[str, str]:
+    drain: dict[str, str] = (await client.get("/v1/nodes/n1")).json()["drain"]
+    return drain
 
 
 async def test_a_node_is_drained_and_serves_again(
@@ -151,40 +152,67 @@ async def test_a_node_that_cannot_be_drained_says_why(
     assert (answer.status_code, answer.json()["detail"][: len(detail)]) == (status, detail)
 
 
-async def test_a_node_that_goes_is_waited_for_no_longer(
-    address: str, controller: Controller, client: httpx.AsyncClient
+@pytest.mark.parametrize(
+    ("verb", "before", "order", "after", "shown"),
+    [
+        ("drain", SERVING, node_pb2.Drain(drained=True, accept_seconds=5), DRAINED, "drained"),
+        ("undrain", DRAINED, node_pb2.Drain(), SERVING, "serving"),
+    ],
+)
+async def test_a_node_that_has_started_again_is_told_again(
+    address: str,
+    controller: Controller,
+    client: httpx.AsyncClient,
+    verb: str,
+    before: node_pb2.DrainState,
+    order: node_pb2.Drain,
+    after: node_pb2.DrainState,
+    shown: str,
 ) -> None:
-    async with connected(address, controller, DRAINING) as node:
-        waiting = asyncio.create_task(client.post("/v1/nodes/n1/drain?wait=60"))
-        await node.order()
-    answer = await waiting
-    assert (answer.status_code, answer.json()["detail"]) == (
-        503,
-        "node n1 has disconnected: see whether it runs, and repeat this once it is connected",
-    )
-
-
-async def test_a_node_may_start_again_to_serve_again(
-    address: str, controller: Controller, client: httpx.AsyncClient
-) -> None:
-    async with connected(address, controller, DRAINED) as node:
-        waiting = asyncio.create_task(client.post("/v1/nodes/n1/undrain?wait=60"))
-        assert await node.order() == node_pb2.Drain()
+    async with connected(address, controller, before) as node:
+        waiting = asyncio.create_task(client.post(f"/v1/nodes/n1/{verb}?wait=60"))
+        assert await node.order() == order
     while "n1" in controller.deployment.nodes:
         await asyncio.sleep(0.001)
-    async with connected(address, controller, DRAINING) as node:
+    async with connected(address, controller, before) as node:
+        assert await node.order() == order
         assert not waiting.done()
-        await node.say(SERVING)
+        await node.say(after)
         answer = await waiting
-    assert (answer.status_code, answer.json()["drain"]) == (200, {"state": "serving"})
+    assert (answer.status_code, answer.json()["drain"]["state"]) == (200, shown)
 
 
+async def test_a_node_that_was_to_serve_meanwhile_is_not_told_to_drain_again(
+    address: str, controller: Controller, client: httpx.AsyncClient
+) -> None:
+    async with connected(address, controller, SERVING) as node:
+        waiting = asyncio.create_task(client.post("/v1/nodes/n1/drain?wait=60"))
+        assert (await node.order()).drained
+        await node.say(DRAINING)
+        while (await state(client))["state"] == "serving":
+            await asyncio.sleep(0.001)
+        assert (await client.post("/v1/nodes/n1/undrain")).status_code == 202
+        assert not (await node.order()).drained
+    while "n1" in controller.deployment.nodes:
+        await asyncio.sleep(0.001)
+    async with connected(address, controller, SERVING) as node:
+        await client.post("/v1/nodes/n1/undrain")
+        assert not (await node.order()).drained, "the first order that it gets"
+    waiting.cancel()
+
+
+@pytest.mark.parametrize(("verb", "state"), [("drain", DRAINING), ("undrain", DRAINED)])
 async def test_a_node_that_goes_and_does_not_return_is_not_waited_for(
-    address: str, controller: Controller, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    address: str,
+    controller: Controller,
+    client: httpx.AsyncClient,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+    state: node_pb2.DrainState,
 ) -> None:
     monkeypatch.setattr(draining, "RETURN_SECONDS", 0.01)
-    async with connected(address, controller, DRAINED) as node:
-        waiting = asyncio.create_task(client.post("/v1/nodes/n1/undrain?wait=60"))
+    async with connected(address, controller, state) as node:
+        waiting = asyncio.create_task(client.post(f"/v1/nodes/n1/{verb}?wait=60"))
         await node.order()
     async with asyncio.timeout(40):
         answer = await waiting

@@ -53,26 +53,18 @@ class Draining:
         if node.drain == "serving":
             self._requests.pop(node_id, None)
         self._requests.setdefault(node_id, request)
-        self._deployment.order(node, node_pb2.Drain(drained=True, accept_seconds=accept_seconds))
+        order = node_pb2.Drain(drained=True, accept_seconds=accept_seconds)
+        self._deployment.order(node, order)
         await self._until_begun(node)
-        return await self._until(node, "drained", wait)
+        return await self._until(node, "drained", order, wait)
 
     async def undrain(self, node_id: str, wait: float) -> Node:
         """Returns the node once it serves again, or after the wait. Raises `NotDrainedError`."""
         node = self._drainable(node_id)
         self._requests.pop(node_id, None)
-        self._deployment.order(node, node_pb2.Drain())
-        end = time.monotonic() + wait
-        serves = await self._deployment.wait_until(lambda: node.drain == "serving", wait, node)
-        if not serves and not node.connected:
-            node = await self._returned(node, end - time.monotonic())
-        return await self._until(node, "serving", end - time.monotonic())
-
-    async def _returned(self, node: Node, wait: float) -> Node:
-        """The node once it is connected again, as one is whose engine starts again with Envoy; or as it has gone."""
-        nodes = self._deployment.nodes
-        await self._deployment.wait_until(lambda: node.id in nodes, min(wait, RETURN_SECONDS))
-        return nodes.get(node.id, node)
+        order = node_pb2.Drain()
+        self._deployment.order(node, order)
+        return await self._until(node, "serving", order, wait)
 
     def _drainable(self, node_id: str) -> Node:
         nodes = self._deployment.nodes
@@ -90,9 +82,23 @@ class Draining:
             expected = f"expected node {node.id} to begin within {ANSWER_SECONDS:g} s, got no answer"
             raise NotDrainedError("silent", f"{expected}; is it overloaded?")
 
-    async def _until(self, node: Node, state: str, wait: float) -> Node:
-        reached = await self._deployment.wait_until(lambda: node.drain == state, wait, node)
-        if not reached and not node.connected:
+    async def _until(self, node: Node, state: str, order: node_pb2.Drain, wait: float) -> Node:
+        """The node once it has reached the state, or after the wait. One that has crashed may have lost the order: once
+        it is connected again it gets that again, unless a client has asked for the opposite meanwhile."""
+        end = time.monotonic() + wait
+        while not await self._reaches(node, state, end) and not node.connected:
+            node = await self._returned(node, end)
+            if order.drained == (node.id in self._requests):
+                self._deployment.order(node, order)
+        return node
+
+    async def _reaches(self, node: Node, state: str, end: float) -> bool:
+        return await self._deployment.wait_until(lambda: node.drain == state, end - time.monotonic(), node)
+
+    async def _returned(self, node: Node, end: float) -> Node:
+        """The node once it is connected again, as one is whose engine has started again."""
+        nodes, wait = self._deployment.nodes, min(end - time.monotonic(), RETURN_SECONDS)
+        if not await self._deployment.wait_until(lambda: node.id in nodes, wait):
             cure = "see whether it runs, and repeat this once it is connected"
             raise NotDrainedError("disconnected", f"node {node.id} has disconnected: {cure}")
-        return node
+        return nodes[node.id]

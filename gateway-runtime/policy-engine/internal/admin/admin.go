@@ -221,8 +221,8 @@ type Drain struct {
 
 func (s Sources) reportDrain(w http.ResponseWriter, r *http.Request) {
 	var drain Drain
-	if err := decode(w, r, &drain); err != nil || !drain.Phase.Known() {
-		answer(w, http.StatusBadRequest, Refusal{"expected a phase as JSON: serving, draining, drained, opening or stopping"})
+	if err := decode(w, r, &drain); err != nil || !slices.Contains(draining.Phases, drain.Phase) {
+		answer(w, http.StatusBadRequest, Refusal{fmt.Sprintf("expected a phase as JSON, one of %q", draining.Phases)})
 		return
 	}
 	answer(w, http.StatusOK, s.Draining.Report(drain.Phase))

@@ -20,10 +20,8 @@ const (
 	Stopping Phase = "stopping"
 )
 
-// Known reports whether it is one of these.
-func (p Phase) Known() bool {
-	return p == Serving || p == Draining || p == Drained || p == Opening || p == Stopping
-}
+// Phases are all of these; a test of the command line holds its own to them.
+var Phases = []Phase{Serving, Draining, Drained, Opening, Stopping}
 
 // Wish is what the supervisor is to do.
 type Wish struct {
