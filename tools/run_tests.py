@@ -16,7 +16,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from suite import bytecode, commands, components, record, report
@@ -118,13 +118,23 @@ def _run(selected: list[Component], seed: int, arguments: argparse.Namespace) ->
         finished += [future.result() for future in running]
         prepared.result()
     if through_envoy:
-        options = (*pool, "-m", f"not {ON_ITS_OWN}")
-        finished.append(commands.run_pytest("e2e", _paths_of(through_envoy), seed, *options))
-        if files := [*components.find_word(IN_ENVOY, _paths_of(through_envoy))]:
-            finished.append(commands.run_pytest("in-envoy", files, seed, *pool, "-m", IN_ENVOY, "--engine", "in-envoy"))
-        if files := [*components.find_word(ON_ITS_OWN, _paths_of(through_envoy))]:
-            finished.append(commands.run_pytest(ON_ITS_OWN, files, seed, "-m", ON_ITS_OWN))
+        finished += _run_through_envoy(_paths_of(through_envoy), seed, pool)
     return finished
+
+
+def _run_through_envoy(tests: list[str], seed: int, pool: tuple[str, ...]) -> Iterator[Finished]:
+    """Both modes of the policy engine side by side, then what wants the machine to itself."""
+    by_mode = {"e2e": (tests, ("-m", f"not {ON_ITS_OWN}"))}
+    if files := [*components.find_word(IN_ENVOY, tests)]:
+        by_mode["in-envoy"] = files, ("-m", IN_ENVOY, "--engine", "in-envoy")
+    with ThreadPoolExecutor() as threads:
+        running = [
+            threads.submit(commands.run_pytest, name, files, seed, *pool, *options)
+            for name, (files, options) in by_mode.items()
+        ]
+        yield from (future.result() for future in running)
+    if files := [*components.find_word(ON_ITS_OWN, tests)]:
+        yield commands.run_pytest(ON_ITS_OWN, files, seed, "-m", ON_ITS_OWN)
 
 
 def _paths_of(selected: Iterable[Component]) -> list[str]:

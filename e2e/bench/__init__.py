@@ -1,0 +1,1 @@
+"""The bench, in its short form: rows beside what is recorded of them."""
