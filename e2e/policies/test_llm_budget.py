@@ -274,6 +274,7 @@ async def until_settled(client: Client, keys: list[str]) -> None:
     raise AssertionError("\n".join(differences))
 
 
+@pytest.mark.slow("hundreds of exchanges, with processes that are killed in between")
 def test_the_invoice_is_what_the_budgets_have_counted(site: Site) -> None:
     client = asyncio.run(converse(site))
     assert not client.wrong, "\n".join(client.wrong)

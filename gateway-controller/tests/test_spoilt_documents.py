@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import yaml
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.apis.controller import Controller
@@ -116,6 +117,7 @@ def test_an_api_is_shown_as_yaml_that_says_the_same(document: JsonObject, defini
         assert to_document(validate(read_yaml(text.encode()), definitions, {}, names=GATEWAY)) == stored
 
 
+@pytest.mark.slow("a store and an application for each example, and two requests for each document")
 @SETTINGS
 @given(documents=st.lists(spoilt(read("golden/*.in.yaml")), min_size=1, max_size=4), data=st.data())
 def test_a_dry_run_says_what_the_write_says(

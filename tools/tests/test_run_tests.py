@@ -313,6 +313,7 @@ def test_process():
 """
 
 
+@pytest.mark.slow("runs pytest with several processes")
 @pytest.mark.parametrize(("folder", "processes"), [(pytest_costs.TOGETHER[0], 1), ("e2e/pages", 2)])
 def test_files_that_share_a_fixture_run_in_one_process(project: Project, folder: str, processes: int) -> None:
     project.write("tools/suite/components.toml", UNITS + THROUGH_ENVOY.replace("e2e/pages", folder))

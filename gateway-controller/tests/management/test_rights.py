@@ -151,6 +151,7 @@ async def tokens(client: httpx.AsyncClient) -> dict[str, str]:
     return {**found, "stranger": f"Bearer gatewright_{'x' * 43}", BOUND_CALLER: bound, OWN: bound}
 
 
+@pytest.mark.slow("asks for each operation as each of seven callers")
 async def test_the_page_has_what_each_caller_is_answered(
     client: httpx.AsyncClient, tokens: dict[str, str], orders: JsonObject, request: pytest.FixtureRequest
 ) -> None:
