@@ -35,7 +35,7 @@ from gatewright_builder.sources import Sources
 from gatewright_builder.tree import Tree, text_digest, tree_digest, write_tree
 
 WITHOUT_DWARF = "-ldflags=-w"
-"""A debugger alone reads it: panics and profiles name functions and lines without it, and the linker takes 0.7 of the time."""
+"""Debuggers alone read it; panics and profiles name lines without it, and the linker takes 0.7 of the time."""
 DIAGNOSTIC = re.compile(r"^(?:\./)?(?P<file>[^\s:]+\.(?:go|mod)):(?P<line>\d+)(?::\d+)?: (?P<message>.*)$")
 
 
