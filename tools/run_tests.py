@@ -124,7 +124,7 @@ def _run(selected: list[Component], seed: int, arguments: argparse.Namespace) ->
 
 def _run_through_envoy(tests: list[str], seed: int, pool: tuple[str, ...]) -> Iterator[Finished]:
     """Both modes of the policy engine side by side, then what wants the machine to itself."""
-    by_mode = {"e2e": (tests, ("-m", f"not {ON_ITS_OWN}"))}
+    by_mode: dict[str, tuple[list[str], tuple[str, ...]]] = {"e2e": (tests, ("-m", f"not {ON_ITS_OWN}"))}
     if files := [*components.find_word(IN_ENVOY, tests)]:
         by_mode["in-envoy"] = files, ("-m", IN_ENVOY, "--engine", "in-envoy")
     with ThreadPoolExecutor() as threads:
