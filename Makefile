@@ -101,7 +101,7 @@ api-fuzz: setup ## hold a controller against its OpenAPI document by generated r
 planted-faults: setup ## plant faults one by one in a copy of HEAD, and see the tests find each (ARGS="cli": those with this word)
 	python tools/planted_faults.py $(ARGS)
 
-soak: setup ## 30 minutes of load, API changes and reloads, after which nothing may have grown (ARGS="--minutes 5")
+soak: setup ## 30 minutes of load, API changes, reloads and killed executors, after which nothing may have grown (ARGS="--minutes 5")
 	python -m e2e.faults.soak $(ARGS)
 
 bench: setup ## measure the gateway beside its peers, 15 minutes (ARGS="--rounds 1", "--record", "executor", "edit", "--compare REV")

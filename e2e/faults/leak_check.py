@@ -25,30 +25,33 @@ def find_growth(samples: Sequence[Sample]) -> list[str]:
         return [f"expected at least 6 samples after the warm-up, got {len(samples)}"]
     return [
         f"✗ {process}: {resource} grew from {before:.0f} to {after:.0f}"
-        for process, resource, before, after in _medians(samples)
+        for process, resource, before, _, after in _medians(samples)
         if after > max(before * (1 + RELATIVE), before + SLACK[resource])
     ]
 
 
 def report(samples: Sequence[Sample]) -> str:
-    """Markdown: what each process held in the first and in the last third."""
+    """Markdown: what each process held in each third."""
     rows = [
-        f"| {process} | {resource} | {before:.0f} | {after:.0f} |"
-        for process, resource, before, after in _medians(samples)
+        f"| {process} | {resource} | {' | '.join(f'{value:.0f}' for value in thirds)} |"
+        for process, resource, *thirds in _medians(samples)
     ]
-    return "\n".join(["| process | holds | at first | at last |", "| --- | --- | --- | --- |", *rows])
+    head = "| process | holds | at first | in the middle | at last |"
+    return "\n".join([head, "| --- | --- | --- | --- | --- |", *rows])
 
 
-def _medians(samples: Sequence[Sample]) -> list[tuple[str, str, float, float]]:
+def _medians(samples: Sequence[Sample]) -> list[tuple[str, str, float, float, float]]:
+    """Process, resource, and the median of each third."""
     third = max(len(samples) // 3, 1)
     names = sorted(
         {(process, resource) for sample in samples for process, values in sample.held.items() for resource in values}
     )
     medians = []
     for process, resource in names:
-        first, last = (_values(part, process, resource) for part in (samples[:third], samples[-third:]))
-        if first and last:
-            medians.append((process, resource, median(first), median(last)))
+        parts = samples[:third], samples[third:-third], samples[-third:]
+        first, middle, last = (_values(part, process, resource) for part in parts)
+        if first and middle and last:
+            medians.append((process, resource, median(first), median(middle), median(last)))
     return medians
 
 

@@ -1,7 +1,8 @@
 """`python -m e2e.faults.soak`: a long run under load, of requests and of streams, with an API changed every second and
-code reloaded every 10 s.
+code reloaded every 10 s, and an executor killed every 45 s.
 
-At the end no request may have failed, and no process may have grown, nor the number of the engine's goroutines. The
+At the end no request may have failed but for those of Python policies when an executor was killed, and no process may
+have grown, nor the number of the engine's goroutines. The
 exit status is 1 otherwise. With GATEWRIGHT_ENGINE=in-envoy the engine's memory, threads and files are Envoy's.
 """
 
@@ -15,15 +16,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bench import load_tool
 from e2e.faults.changes import write
 from e2e.faults.contract import Contract, Fault, judge
 from e2e.faults.environment import GO_POLICY, MARK, PYTHON_POLICY, LoadedEnvironment, Setting, loaded_environment, now
+from e2e.faults.kills import POLICY_ERRORS, kill
 from e2e.faults.leak_check import Sample, find_growth, report
+from e2e.faults.streams import RESET
 from e2e.faults.table import Line, table
+from e2e.kit.answers import Answer
 from e2e.kit.gateway import api, attach
 from e2e.kit.load import Flow, pause
 from e2e.kit.processes import folders, resources_of
@@ -31,6 +36,9 @@ from e2e.kit.shared_build import build_output, is_engine_in_envoy
 
 RATE = 100.0
 CHANGE_SECONDS, RELOAD_SECONDS, SAMPLE_SECONDS = 1.0, 10.0, 10.0
+KILL_SECONDS = 45.0
+"""Three deaths within 30 s would put a policy under quarantine."""
+KILLED = Contract(meanwhile={"python": POLICY_ERRORS, "stream": POLICY_ERRORS | RESET})
 CHURNING = 8
 STREAMS = Flow("stream", "/stream/x?events=20&every=100ms", 10.0)
 """Twenty are open at any time, and reloads come in their middle."""
@@ -48,28 +56,40 @@ def main() -> int:
         tool, build = load_tool.build(Path(folder)), build_output()
         with loaded_environment(tool, build, SETTING) as environment:
             chance = random.Random(arguments.seed)  # noqa: S311 — which API changes is no secret
-            samples, violations = soak(environment, seconds, chance)
+            samples, kills, violations = soak(environment, seconds, chance)
             verdict = judge(environment.answers(), Fault(now(), now()), Contract(recovery=0.0), violations)
+            failed = [answer for answer in verdict.failed if not is_allowed(answer, kills)]
+            verdict = replace(verdict, failed=failed, recovery=None)
     measured = [reading for reading in samples if reading.at >= min(WARMUP_SECONDS, WARMUP_SHARE * seconds)]
     growth = find_growth(measured)
     print(table([Line(f"soak, {arguments.minutes:g} min", verdict)]), report(measured), *growth, sep="\n\n")
     return 0 if verdict.kept and not growth else 1
 
 
-def soak(environment: LoadedEnvironment, seconds: float, chance: random.Random) -> tuple[list[Sample], list[str]]:
-    """The resources of the processes, and the violations beside the load."""
+def is_allowed(answer: Answer, kills: Sequence[Fault]) -> bool:
+    """Whether an executor's end may have cost this answer."""
+    return any(KILLED.allows(answer, executor_kill) for executor_kill in kills)
+
+
+def soak(
+    environment: LoadedEnvironment, seconds: float, chance: random.Random
+) -> tuple[list[Sample], list[Fault], list[str]]:
+    """The resources of the processes, the kills of executors, and the violations beside the load."""
     samples: list[Sample] = []
+    kills: list[Fault] = []
     violations: list[str] = []
     start, deployed, reloads = time.monotonic(), set[str](), Reloads(environment)
     for at in ticks(start, seconds):
         violations += change(environment, deployed, chance)
         if at >= reloads.due:
             violations += reloads.again(at)
+        elif at >= (len(kills) + 1) * KILL_SECONDS and not reloads.is_running:
+            kills.append(kill(environment, environment.gateway.executors()[0]["name"]))
         if at >= len(samples) * SAMPLE_SECONDS:
             samples.append(sample(environment, at))
     violations += reloads.finished()
-    print(f"reloads: {reloads.count}, samples: {len(samples)}", file=sys.stderr)
-    return samples, violations
+    print(f"reloads: {reloads.count}, executors killed: {len(kills)}, samples: {len(samples)}", file=sys.stderr)
+    return samples, kills, violations
 
 
 def ticks(began: float, seconds: float) -> Iterator[float]:
@@ -105,9 +125,13 @@ class Reloads:
         self.count = 0
         self.due = RELOAD_SECONDS
 
+    @property
+    def is_running(self) -> bool:
+        return self._running is not None and self._running.poll() is None
+
     def again(self, at: float) -> list[str]:
         """Begins the next one; what went wrong with the last one."""
-        if self._running is not None and self._running.poll() is None:
+        if self.is_running:
             return []
         violations = self.finished()
         self.due = at + RELOAD_SECONDS

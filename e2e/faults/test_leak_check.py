@@ -30,5 +30,5 @@ def test_a_run_without_samples_proves_nothing() -> None:
     assert "expected at least 6 samples" in find_growth(run(1, 2))[0]
 
 
-def test_the_report_has_the_first_and_the_last_figures() -> None:
-    assert "| engine | memory | 1 | 2 |" in report(run(1, 1, 1, 2, 2, 2))
+def test_the_report_has_a_figure_of_each_third() -> None:
+    assert "| engine | memory | 1 | 3 | 2 |" in report(run(1, 1, 3, 3, 2, 2))

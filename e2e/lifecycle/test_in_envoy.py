@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
@@ -17,6 +20,7 @@ import yaml
 from e2e.kit.attachments import GO_HEADERS, SAMPLE
 from e2e.kit.clients import run_clients
 from e2e.kit.gateway import BUILD_SECONDS, Gateway, Json, api, attach, eventually, running
+from e2e.kit.load import pause
 from e2e.kit.places import ROOT
 from e2e.kit.traffic import traffic
 from e2e.kit.upstream import Reply, Upstream
@@ -167,16 +171,22 @@ def test_an_envoy_that_cannot_load_it_is_refused_before_anything_starts(module_b
 
 
 def test_a_build_without_it_is_refused(build: Path, tmp_path: Path) -> None:
-    bare = tmp_path / "build"
-    bare.mkdir()
-    for part in build.iterdir():
-        if part.name not in {"bin", "generations"}:
-            (bare / part.name).symlink_to(part)
+    bare = _build_without_engine(build, tmp_path)
     (bare / "bin").mkdir()
     (bare / "bin" / "policy-engine").symlink_to(build / "bin" / "policy-engine")
     result = _run("--build", str(bare), "--state-dir", str(tmp_path / "state"), *INSIDE)
     assert result.returncode == 1
     assert f"{bare} lacks bin/libgatewright.so, the engine for Envoy: make it again with" in result.stderr
+
+
+def _build_without_engine(build: Path, folder: Path) -> Path:
+    """Another build output, which shares all else."""
+    bare = folder / "build"
+    bare.mkdir()
+    for part in build.iterdir():
+        if part.name not in {"bin", "generations"}:
+            (bare / part.name).symlink_to(part)
+    return bare
 
 
 def test_another_value_is_refused(tmp_path: Path) -> None:
@@ -330,3 +340,59 @@ def _status_of(url: str) -> int:
         return httpx.get(url).status_code
     except httpx.TransportError:
         return 0
+
+
+# ---------------------------------------------------------------- an Envoy that crashes while another one starts
+
+
+@pytest.fixture
+def own_build(module_build: Path, tmp_path: Path) -> Path:
+    """A build output whose engine the test can change."""
+    own = _build_without_engine(module_build, tmp_path)
+    shutil.copytree(module_build / "bin", own / "bin")
+    return own
+
+
+def _change_engine(build: Path) -> None:
+    """The library does the same, and for the run it is another build."""
+    for name in "libgatewright.so", "libgatewright.json":
+        changed = build / "bin" / f"{name}.new"
+        changed.write_bytes((build / "bin" / name).read_bytes() + b"\n")
+        changed.replace(build / "bin" / name)
+
+
+def _stop_next_envoy(gateway: Gateway) -> int:
+    """Stops the process that starts beside the present Envoy, long before it is ready. Its pid."""
+    end = time.monotonic() + 60
+    while not (pids := [row["pid"] for row in _rows(gateway) if row["name"] == "envoy.2" and row["pid"]]):
+        assert time.monotonic() < end, "expected another Envoy, got none"
+        time.sleep(0.005)
+    os.kill(pids[0], signal.SIGSTOP)
+    return int(pids[0])
+
+
+def test_an_envoy_that_crashes_while_another_one_starts_is_replaced_by_it(
+    own_build: Path, tmp_path: Path, upstream: Upstream
+) -> None:
+    with running(own_build, tmp_path / "state", *INSIDE) as gateway, ThreadPoolExecutor() as pool:
+        gateway.deploy(api("before", upstream.url, CHAINS["mixed"]))
+        _change_engine(own_build)
+        reloading = pool.submit(gateway.reload)
+        following = _stop_next_envoy(gateway)
+        assert not gateway.find_records(message="process is ready", process="envoy.2"), "stopped too late"
+        gateway.kill("envoy")
+        eventually("the present Envoy has ended", lambda: gateway.pid("envoy") is None)
+        pause(1.0)  # ten times as long as before a restart
+        assert gateway.pid("envoy") is None, "it was started again beside the other one"
+        os.kill(following, signal.SIGCONT)
+        result = reloading.result()
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert gateway.pid("envoy") == following
+        assert httpx.get(f"{gateway.url}/before/x").status_code == 200
+        gateway.deploy(api("after", upstream.url, CHAINS["mixed"]))
+        assert httpx.get(f"{gateway.url}/after/x").status_code == 200
+        _change_engine(own_build)
+        result = gateway.reload()
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert gateway.pid("envoy") not in {following, None}
+        assert httpx.get(f"{gateway.url}/after/x").status_code == 200

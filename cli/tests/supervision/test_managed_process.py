@@ -82,6 +82,27 @@ def test_a_killed_process_comes_back_alone(bench: Bench) -> None:
     assert "process is back" in bench.output.text()
 
 
+def test_a_process_whose_restarts_are_paused_stays_down_until_they_go_on(bench: Bench) -> None:
+    async def live() -> None:
+        process = keep(bench, bench.listener("a"))
+        await process.start()
+        process.pause_restarts()
+        process.kill()
+        await bench.until(lambda: process.state is State.RESTARTING)
+        await asyncio.sleep(10 * SOON.first_delay)
+        assert (process.state, process.pid) == (State.RESTARTING, None)
+        assert "again_in" not in bench.output.text()
+        process.resume_restarts()
+        await bench.until(lambda: process.state is State.READY)
+        process.pause_restarts()
+        process.kill()
+        await bench.until(lambda: process.pid is None)
+        await process.stop()
+
+    bench.run(live())
+    assert bench.events() == ["start a", "listen a", "start a", "listen a"]
+
+
 def test_a_start_that_fails_is_reported_with_the_last_lines_and_the_cure(bench: Bench) -> None:
     async def live() -> None:
         process = keep(bench, bench.listener("a", DIES, cure="Set a colour."))

@@ -72,6 +72,7 @@ class NodeDrain:
                 while self._wish.drained and self._process.pid == envoy:
                     await asyncio.sleep(RETRY_SECONDS)
                 self._phase = "draining"  # with another Envoy, all begins anew
+                self._entered.set()
             await self._serve_again()
 
     def _enter(self, phase: DrainPhase, message: str) -> None:
@@ -100,12 +101,18 @@ class NodeDrain:
         """Closes the listeners and waits for the end of all requests. The pid of the Envoy that has done so."""
         while True:
             envoy = self._process.pid
+            closing = asyncio.create_task(EnvoyDrain(self._admin, LONGEST_SECONDS, 0.0).run(), name="drain of Envoy")
             try:
-                await EnvoyDrain(self._admin, LONGEST_SECONDS, 0.0).run()
-            except LocalHttpError:  # it has ended, and another one starts
-                await asyncio.sleep(RETRY_SECONDS)
-            else:
-                return envoy
+                while self._process.pid == envoy and not closing.done():
+                    await asyncio.wait({closing}, timeout=RETRY_SECONDS)
+            finally:
+                closing.cancel()
+                await asyncio.wait({closing})
+            with contextlib.suppress(LocalHttpError, asyncio.CancelledError):  # another one starts, or has its place
+                closing.result()
+                if self._process.pid == envoy:
+                    return envoy
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def _serve_again(self) -> None:
         self._enter("opening", "Envoy is started again, with open listeners")

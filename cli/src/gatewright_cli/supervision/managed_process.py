@@ -94,6 +94,8 @@ class ManagedProcess:
         self._on_change, self._on_pid = on_change, on_pid
         self._stall_seconds, self._clock = stall_seconds, clock
         self._child: Child | None = None
+        self._may_restart = asyncio.Event()
+        self._may_restart.set()
         self._first_ready: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -156,6 +158,14 @@ class ManagedProcess:
         self._task.add_done_callback(self._on_task_done)
         await self._first_ready
 
+    def pause_restarts(self) -> None:
+        """If the process ends, it is not started again before `resume_restarts`."""
+        self._may_restart.clear()
+
+    def resume_restarts(self) -> None:
+        """Undoes `pause_restarts`."""
+        self._may_restart.set()
+
     async def restart(self, spec: ProcessSpec) -> None:
         """Drains and stops the process, and starts it by another spec. Raises StartError as `start` does."""
         await self.stop()
@@ -192,11 +202,14 @@ class ManagedProcess:
                 if not first_ready.done() and (end.final or not self.restarts.may_start_again()):
                     first_ready.set_exception(StartError(self.spec, str(end), end.last_lines))
                     return
-                fields = {"process": self.spec.name, "after": f"{end.uptime:.1f}s", "again_in": f"{delay:.2f}s"}
+                fields = {"process": self.spec.name, "after": f"{end.uptime:.1f}s"}
+                if self._may_restart.is_set():
+                    fields["again_in"] = f"{delay:.2f}s"
                 fields |= self._dump_fields()
                 self._output.event(f"process ended: {end}", "warning", **fields)
                 self._set_state(State.RESTARTING)
                 await asyncio.sleep(delay)
+                await self._may_restart.wait()
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         """Reports a fault of the supervisor, which must not look like a slow start or an orderly stop."""

@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +18,10 @@ from gatewright_cli.node.executors.replacement import Executors
 from gatewright_cli.node.executors.takeover import Takeovers
 from gatewright_cli.node.files.admin_relays import AdminRelays
 from gatewright_cli.node.files.peers import Peers
+from gatewright_cli.node.listeners.listener_gate import accept_queues
+from gatewright_cli.node.listeners.ports import free_port
 from gatewright_cli.node.specs import processes
+from gatewright_cli.supervision.managed_process import ManagedProcess
 from gatewright_cli.supervision.restarts import RestartPolicy
 from gatewright_cli.supervision.specs import ProcessSpec
 from gatewright_cli.supervision.supervisor import Supervisor
@@ -29,19 +33,27 @@ if TYPE_CHECKING:
     from cli.tests.conftest import Bench
 
 BOTH = """
-import http.server, json, os, signal, socketserver, sys, threading, yaml
+import http.server, json, os, signal, socket, socketserver, sys, threading, time, yaml
 class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer): daemon_threads = True
-bootstrap, log = sys.argv[1:]
+bootstrap, log, port = sys.argv[1:]
 settings = yaml.safe_load(open(bootstrap))
 own = settings["admin"]["address"]["pipe"]["path"]
 (extension,) = settings["bootstrap_extensions"]
 words = json.loads(extension["typed_config"]["extension_config"]["value"])
 engine = words[words.index("--admin") + 1].removeprefix("unix:")
 module = open(os.environ["ENVOY_DYNAMIC_MODULES_SEARCH_PATH"] + "/libgatewright.so").read()
-if module == "broken": sys.exit("cannot load the engine")
-apis = 1 if module == "poor" else 2
 def note(text):
     with open(log, "a") as file: file.write(module + " " + text + chr(10))
+if "slow" in module:
+    note("waits")
+    while not os.path.exists(log + ".go"): time.sleep(0.01)
+if "broken" in module: sys.exit("cannot load the engine")
+apis = 1 if module == "poor" else 2
+listener = socket.socket()
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+listener.bind(("127.0.0.1", int(port)))
+listener.listen()
+place = {"local_address": {"socket_address": {"address": "127.0.0.1", "port_value": int(port)}}}
 class Handler(http.server.BaseHTTPRequestHandler):
     address_string = lambda self: ""
     log_message = lambda *_: None
@@ -52,10 +64,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         parts = [kind + state for kind in ("cluster", "listener", "route") for state in ("Generation", "sConfirmed")]
         xds = {"envoyConnected": True} | dict.fromkeys(parts, 1)
-        self.answer({"node": {"apis": apis}, "xds": xds, "name": module} if self.path == "/stats" else {})
+        stats = {"node": {"apis": 0 if os.path.exists(log + ".empty") else apis}, "xds": xds, "name": module}
+        self.answer({"/stats": stats, "/listeners?format=json": {"listener_statuses": [place]}}.get(self.path, {}))
     def do_POST(self):
         note(self.path + " " + self.rfile.read(int(self.headers.get("content-length") or 0)).decode())
-        self.answer({})
+        if self.path == "/drain_listeners": listener.close()
+        self.answer({"drained": os.path.exists(log + ".drained")} if self.path == "/drain" else {})
 note("starts")
 signal.signal(signal.SIGTERM, lambda *_: (note("ends"), os._exit(0)))
 for path in (engine, own):
@@ -74,7 +88,9 @@ class Node(Restarting):
         first = Generation(1, self.engine(self.settings.build, "first"))
         roster = processes.first_executors(self.settings, self.run_dir)
         real = processes.envoy(self.settings, self.run_dir)
-        command = (sys.executable, "-c", BOTH, str(self.run_dir.path / "bootstrap.yaml"), str(self.loaded))
+        self.port = free_port("127.0.0.1")
+        bootstrap = self.run_dir.path / "bootstrap.yaml"
+        command = (sys.executable, "-c", BOTH, str(bootstrap), str(self.loaded), str(self.port))
         specs = [process.spec for process in self.supervisor.processes[:-1]]
         envoy = replace(real, command=command, writes_access_log=False)
         inside = processes.inside(envoy, self.settings, self.run_dir, first, roster)
@@ -89,6 +105,16 @@ class Node(Restarting):
 
     def events(self) -> list[str]:
         return self.loaded.read_text().splitlines()
+
+    def signal(self, word: str) -> Path:
+        """A file that the processes look for. go: engines with "slow" in their name start. empty: there are no APIs.
+        drained: the controller wants the node drained.
+        """
+        return self.loaded.with_suffix(f".{word}")
+
+    def listening(self) -> int:
+        """How many sockets listen on Envoy's port."""
+        return len(accept_queues(f"127.0.0.1:{self.port}"))
 
     def envoy(self) -> ProcessSpec:
         return self.supervisor.process("envoy").spec
@@ -191,6 +217,7 @@ def test_an_engine_that_serves_fewer_apis_does_not_take_over(bench: Bench, monke
             with pytest.raises(EngineRefusedError, match="the new engine serves 1 of 2 APIs after"):
                 await node.executors.switch_to(fresh)
             assert node.events()[-1] == 'first /handover {"away":false}'
+            assert node.listening() == 1
 
     bench.run(live())
 
@@ -231,3 +258,102 @@ def test_with_superseded_policies_the_takeover_waits_for_the_controller(bench: B
 
     bench.run(live())
     assert "serves fewer APIs than the one before" in bench.output.text()
+
+
+# ---------------------------------------------------------------- processes that end meanwhile
+
+
+async def kill_present_while_next_starts(node: Node, engine: str) -> tuple[ManagedProcess, asyncio.Task[object]]:
+    """The killed Envoy, which has ended, and the takeover. The next engine waits for the signal."""
+    present, fresh = node.supervisor.process("envoy"), node.next()
+    node.engine(fresh.build, engine)
+    switching = asyncio.create_task(node.executors.switch_to(fresh))
+    await until(node, f"{engine} waits")
+    present.kill()
+    await node.bench.until(lambda: present.state == "restarting")
+    return present, switching
+
+
+def test_a_present_envoy_that_ends_is_not_started_again_beside_the_next_one(bench: Bench) -> None:
+    async def live() -> None:
+        async with running(bench) as node:
+            present, switching = await kill_present_while_next_starts(node, "slow")
+            await asyncio.sleep(10 * TAKES.first_delay)
+            assert present.pid is None
+            node.signal("go").touch()
+            await switching
+            assert node.supervisor.process("envoy") is not present
+            assert (await EngineAdmin(node.run_dir.socket("engine-admin")).stats()).node.apis == 2
+            fresh = node.next(number=3, source="3")
+            node.engine(fresh.build, "third")
+            await node.executors.switch_to(fresh)
+            assert [event for event in node.events() if "starts" in event] == [
+                "first starts",
+                "slow starts",
+                "third starts",
+            ]
+
+    bench.run(live())
+
+
+def test_a_present_envoy_that_ends_is_started_again_if_the_next_one_does_not_start(bench: Bench) -> None:
+    async def live() -> None:
+        async with running(bench) as node:
+            present, switching = await kill_present_while_next_starts(node, "slow and broken")
+            node.signal("go").touch()
+            with pytest.raises(EngineRefusedError, match="does not start with the new engine"):
+                await switching
+            assert node.supervisor.process("envoy") is present
+            await bench.until(lambda: present.state == "ready")
+            assert [event for event in node.events() if "starts" in event] == ["first starts"] * 2
+
+    bench.run(live())
+    assert "the new engine does not take over: the present one has ended, and is started again" in bench.output.text()
+
+
+def test_a_present_envoy_that_ends_before_its_drain_leaves_no_socket_on_its_port(bench: Bench) -> None:
+    async def live() -> None:
+        async with running(bench) as node:
+            fresh = node.next()
+            node.engine(fresh.build, "second")
+            roster = {executor.id: executor.process.spec.sockets[0] for executor in node.executors.serving}
+            await node.takeovers.start(fresh, roster, serves_all=True)
+            done = await node.takeovers.finish()
+            done.present.kill()
+            await bench.until(lambda: done.present.pid is None)
+            await node.takeovers.remove(done)
+            assert node.listening() == 1, "the next Envoy's"
+
+    bench.run(live())
+
+
+@pytest.mark.parametrize("seconds", [0.0, 60.0])
+def test_a_next_envoy_that_ends_before_it_takes_over_serves_as_soon_as_it_is_back(bench: Bench, seconds: float) -> None:
+    """seconds: how long the takeover waits for it. No API serves, so it does not wait for these."""
+
+    async def live() -> None:
+        async with running(bench) as node:
+            node.signal("empty").touch()
+            fresh = node.next()
+            node.engine(fresh.build, "slow")
+            node.signal("go").touch()
+            await node.executors.switch_to(fresh, superseded=["one:v1.0.0"])
+            present, following = node.supervisor.process("envoy"), node.supervisor.process("envoy.2")
+            node.signal("go").unlink()
+            following.kill()
+            await bench.until(lambda: following.state == "starting")
+            finishing = asyncio.create_task(node.executors.finish(seconds))
+            await asyncio.wait({finishing}, timeout=0.2)
+            assert present.leaving is finishing.done() is (seconds == 0.0)
+            node.signal("go").touch()
+            await finishing
+            await bench.until(lambda: following.state == "ready")
+            assert node.supervisor.process("envoy") is following
+            assert await EngineAdmin(node.run_dir.socket("engine-admin")).envoy_acknowledged_all()
+            fresh = node.next(number=3, source="3")
+            node.engine(fresh.build, "third")
+            await node.executors.switch_to(fresh)
+            assert node.events()[-1] == "third starts"
+
+    bench.run(live())
+    assert ("takes over and is not ready: Envoy is started again" in bench.output.text()) is (seconds == 0.0)

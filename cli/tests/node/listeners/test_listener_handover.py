@@ -108,6 +108,22 @@ def test_a_second_process_that_never_listens_leaves_all_as_it_was() -> None:
         assert accept_all(first) == 2 * CONNECTIONS
 
 
+def test_a_first_process_that_has_ended_and_started_again_gets_no_connections() -> None:
+    host, port = "127.0.0.1", free_port("127.0.0.1")
+    handover = ListenerHandover(join_address(host, port))
+    with listening(host, port, 2) as first:
+        handover.keep()
+        with listening(host, port, 2) as second:
+            for listener in first:
+                listener.close()
+            with listening(host, port, 2) as again:
+                handover.pass_on()
+                connect_many(host, port)
+                assert (accept_all(second), accept_all(again)) == (CONNECTIONS, 0)
+                handover.close()
+                assert len(accept_queues(join_address(host, port))) == 4
+
+
 def test_a_port_without_a_listener_is_left_alone() -> None:
     host, port = "127.0.0.1", free_port("127.0.0.1")
     handover = ListenerHandover(join_address(host, port))

@@ -191,8 +191,8 @@ class Executors:
         Envoy takes over now, with the APIs that the controller has deployed again. seconds: the longest wait for these.
         """
         if self._takeovers is not None and not self._settled.is_set():
-            replaced = await self._takeovers.finish(seconds)
-            self._replaced = asyncio.create_task(self._takeovers.remove(replaced), name="replaced Envoy drains")
+            done = await self._takeovers.finish(seconds)
+            self._replaced = asyncio.create_task(self._takeovers.remove(done), name="replaced Envoy drains")
             self._settled.set()
 
     def _takeover_obstacle(self) -> str:

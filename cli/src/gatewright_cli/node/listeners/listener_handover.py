@@ -47,8 +47,9 @@ class ListenerHandover:
             listener_gate.attach(member, [LOAD_RANDOM, Instruction(MODULO, len(self._theirs)), RETURN_A])
 
     def pass_on(self) -> None:
-        """New connections go to the other sockets, if there are any."""
-        if not self._theirs or len(listener_gate.queues(self._address)) <= len(self._theirs):
+        """New connections go to the other sockets, if there are any and the first process has not ended."""
+        listening = listener_gate.queues(self._address).keys()
+        if not self._theirs or not self._theirs < listening:
             return
         with contextlib.suppress(OSError):
             self._member = listener_gate.deaf_listener(self._address)
@@ -66,12 +67,14 @@ class ListenerHandover:
             await asyncio.sleep(POLL_SECONDS)
 
     def close(self) -> None:
-        """The kernel spreads connections over all sockets again. It may be called at any time."""
+        """The kernel spreads connections over all sockets again. It may be called at any time, and again."""
+        if not self._theirs:
+            return
         with contextlib.suppress(OSError):
             member = self._member or listener_gate.deaf_listener(self._address)
             with member:
                 member.setsockopt(socket.SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, 0)
-        self._member = None
+        self._member, self._theirs = None, frozenset()
 
     def _waiting(self) -> Sequence[int]:
         return [queue for inode, queue in listener_gate.queues(self._address).items() if inode in self._theirs]
