@@ -16,7 +16,7 @@ GO_MODULES := $(shell sed -n 's,^	\./,,p' go.work)
 # mypy runs once for each of these: the tests of all three have a conftest.py that Python's names do not tell apart.
 TYPED := "sdk/python documents gateway-builder cli tools bench e2e" gateway-runtime/python-executor gateway-controller
 POLICIES := $(filter-out %/misbehave/policy.py,$(wildcard policies/*/*.py conformance/*/*.py sample-policies/*/*.py e2e/kit/policies/*/*.py))
-.PHONY: help setup run build test test-in-envoy check check-python check-others format docs changelog version release generate lock e2e faults outages fuzz api-fuzz planted-faults soak bench image-test helm-test kubernetes-test openapi-test h2spec-test mcp-conformance-test wheels wheel-test clean
+.PHONY: help setup run build test test-in-envoy check check-python check-others format docs changelog version release generate lock e2e faults outages fuzz api-fuzz planted-faults soak bench image-test helm-test kubernetes-test openapi-test h2spec-test mcp-conformance-test presidio-test wheels wheel-test clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -124,6 +124,9 @@ h2spec-test: setup ## h2spec against a listener with TLS, and against plain Envo
 
 mcp-conformance-test: setup ## MCP's conformance suite, asked of a server and through the gateway (npm registry)
 	pytest -q -s --timeout 900 e2e/routing/check_mcp_conformance.py $(ARGS)
+
+presidio-test: setup ## pii-mask with Presidio, in a group of its own (package registry, 300 MB)
+	pytest -q -s --timeout 900 e2e/policies/check_presidio.py $(ARGS)
 
 wheels: setup ## build the wheels gatewright and gatewright-sdk into dist/
 	python tools/wheels.py dist

@@ -44,20 +44,27 @@ class Publisher(Upstream):
     def publish_package(self, name: str, version: str, folder: Path, requires: str) -> None:
         """Serves a wheel whose one module folder is a policy."""
         module = name.replace("-", "_")
-        info, wheel = f"{module}-{version}.dist-info", f"{module}-{version}-py3-none-any.whl"
-        fields = {"Metadata-Version": "2.4", "Name": name, "Version": version, "License-Expression": "MIT"}
-        metadata = "".join(f"{key}: {value}\n" for key, value in (fields | {"Requires-Dist": requires}).items())
-        about = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        content = {f"{module}/{path.name}": path.read_bytes() for path in folder.iterdir()}
-        content |= {f"{info}/METADATA": metadata.encode(), f"{info}/WHEEL": about.encode()}
-        content[f"{info}/RECORD"] = "".join(f"{path},,\n" for path in content).encode()
-        self.files[f"/simple/{name}/{wheel}"] = _zipped(content)
+        files = {f"{module}/{path.name}": path.read_bytes() for path in folder.iterdir()}
+        wheel, content = make_wheel(name, version, files, {"License-Expression": "MIT", "Requires-Dist": requires})
+        self.files[f"/simple/{name}/{wheel}"] = content
         self.files[f"/simple/{name}/"] = f'<a href="{wheel}">{wheel}</a>'.encode()
 
     @property
     def index(self) -> str:
         """The package index's address, with credentials."""
         return f"http://{USER}:{PASSWORD}@127.0.0.1:{self.port}/simple"
+
+
+def make_wheel(name: str, version: str, files: dict[str, bytes], more: dict[str, str]) -> tuple[str, bytes]:
+    """The name and the bytes of a wheel with these files. more: further fields of its METADATA."""
+    module = name.replace("-", "_")
+    info = f"{module}-{version}.dist-info"
+    fields = {"Metadata-Version": "2.4", "Name": name, "Version": version} | more
+    metadata = "".join(f"{key}: {value}\n" for key, value in fields.items())
+    about = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    content = files | {f"{info}/METADATA": metadata.encode(), f"{info}/WHEEL": about.encode()}
+    content[f"{info}/RECORD"] = "".join(f"{path},,\n" for path in content).encode()
+    return f"{module}-{version}-py3-none-any.whl", _zipped(content)
 
 
 def publish_module(proxy: Path, module: str, version: str, folder: Path) -> None:

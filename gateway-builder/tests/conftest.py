@@ -260,7 +260,7 @@ def find(fetch_limits: FetchLimits) -> Find:
     """Looks for the sources of one entry of a build.yaml in a folder."""
 
     def found(folder: Path, kind: Kind, source: str, pin: Pin | None = None, **more: str) -> Origin:
-        entry = Entry(more.pop("name", "sample"), kind, source, 3, **more)
+        entry = Entry(more.get("name", "sample"), kind, source, 3, more.get("group", ""), more.get("replace", ""))
         located = locate(
             Manifest(folder / "build.yaml", (entry,)), {entry.key: pin} if pin else {}, limits=fetch_limits
         )

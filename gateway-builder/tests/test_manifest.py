@@ -13,6 +13,7 @@ policies:
   - name: local
     filePath: policies/local
     group: slow
+    requirements: [acme-words>=1]
   - name: limit
     gomodule: example.com/policies/limit@v1.2.0
     replace: ../limit
@@ -35,13 +36,14 @@ def test_every_kind_of_source_is_read_with_its_line(tmp_path: Path) -> None:
     assert manifest.sdists == ("acme-tokens", "zebra")
     assert [(entry.name, entry.kind, entry.line) for entry in manifest.entries] == [
         ("local", Kind.FILE_PATH, 4),
-        ("limit", Kind.GO_MODULE, 7),
-        ("fetched", Kind.PYTHON_MODULE, 10),
-        ("packed", Kind.PIP_PACKAGE, 12),
-        ("log-message", Kind.SHIPPED, 14),
+        ("limit", Kind.GO_MODULE, 8),
+        ("fetched", Kind.PYTHON_MODULE, 11),
+        ("packed", Kind.PIP_PACKAGE, 13),
+        ("log-message", Kind.SHIPPED, 15),
     ]
     local, module, *_ = manifest.entries
     assert (local.group, local.local, module.local) == ("slow", "policies/local", "../limit")
+    assert (local.requirements, module.requirements) == (("acme-words>=1",), ())
     assert module.key == "gomodule example.com/policies/limit@v1.2.0"
 
 

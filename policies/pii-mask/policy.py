@@ -10,6 +10,9 @@ refused, or pass unmasked, as `otherTypes` says. Text is decoded by its byte ord
 declaration, and refused if that is not one of `sdk.charsets`. A JSON document in which something is masked is written
 anew, so that whitespace and the notation of numbers may differ. Path and trailers are not masked.
 
+With `presidio`, what Presidio finds in whole texts is masked too. Then text is buffered, up to `maxBytes`, and events
+are refused, whose texts come in pieces.
+
 Where a kind is replaced by tokens, the answer's tokens are replaced by the client's values again: in text of any type
 as it streams, and in the texts of a model that come in events. A value with a quote, a backslash or a character that
 cannot be printed, and the values after the first thousand of an exchange, get no token, but `[masked]`. Tokens stay in
@@ -19,7 +22,7 @@ an answer that begins before the request's body has ended, that is in UTF-16, or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -47,14 +50,18 @@ if TYPE_CHECKING:  # the folder's name cannot be a package's
     from masking import bodies
     from masking.detectors import BUILT_IN, compile_custom
     from masking.events import mask_events
+    from masking.presidio import Analyzers, Finder
     from masking.replacing import hash_values, keep_last, set_text
     from masking.tokens import KEY, Tokens, restore_bytes, restore_events, restoring
+    from masking.whole import WholeMasking
 else:
     from .masking import bodies
     from .masking.detectors import BUILT_IN, compile_custom
     from .masking.events import mask_events
+    from .masking.presidio import Analyzers, Finder
     from .masking.replacing import hash_values, keep_last, set_text
     from .masking.tokens import KEY, Tokens, restore_bytes, restore_events, restoring
+    from .masking.whole import WholeMasking
 
 Json = dict[str, Any]
 Kind = Literal["json", "lines", "form", "events", "xml", "text", "other"]
@@ -89,30 +96,44 @@ class Refusals:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The masking of each direction; None: the direction is not masked. with_tokens: the kinds that tokens replace."""
+    """The masking of each direction; None: the direction is not masked. with_tokens: the kinds that tokens replace.
+    finder: None without Presidio."""
 
     request: Masking | None
     response: Masking | None
     places: bodies.Places
     with_tokens: frozenset[str]
+    finder: Finder | None
 
-    def of_exchange(self, tokens: Tokens) -> Masking | None:
+    def of_request(self, tokens: Tokens) -> bodies.AnyMasking | None:
         """The request's masking with the tokens of one exchange."""
         if self.request is None or not self.with_tokens:
-            return self.request
+            return self._with_finder(self.request)
         own = {name: partial(tokens.replace, name) for name in self.with_tokens}
-        return replace(self.request, replacements={**self.request.replacements, **own})
+        return self._with_finder(replace(self.request, replacements={**self.request.replacements, **own}))
+
+    def of_response(self) -> bodies.AnyMasking | None:
+        return self._with_finder(self.response)
+
+    def _with_finder(self, masking: Masking | None) -> bodies.AnyMasking | None:
+        return WholeMasking(masking, self.finder) if masking and self.finder else masking
 
 
-def prepare(params: Json) -> Prepared:
+def setup() -> Iterator[Analyzers]:
+    analyzers = Analyzers()
+    yield analyzers
+    analyzers.close()
+
+
+def prepare(params: Json, shared: Analyzers) -> Prepared:
     patterns = params["patterns"]
     own_names = [pattern["name"] for pattern in patterns]
-    names = [*params["detect"], *own_names]
+    names = [*params["detect"], *own_names, *params.get("presidio", {}).get("entities", [])]
     duplicates = sorted({name for name in names if names.count(name) > 1} | ({*BUILT_IN} & {*own_names}))
     if duplicates:
         raise ValueError(f"expected a unique name for each pattern, got {', '.join(duplicates)} again")
     if not names:
-        raise ValueError("expected something to mask in detect or patterns, got nothing")
+        raise ValueError("expected something to mask in detect, patterns or presidio, got nothing")
     unknown = sorted({*params["replacements"]} - {*names})
     if unknown:
         raise ValueError(f"expected replacements for {', '.join(names)}, got some for {', '.join(unknown)}")
@@ -137,7 +158,8 @@ def prepare(params: Json) -> Prepared:
 
     include, exclude = (tuple(map(bodies.steps_of, params[name])) for name in ("include", "exclude"))
     places = bodies.Places(include, exclude)
-    return Prepared(masking_of("request"), masking_of("response"), places, with_tokens)
+    finder = shared.finder(params["presidio"]) if "presidio" in params else None
+    return Prepared(masking_of("request"), masking_of("response"), places, with_tokens, finder)
 
 
 def _replace(name: str, replacement: Json, params: Json) -> Replace:
@@ -162,7 +184,7 @@ def _replace(name: str, replacement: Json, params: Json) -> Replace:
 
 def on_request(ctx: RequestContext, params: Json) -> RequestAction:
     tokens = Tokens(ctx.metadata.get(KEY, {}))
-    masking: Masking | None = ctx.prepared.of_exchange(tokens)
+    masking: bodies.AnyMasking | None = ctx.prepared.of_request(tokens)
     if masking is None:
         return None
     headers = mask_headers(ctx.headers, params["headers"], masking.mask)
@@ -174,7 +196,7 @@ def on_request(ctx: RequestContext, params: Json) -> RequestAction:
 
 
 def on_response(ctx: ResponseContext, params: Json) -> ResponseAction:
-    masking: Masking | None = ctx.prepared.response
+    masking: bodies.AnyMasking | None = ctx.prepared.of_response()
     if values := known_values(ctx):
         masking = restoring(values, RESTORED.inc)
     headers = mask_headers(ctx.headers, params["headers"], masking.mask) if masking else {}
@@ -199,7 +221,7 @@ def mask_headers(headers: Headers, names: list[str], mask: Callable[[str], str])
 async def on_request_stream(ctx: RequestStreamContext, chunks: Chunks, params: Json) -> Chunks:
     refusals = Refusals(unreadable=400, other_type=415)
     tokens = Tokens(ctx.metadata.get(KEY, {}))
-    masking = ctx.prepared.of_exchange(tokens)
+    masking = ctx.prepared.of_request(tokens)
     async for chunk in mask_body(ctx.headers, chunks, masking, ctx.prepared.places, params, refusals):
         yield chunk
     tokens.store(ctx.metadata)
@@ -211,12 +233,18 @@ async def on_response_stream(ctx: ResponseStreamContext, chunks: Chunks, params:
             yield chunk
         return
     refusals = Refusals(unreadable=502, other_type=502)
-    async for chunk in mask_body(ctx.headers, chunks, ctx.prepared.response, ctx.prepared.places, params, refusals):
+    masking = ctx.prepared.of_response()
+    async for chunk in mask_body(ctx.headers, chunks, masking, ctx.prepared.places, params, refusals):
         yield chunk
 
 
 async def mask_body(
-    headers: Headers, chunks: Chunks, masking: Masking | None, places: bodies.Places, params: Json, refusals: Refusals
+    headers: Headers,
+    chunks: Chunks,
+    masking: bodies.AnyMasking | None,
+    places: bodies.Places,
+    params: Json,
+    refusals: Refusals,
 ) -> Chunks:
     if masking is None:
         async for chunk in chunks:
@@ -252,7 +280,7 @@ async def restore_body(headers: Headers, chunks: Chunks, values: Mapping[str, st
 
 
 async def _mask_by_type(
-    content_type: str, chunks: Chunks, masking: Masking, places: bodies.Places, params: Json
+    content_type: str, chunks: Chunks, masking: bodies.AnyMasking, places: bodies.Places, params: Json
 ) -> Chunks:
     kind = kind_of(content_type.partition(";")[0].strip().lower())
     if kind == "other":
@@ -271,18 +299,22 @@ async def pass_or_refuse(chunks: Chunks, other_types: str) -> Chunks:
         yield chunk
 
 
-def mask_by_kind(kind: Kind, body: bodies.Body, masking: Masking, places: bodies.Places, limit: int) -> Chunks:
+def mask_by_kind(
+    kind: Kind, body: bodies.Body, masking: bodies.AnyMasking, places: bodies.Places, limit: int
+) -> Chunks:
     match kind:
         case "json":
-            return bodies.mask_json(body, masking, places, limit)
+            return bodies.mask_json(body, bodies.strings_masker(masking, places), limit)
         case "form":
             return bodies.mask_form(body.in_ascii(), masking, limit)
         case "lines":
-            return bodies.mask_lines(body.in_ascii(), masking, places, limit)
+            return bodies.mask_lines(body.in_ascii(), bodies.strings_masker(masking, places), limit)
         case "events":
+            if isinstance(masking, WholeMasking):
+                raise OtherTypeError("Presidio searches whole texts, and the texts of events come in pieces")
             return mask_events(body.in_ascii().chunks, masking, places, limit)
         case _:
-            return bodies.mask_text(body, masking)
+            return bodies.mask_text(body, masking, limit)
 
 
 def kind_of(media_type: str) -> Kind:

@@ -56,12 +56,17 @@ Sdist = Annotated[
 ]
 Replace = Annotated[str, described("a local folder, relative to this file", "write one like ../limit")]
 Group = Annotated[str, described("an executor group's name", "write one like default", NAME_PATTERN)]
+Requirements = Annotated[
+    list[str],
+    described("a list of packages and their versions", "write one like [presidio-analyzer>=2.2], without addresses"),
+]
 
 
 class EntryFields(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     """The keys of one entry of `policies`. A policy that ships has no source.
 
-    A policy without `group` runs in the executor group `default`.
+    A policy without `group` runs in the executor group `default`. Its group gets the packages under `requirements`
+    besides those that the policy itself asks for.
     """
 
     name: PolicyName
@@ -71,6 +76,7 @@ class EntryFields(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fi
     pip_package: PipPackage = ""
     replace: Replace = ""
     group: Group = ""
+    requirements: Requirements = []
 
 
 class ManifestFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -90,7 +96,8 @@ class ManifestFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Entry:
     """One policy of build.yaml: its name, where its sources are, its executor group ("" if not given), its line.
 
-    replace: the local folder that stands in for a Go module; "" for none.
+    replace: the local folder that stands in for a Go module; "" for none. requirements: the packages that its group
+    gets for it. file: build.yaml's name in mistakes.
     """
 
     name: str
@@ -99,6 +106,8 @@ class Entry:
     line: int
     group: str = ""
     replace: str = ""
+    requirements: tuple[str, ...] = ()
+    file: str = "build.yaml"
 
     @property
     def local(self) -> str:
@@ -168,4 +177,5 @@ def _entry(document: Document, value: object, index: int) -> Entry | list[Mistak
         expected, cure = "replace beside gomodule", "remove it, or name the folder by filePath"
         return [document.mistake((*at, "replace"), expected, " and ".join(named), cure)]
     ((kind, source),) = named.items()
-    return Entry(fields.name, kind, source, document.line(*at), fields.group, fields.replace)
+    line, requirements = document.line(*at), tuple(fields.requirements)
+    return Entry(fields.name, kind, source, line, fields.group, fields.replace, requirements, document.file)

@@ -55,11 +55,16 @@ class Requirement:
 
 
 def requirement_mistakes(policy: Policy) -> Iterator[Mistake]:
-    """The lines of a policy's requirements.txt that are no plain requirement."""
+    """What is no plain requirement in a policy's requirements.txt, and in its entry of build.yaml."""
+    expected = "a requirement such as httpx>=0.27"
     for line, text in _lines(policy):
         if not _is_plain(text):
             cure = "write a name and versions: options and addresses are the operator's"
-            yield policy.mistake(REQUIREMENTS_FILE, "a requirement such as httpx>=0.27", text, cure, line)
+            yield policy.mistake(REQUIREMENTS_FILE, expected, text, cure, line)
+    for text in policy.entry.requirements:
+        if not _is_plain(text):
+            cure = "write a name and versions: the index comes from the environment (UV_INDEX, UV_FIND_LINKS)"
+            yield Mistake.in_file(policy.entry.file, expected, text, cure, policy.entry.line)
 
 
 def _is_plain(text: str) -> bool:
@@ -105,13 +110,17 @@ def _by_name(base: tuple[Requirement, ...], policies: tuple[Policy, ...]) -> lis
 
 
 def policy_requirements(policy: Policy) -> Iterator[Requirement]:
-    """What a policy asks for, in requirements.txt and its package's METADATA; what is no requirement is left out."""
+    """What a policy asks for, in requirements.txt and its package's METADATA, and what build.yaml adds; what is no
+    requirement is left out."""
     for line, text in _lines(policy):
         if _is_plain(text):
             yield Requirement(Pep508(text), policy.key, f"{policy.shown}/{REQUIREMENTS_FILE}", line)
     for text in policy.origin.requires:
         if _is_plain(text):
             yield Requirement(Pep508(text), policy.key, f"{policy.shown}/{policy.origin.requires_file}")
+    for text in policy.entry.requirements:
+        if _is_plain(text):
+            yield Requirement(Pep508(text), policy.key, policy.entry.file, policy.entry.line)
 
 
 def _lines(policy: Policy) -> Iterator[tuple[int, str]]:
@@ -132,7 +141,7 @@ def _conflict(requirements: list[Requirement]) -> Iterator[Mistake]:
 
 
 def _cure(requirements: list[Requirement]) -> str:
-    """Groups part policies from each other, never from the executor."""
+    """Groups part policies from each other, never from the executor or from themselves."""
     executors = [requirement.parsed.specifier for requirement in requirements if requirement.is_executors]
     if any(
         SpecifierSet(f"{requirement.parsed.specifier},{own}").is_unsatisfiable()
@@ -140,6 +149,8 @@ def _cure(requirements: list[Requirement]) -> str:
         for requirement in requirements
     ):
         return "ask for what the executor can run with: every group needs it, so no group helps"
+    if len({requirement.owner for requirement in requirements}) == 1:
+        return "change one of them: the policy itself asks for both"
     return APART
 
 

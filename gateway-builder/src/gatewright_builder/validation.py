@@ -53,6 +53,10 @@ def _entry_mistakes(manifest: Manifest, policy: Policy) -> Iterator[Mistake]:
         got = f"group: {policy.entry.group} (it is a Go policy)"
         cure = "remove group: only Python policies run in an executor group"
         yield manifest.mistake(policy.entry, f"no group for {policy.name}", got, cure)
+    if policy.entry.requirements and policy.runtime is Runtime.GO:
+        got = f"requirements: [{', '.join(policy.entry.requirements)}] (it is a Go policy)"
+        cure = "remove requirements: they are Python packages"
+        yield manifest.mistake(policy.entry, f"no requirements for {policy.name}", got, cure)
     wanted = RUNTIMES.get(policy.entry.kind)
     if wanted and policy.runtime is not wanted:
         cure = f"name its sources by {Kind.FILE_PATH}, or correct its runtime"

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import codecs
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from sdk import charsets
-from sdk.masking import Masking, mask_slices, mask_strings, read_json, write_json
+from sdk.masking import Masking, change_strings, mask_slices, mask_strings, read_json, write_json
 from sdk.policy import Chunks, QueryParams
 from sdk.streams import lines, text
+
+if TYPE_CHECKING:
+    from masking.whole import WholeMasking
+else:
+    from .whole import WholeMasking
+
+AnyMasking = Masking | WholeMasking
+MaskHolder = Callable[[list[Any]], Awaitable[bool]]
+"""Masks the strings of the value in a list, in place. Returns whether anything was masked."""
 
 
 class UnreadableError(ValueError):
@@ -75,26 +85,32 @@ async def _gather(body: Body, name: str, limit: int) -> bytes:
 # ------------------------------------------------------------------ JSON
 
 
-async def mask_json(body: Body, masking: Masking, places: Places, limit: int) -> Chunks:
+def strings_masker(masking: AnyMasking, places: Places) -> MaskHolder:
+    if isinstance(masking, WholeMasking):
+        return lambda holder: change_strings(holder, masking.mask_text, places.has)
+    return lambda holder: mask_strings(holder, masking, places.has)
+
+
+async def mask_json(body: Body, mask: MaskHolder, limit: int) -> Chunks:
     document = await _gather(body, "a document", limit)
-    yield await mask_document(document, body.encoding, masking, places) if document.strip() else document
+    yield await mask_document(document, body.encoding, mask) if document.strip() else document
 
 
-async def mask_lines(body: Body, masking: Masking, places: Places, limit: int) -> Chunks:
+async def mask_lines(body: Body, mask: MaskHolder, limit: int) -> Chunks:
     async for line in lines(body.chunks, limit):
         if line.strip():
-            masked = await mask_document(line, body.encoding, masking, places)
+            masked = await mask_document(line, body.encoding, mask)
             yield masked if masked is line else masked + b"\n"
         else:
             yield line
 
 
-async def mask_document(body: bytes, encoding: str, masking: Masking, places: Places) -> bytes:
+async def mask_document(body: bytes, encoding: str, mask: MaskHolder) -> bytes:
     """Returns a JSON text with its strings masked; the same bytes if nothing is masked."""
     try:
         document, has_duplicates = read_json(body.decode(encoding))
         holder = [document]
-        if not await mask_strings(holder, masking, places.has) and not has_duplicates:
+        if not await mask(holder) and not has_duplicates:
             return body
         return write_json(holder[0]).encode(encoding)
     except (ValueError, RecursionError):
@@ -104,11 +120,15 @@ async def mask_document(body: bytes, encoding: str, masking: Masking, places: Pl
 # ------------------------------------------------------------------ text
 
 
-async def mask_text(body: Body, masking: Masking) -> Chunks:
+async def mask_text(body: Body, masking: AnyMasking, limit: int) -> Chunks:
     """Masks a text body. Invalid UTF-8 stays as it is; invalid bytes in another encoding raise UnreadableError."""
     errors = "surrogateescape" if body.encoding in {"utf-8", "utf-8-sig", "ascii"} else "strict"
     encoder = codecs.getincrementalencoder(body.encoding)(errors)
     try:
+        if isinstance(masking, WholeMasking):
+            whole = (await _gather(body, "a text", limit)).decode(body.encoding, errors)
+            yield encoder.encode(await masking.mask_text(whole))
+            return
         async for part in mask_slices(text(body.chunks, body.encoding, errors), masking):
             yield encoder.encode(part)
     except UnicodeError:
@@ -118,8 +138,12 @@ async def mask_text(body: Body, masking: Masking) -> Chunks:
 # ------------------------------------------------------------------ forms and queries
 
 
-async def mask_form(body: Body, masking: Masking, limit: int) -> Chunks:
+async def mask_form(body: Body, masking: AnyMasking, limit: int) -> Chunks:
     form = (await _gather(body, "a form", limit)).decode("utf-8", "surrogateescape")
+    if isinstance(masking, WholeMasking):
+        values = {value: await masking.mask_text(value) for value in {value for _, value in QueryParams(form).pairs()}}
+        yield mask_pairs(form, values.__getitem__).encode("utf-8", "surrogateescape")
+        return
     masked = await asyncio.to_thread(mask_pairs, form, masking.mask)  # in a thread, since a large form takes a while
     yield masked.encode("utf-8", "surrogateescape")
 

@@ -25,8 +25,8 @@ MAX_TOKENS = 1000
 """The most values of an exchange that get a token. Metadata is sent with each later execution of the exchange."""
 WITHOUT = "[masked]"
 """What replaces a value that gets no token."""
-TOKEN = re.compile(r"\[[A-Za-z][A-Za-z0-9]{0,31}:[a-z2-7]{16}\]")
-BEGINNING = re.compile(r"\[(?:[A-Za-z][A-Za-z0-9]{0,31}(?::[a-z2-7]{0,16})?)?\Z")
+TOKEN = re.compile(r"\[[A-Za-z][A-Za-z0-9_]{0,31}:[a-z2-7]{16}\]")
+BEGINNING = re.compile(r"\[(?:[A-Za-z][A-Za-z0-9_]{0,31}(?::[a-z2-7]{0,16})?)?\Z")
 LONGEST = 51
 """The most characters of a token."""
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -29,6 +29,7 @@ __all__ = [
     "Replace",
     "Span",
     "beginning_of_matches",
+    "change_strings",
     "longest_match",
     "mask_slices",
     "mask_strings",
@@ -180,22 +181,34 @@ async def mask_strings(
 ) -> bool:
     """Masks the strings of the value in `holder`, in place: those whose steps from the value `selects` accepts. Returns
     whether anything was masked."""
-    changed, searched = False, 0
+
+    async def mask(value: str) -> str:
+        if len(value) <= SLICE:
+            return masking.mask(value)
+        return "".join([part async for part in mask_slices(_iterate(value), masking)])
+
+    return await change_strings(holder, mask, selects)
+
+
+async def change_strings(
+    holder: list[Any],
+    change: Callable[[str], Awaitable[str]],
+    selects: Callable[[tuple[str, ...]], bool] = lambda _: True,
+) -> bool:
+    """Like mask_strings, with any change of a string as a whole."""
+    is_changed, searched = False, 0
     for container, key, steps in _strings(holder):
         value = container[key]
         if not selects(steps):
             continue
         searched += len(value) + 1
-        if len(value) <= SLICE:
-            masked = masking.mask(value)
-        else:
-            masked = "".join([part async for part in mask_slices(_iterate(value), masking)])
+        changed = await change(value)
         if searched > SLICE:
             searched = 0
             await asyncio.sleep(0)
-        if masked != value:
-            container[key], changed = masked, True
-    return changed
+        if changed != value:
+            container[key], is_changed = changed, True
+    return is_changed
 
 
 def _strings(holder: list[Any]) -> Iterator[tuple[Any, Any, tuple[str, ...]]]:
