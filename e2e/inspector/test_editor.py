@@ -190,9 +190,10 @@ def test_each_policy_can_be_inserted(page: Page, gateway: Gateway, faults: Fault
     show(page, "#/apis/new")
     expect(messages(page)).to_have_text("Valid. The API would be created.")
     page.get_by_text("Insert a policy").click()
-    for policy in policies:
-        page.get_by_label("Policy").select_option(f"{policy['name']} {policy['version']}")
-        page.get_by_role("button", name="Insert", exact=True).click()
+    with page.expect_response(lambda answer: policies[-1]["name"] in (answer.request.post_data or "")):
+        for policy in policies:
+            page.get_by_label("Policy").select_option(f"{policy['name']} {policy['version']}")
+            page.get_by_role("button", name="Insert", exact=True).click()
     expect(messages(page)).to_have_text("Valid. The API would be created.")
     text = text_of(page).input_value()
     order = [text.index(f"- name: {policy['name']}\n") for policy in policies]

@@ -67,9 +67,10 @@ function depth(line) {
   return /** @type {RegExpExecArray} */ (/^\s*(- )?/.exec(line))[0].length;
 }
 
-/** @param {any} schema of an object @returns {Record<string, any>} */
+/** Of several forms that it may have, the first one. @param {any} schema of an object @returns {Record<string, any>} */
 function required(schema) {
-  const names = Array.isArray(schema?.required) ? schema.required : [];
+  const forms = [schema, schema?.oneOf?.[0], schema?.anyOf?.[0]];
+  const names = forms.flatMap((form) => (Array.isArray(form?.required) ? form.required : []));
   return Object.fromEntries(names.map((/** @type {string} */ name) => [name, example(schema.properties?.[name] ?? {})]));
 }
 
