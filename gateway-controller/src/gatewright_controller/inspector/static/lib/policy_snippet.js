@@ -1,5 +1,7 @@
 // A policy as it is attached in YAML, with what its schema requires, and where in an API it goes.
 
+import { resolved } from "./schema.js";
+
 const PLAIN = /^[A-Za-z][A-Za-z0-9_./-]*$/;
 const NO_TEXT = /^(true|false|yes|no|on|off|null|y|n)$/i;
 
@@ -8,7 +10,7 @@ const NO_TEXT = /^(true|false|yes|no|on|off|null|y|n)$/i;
  * @returns {string[]} lines of one item of `policies`
  */
 export function snippet({ name, version, parameters }) {
-  const params = required(parameters);
+  const params = required(parameters ?? {}, parameters ?? {});
   const lines = [`- name: ${scalar(name)}`, `  version: ${version.split(".")[0]}`];
   if (!Object.keys(params).length) return lines;
   return [...lines, "  params:", ...written(params).map((line) => `    ${line}`)];
@@ -67,23 +69,24 @@ function depth(line) {
   return /** @type {RegExpExecArray} */ (/^\s*(- )?/.exec(line))[0].length;
 }
 
-/** Of several forms that it may have, the first one. @param {any} schema of an object @returns {Record<string, any>} */
-function required(schema) {
-  const forms = [schema, schema?.oneOf?.[0], schema?.anyOf?.[0]];
-  const names = forms.flatMap((form) => (Array.isArray(form?.required) ? form.required : []));
-  return Object.fromEntries(names.map((/** @type {string} */ name) => [name, example(schema.properties?.[name] ?? {})]));
+/** Of several forms that it may have, the first one. @param {any} schema of an object @param {any} root @returns {Record<string, any>} */
+function required(schema, root) {
+  const whole = resolved(schema, root);
+  const names = [whole, whole.oneOf?.[0], whole.anyOf?.[0]].flatMap((form) => form?.required ?? []);
+  return Object.fromEntries(names.map((/** @type {string} */ name) => [name, example(whole.properties?.[name] ?? {}, root)]));
 }
 
-/** @param {any} schema @returns {any} a value of the right type, for the user to change */
-function example(schema) {
-  for (const known of [schema.default, schema.const, schema.examples?.[0], schema.enum?.[0]]) {
+/** @param {any} schema @param {any} root @returns {any} a value of the right type, for the user to change */
+function example(schema, root) {
+  const whole = resolved(schema, root);
+  for (const known of [whole.default, whole.const, whole.examples?.[0], whole.enum?.[0]]) {
     if (known !== undefined) return known;
   }
-  const type = Array.isArray(schema.type) ? schema.type[0] : schema.type;
-  if (type === "object" || schema.properties) return required(schema);
-  if (type === "array") return schema.minItems ? [example(schema.items ?? {})] : [];
+  const type = Array.isArray(whole.type) ? whole.type[0] : whole.type;
+  if (type === "object" || whole.properties) return required(whole, root);
+  if (type === "array") return whole.minItems ? [example(whole.items ?? {}, root)] : [];
   if (type === "boolean") return false;
-  if (type === "integer" || type === "number") return schema.minimum ?? 1;
+  if (type === "integer" || type === "number") return whole.minimum ?? 1;
   return "…";
 }
 

@@ -122,7 +122,7 @@ function counted(count, noun) {
 }
 
 /** With what its $ref and allOf say. @param {Schema} schema @param {Schema} root @param {number} [depth] @returns {Schema} */
-function resolved(schema, root, depth = 0) {
+export function resolved(schema, root, depth = 0) {
   if (depth > DEEPEST || !isSchema(schema)) return {};
   const { $ref, allOf, ...own } = schema;
   const parts = [typeof $ref === "string" ? pointed(root, $ref) : {}, ...(allOf ?? [])];
