@@ -417,7 +417,7 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
     "gatewright.masking": {
         "A text": ("Masking", "MaskedText", "mask_slices"),
         "What is found": ("Detector", "longest_match", "beginning_of_matches", "Replace", "Span", "LONGEST", "SLICE"),
-        "JSON": ("mask_strings", "change_strings", "read_json", "write_json"),
+        "JSON": ("MaskedStrings", "mask_strings", "change_strings", "read_json", "write_json"),
     },
     "gatewright.mcp": {
         "Messages of clients": ("read_messages", "Messages", "Message", "Target", "Malformed", "METHODS", "LISTS"),

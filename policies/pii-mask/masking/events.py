@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sdk.llm import EventFilter
-from sdk.masking import MaskedText, Masking, mask_strings
+from sdk.masking import MaskedStrings, MaskedText, Masking
 from sdk.policy import Chunks
 from sdk.streams import sse_events
 
@@ -11,7 +11,7 @@ from .bodies import Places
 
 
 async def mask_events(chunks: Chunks, masking: Masking, places: Places, limit: int) -> Chunks:
-    events = EventFilter(lambda: MaskedText(masking), lambda holder: mask_strings(holder, masking, places.has))
+    events = EventFilter(lambda: MaskedText(masking), MaskedStrings(masking, places.has).mask)
     async for event in sse_events(chunks, limit):
         if event.is_whole:  # clients ignore an event without its end
             for piece in await events.feed(event):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sdk.llm import EventFilter
-from sdk.masking import MaskedText, Masking, Span, mask_slices, mask_strings
+from sdk.masking import MaskedStrings, MaskedText, Masking, Span, mask_slices
 from sdk.policy import Chunks
 from sdk.streams import sse_events
 
@@ -87,7 +87,7 @@ def restoring(values: Mapping[str, str], count: Callable[[], None]) -> Masking:
 
 async def restore_events(chunks: Chunks, masking: Masking, limit: int) -> Chunks:
     """Restores values in server-sent events, in which a token may come in several events."""
-    events = EventFilter(lambda: MaskedText(masking), lambda holder: mask_strings(holder, masking))
+    events = EventFilter(lambda: MaskedText(masking), MaskedStrings(masking).mask)
     async for event in sse_events(chunks, limit):
         if event.is_whole:
             for piece in await events.feed(event):

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from sdk import charsets
 from sdk.llm import EventFilter, Shape, TextPlace, answer_places, text_places
-from sdk.masking import Masking, mask_strings, read_json, write_json
+from sdk.masking import MaskedStrings, Masking, read_json, write_json
 from sdk.policy import Chunks
 from sdk.streams import LIMIT, SseEvent, StreamError, sse_events
 
@@ -28,21 +27,21 @@ class UnreadableError(Exception):
     """An answer cannot be checked. The text quotes nothing of it."""
 
 
-@dataclass(frozen=True, slots=True)
 class Guard:
     """What an answer is checked by. Both maskings None: nothing is."""
 
-    acting: Masking | None
-    observing: Masking | None
-    verdicts: Verdicts
+    def __init__(self, acting: Masking | None, observing: Masking | None, verdicts: Verdicts) -> None:
+        self.acting, self.observing, self.verdicts = acting, observing, verdicts
+        self._acting_strings = None if acting is None else MaskedStrings(acting)
+        self._observing_strings = None if observing is None else MaskedStrings(observing)
 
     def new_text(self) -> GuardedText:
         return GuardedText(self.acting, self.observing, self.verdicts)
 
     async def filter_strings(self, holder: list[Any]) -> bool:
-        if self.observing is not None:
-            await mask_strings(holder, self.observing)
-        return self.acting is not None and await mask_strings(holder, self.acting)
+        if self._observing_strings is not None:
+            await self._observing_strings.mask(holder)
+        return self._acting_strings is not None and await self._acting_strings.mask(holder)
 
 
 async def guard_answer(

@@ -24,6 +24,7 @@ __all__ = [
     "LONGEST",
     "SLICE",
     "Detector",
+    "MaskedStrings",
     "MaskedText",
     "Masking",
     "Replace",
@@ -41,6 +42,8 @@ Span = tuple[int, int]
 Replace = Callable[[str], str]
 SLICE = 8192
 """The characters to search before the event loop may do other work."""
+_MAX_KNOWN, _LONGEST_KNOWN = 64, 256
+"""The most strings without a match that MaskedStrings remembers, and the most characters of one."""
 
 
 class Detector(Protocol):
@@ -181,13 +184,33 @@ async def mask_strings(
 ) -> bool:
     """Masks the strings of the value in `holder`, in place: those whose steps from the value `selects` accepts. Returns
     whether anything was masked."""
+    return await change_strings(holder, lambda value: _mask_string(value, masking), selects)
 
-    async def mask(value: str) -> str:
-        if len(value) <= SLICE:
-            return masking.mask(value)
-        return "".join([part async for part in mask_slices(_iterate(value), masking)])
 
-    return await change_strings(holder, mask, selects)
+class MaskedStrings:
+    """Masks the strings of documents that follow each other, such as the events of a stream, each like `mask_strings`.
+
+    Events repeat most of their strings: the answer's id, the model's name. A short string without a match is remembered
+    and not searched again.
+    """
+
+    def __init__(self, masking: Masking, selects: Callable[[tuple[str, ...]], bool] = lambda _: True) -> None:
+        self._masking, self._selects = masking, selects
+        self._without_match: set[str] = set()
+
+    async def mask(self, holder: list[Any]) -> bool:
+        """Masks the next document, which is in `holder`, in place. Returns whether anything was masked."""
+        return await change_strings(holder, self._mask, self._selects)
+
+    async def _mask(self, value: str) -> str:
+        if value in self._without_match:
+            return value
+        if len(value) > _LONGEST_KNOWN or next(self._masking.matches(value, 0), None) is not None:
+            return await _mask_string(value, self._masking)
+        if len(self._without_match) >= _MAX_KNOWN:
+            self._without_match.clear()
+        self._without_match.add(value)
+        return value
 
 
 async def change_strings(
@@ -209,6 +232,12 @@ async def change_strings(
         if changed != value:
             container[key], is_changed = changed, True
     return is_changed
+
+
+async def _mask_string(value: str, masking: Masking) -> str:
+    if len(value) <= SLICE:
+        return masking.mask(value)
+    return "".join([part async for part in mask_slices(_iterate(value), masking)])
 
 
 def _strings(holder: list[Any]) -> Iterator[tuple[Any, Any, tuple[str, ...]]]:

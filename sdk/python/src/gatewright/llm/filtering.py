@@ -108,12 +108,17 @@ class _Text:
 
     def __init__(self, stream: TextFilter) -> None:
         self._stream = stream
+        self._searched = 0  # characters since the event loop could do other work
 
     async def feed(self, value: str) -> str:
         parts: list[str] = []
         for at in range(0, len(value), SLICE):
-            parts.append(self._stream.feed(value[at : at + SLICE]))
-            await asyncio.sleep(0)
+            part = value[at : at + SLICE]
+            parts.append(self._stream.feed(part))
+            self._searched += len(part)
+            if self._searched >= SLICE:
+                self._searched = 0
+                await asyncio.sleep(0)
         return "".join(parts)
 
     def remember(self, event: SseEvent, document: Any, parts: list[TextPlace], place: TextPlace) -> None:
