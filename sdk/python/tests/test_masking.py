@@ -1,4 +1,5 @@
 import asyncio
+import copy
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -111,9 +112,45 @@ def test_what_re2_does_not_have_is_refused() -> None:
         masking.beginning_of_matches("a(?=b)c")
 
 
+STRINGS = st.lists(st.text("ab", max_size=4) | st.integers(0, 150).map(str) | st.just("x" * 300), max_size=80)
+
+
+@given(documents=st.lists(st.fixed_dictionaries({"a": STRINGS, "b": st.text("ab", max_size=3)}), max_size=4))
+def test_the_strings_of_documents_are_masked_as_those_of_each(documents: list[dict[str, Any]]) -> None:
+    counts: tuple[list[str], list[str]] = ([], [])
+    alone, following = (masking_of("ab", "aa", counted=counted) for counted in counts)
+    strings = masking.MaskedStrings(following)
+
+    async def run() -> None:
+        for document in documents:
+            expected, got = ([copy.deepcopy(document)] for _ in range(2))
+            assert await strings.mask(got) == await masking.mask_strings(expected, alone)
+            assert got == expected
+
+    asyncio.run(run())
+    assert counts[0] == counts[1]
+
+
+def test_a_string_without_a_match_is_searched_once() -> None:
+    searched: list[str] = []
+
+    class Recorder(Word):
+        def find(self, text: str, at: int) -> Iterator[masking.Span]:
+            searched.append(text)
+            return super().find(text, at)
+
+    rule = masking.Masking([Recorder("secret")], {"secret": lambda _: "*"}, lambda _: None)
+    strings = masking.MaskedStrings(rule)
+    documents = [{"id": "1", "text": f"a secret {number}"} for number in range(3)]
+    for document in documents:
+        assert asyncio.run(strings.mask([document]))
+    assert searched.count("1") == 1
+    assert [document["text"] for document in documents] == ["a * 0", "a * 1", "a * 2"]
+
+
 def filtered(*documents: Any) -> list[Any]:
     rule = masking_of("secret")
-    events = llm.EventFilter(lambda: masking.MaskedText(rule), lambda holder: masking.mask_strings(holder, rule))
+    events = llm.EventFilter(lambda: masking.MaskedText(rule), masking.MaskedStrings(rule).mask)
 
     async def run() -> bytes:
         passed: list[bytes] = []

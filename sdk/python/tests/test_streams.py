@@ -67,6 +67,7 @@ def test_json_lines(values: list[Any], cuts: list[int]) -> None:
         (LineParser(4), b"abcde", "expected a line of at most 4 bytes, got more; set a larger `limit` to accept it"),
         (SseParser(8), b"data: 1\n", None),
         (SseParser(8), b"data: 12\n", "expected an event of at most 8 bytes, got more"),
+        (SseParser(8), b"data: 1\n\n", "expected an event of at most 8 bytes, got more"),
         (GrpcParser(4), b"\0\0\0\0\5", "expected a gRPC message of at most 4 bytes, got more"),
         (GrpcParser(), b"\2\0\0\0\0", "expected a gRPC message, its first byte 0 or 1, got 2"),
         (GrpcParser(), b"\0\0\0", "expected whole gRPC messages, got 3 bytes of one at the end"),
@@ -119,6 +120,22 @@ def test_events_do_not_depend_on_the_cuts(whole: bytes, cuts: list[int]) -> None
     found = parsed(SseParser(), whole, cuts)
     assert b"".join(event.raw for event in found) == whole
     assert found == parsed(SseParser(), whole, [])
+
+
+BLOCKS = [block for block, _ in EVENTS] + [
+    b"data: \n\n",
+    b"data: a:b\n\n",
+    b"data: \xff\xef\xbb\xbf\n\n",
+    b"data: a\n\n\n\n",
+]
+
+
+@given(st.lists(st.sampled_from(BLOCKS)))
+def test_pieces_of_whole_events_are_read_as_their_bytes_are(blocks: list[bytes]) -> None:
+    parser = SseParser()
+    found = [event for block in blocks for event in parser.feed(block)]
+    whole = b"".join(blocks)
+    assert [*found, *parser.end()] == parsed(SseParser(), whole, list(range(len(whole))))
 
 
 LINE = st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs"]))

@@ -20,9 +20,6 @@ class OwnTime(Protocol):
     def work(self, execution: StreamExecution) -> None:
         """The stream's own work begins."""
 
-    def credit_given(self, execution: StreamExecution) -> None:
-        """The stream's sink may have credit to send."""
-
 
 class Chunks:
     """The chunks of one body: none is empty, and their boundaries have no meaning. They can be iterated once.
@@ -57,9 +54,7 @@ class Chunks:
         else:
             await self._wait(execution)
         if execution.has_chunk:
-            chunk = execution.take()
-            self._time.credit_given(execution)
-            return chunk
+            return execution.take()
         if not self._ended:
             self._ended = True
             self._trailers.arrived(execution.trailers)

@@ -33,11 +33,14 @@ class StreamSink(ResultSink, Protocol):
         """Queues credit for `size` more bytes, for the next `flush`."""
 
 
-class Wakes(Protocol):
+class LoopStreams(Protocol):
     """An event loop's streams (streams.py)."""
 
     def wake(self, waiter: asyncio.Future[None]) -> None:
         """Resolves a future that is awaited on the loop. From any thread."""
+
+    def credit_given(self, execution: StreamExecution) -> None:
+        """The stream's sink has credit to send. On the loop."""
 
 
 class StreamExecution(Execution):
@@ -60,7 +63,7 @@ class StreamExecution(Execution):
         self.limit = message.timeout_us / 1e6  # seconds of own work
         self.worked = 0.0  # seconds of own work before the present one
         super().__init__(own, instance, clock() + self.limit, sink)
-        self.loop_streams: Wakes | None = None  # the streams of its event loop
+        self.loop_streams: LoopStreams | None = None  # the streams of its event loop
         self.chunk_waiter: asyncio.Future[None] | None = None  # the policy waits for a chunk
         self.credit_waiter: asyncio.Future[None] | None = None  # its task waits for credit
         self.task: asyncio.Task[None] | None = None
@@ -164,6 +167,8 @@ class StreamExecution(Execution):
             if not self._is_whole:
                 self._credited += self._taken
                 self.sink.put_credit(self, self._taken)
+                assert self.loop_streams is not None
+                self.loop_streams.credit_given(self)
             self._taken = 0
         return chunk
 

@@ -305,7 +305,7 @@ class Streams:
                 self._works()
 
     def credit_given(self, execution: StreamExecution) -> None:
-        """The stream's sink may have credit to send."""
+        """The stream's sink has credit to send."""
         self._flush_soon(execution.sink)
 
     # -------------------------------------------------------------- yielded chunks
