@@ -146,6 +146,27 @@ def test_the_branch_that_was_meant_names_the_mistakes() -> None:
     assert mistakes(schema, {"a": {}}) == ["params.a.x: expected a value, got nothing"]
 
 
+@pytest.mark.parametrize(
+    ("keyword", "value", "expected"),
+    [
+        ("oneOf", {}, "expected exactly one of tokens, money, got none"),
+        (
+            "oneOf",
+            {"tokens": 1, "money": 2},
+            "expected exactly one of tokens, money, got tokens and money; remove all but one",
+        ),
+        ("anyOf", {}, "expected at least one of tokens, money, got none"),
+    ],
+)
+def test_a_choice_between_keys_names_them(keyword: str, value: JsonObject, expected: str) -> None:
+    keys: JsonObject = {"tokens": {"type": "integer"}, "money": {"type": "integer"}}
+    choice: JsonObject = {"properties": keys, keyword: [{"required": ["tokens"]}, {"required": ["money"]}]}
+    assert mistakes({"properties": {"a": choice}}, {"a": value}) == [f"params.a: {expected}"]
+    hidden: JsonObject = {"properties": {"a": {**choice, "writeOnly": True}}}
+    (mistake,) = mistakes(hidden, {"a": value})
+    assert "got tokens" not in mistake
+
+
 def test_a_schema_that_refers_to_itself_is_finite() -> None:
     schema: JsonObject = {"properties": {"child": {"$ref": "#"}, "n": {"default": 1}}}
     assert Schema(schema).with_defaults({"child": {"child": {}}}) == {"child": {"child": {"n": 1}, "n": 1}, "n": 1}

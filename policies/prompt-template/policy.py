@@ -36,6 +36,8 @@ REQUESTS = Counter(
 )
 MEMBER = "template"
 """The member of a request that names its template."""
+NO_PROMPTS = (None, "", [])
+"""Values of a prompt's members that are no prompt: clients of providers take no call without these members."""
 NOTE = "prompt-template"
 """The key of the exchange's metadata: the template."""
 
@@ -113,6 +115,9 @@ def apply(prepared: Prepared, shape: llm.Shape, document: Json) -> str:
     if template is None:
         known = ", ".join(sorted(prepared.templates)) or "none, since the API has no templates"
         raise RefusedError(f"{MEMBER}.name: expected one of {known}, got another name")
+    for name in PROMPTS[shape]:
+        if document.get(name) in NO_PROMPTS:
+            document.pop(name, None)
     if beside := [name for name in PROMPTS[shape] if name in document]:
         raise RefusedError(f"{beside[0]}: expected no prompt beside a template, got one")
     put_messages(shape, document, template.render(reference.get("variables", {})))

@@ -102,6 +102,13 @@ def test_a_template_in_the_form_of_each_shape() -> None:
     }
 
 
+def test_an_empty_prompt_beside_a_template_is_none() -> None:
+    """As OpenAI's client sends it, which wants `messages` in each call."""
+    plain = sent(ask(greet(), templates=TEMPLATES))
+    for empty in ([], "", None):
+        assert sent(ask({**greet(), "messages": empty}, templates=TEMPLATES)) == plain
+
+
 def test_other_members_stay() -> None:
     result = sent(ask({**named("score", value=0.5), "stream": True, "max_tokens": 5}, templates=TEMPLATES))
     assert result == {
@@ -165,7 +172,7 @@ def greet(**variables: Any) -> dict[str, Any]:
         ({"template": "greet"}, "template: expected"),
         ({"template": {"name": "greet", "values": {}}}, "template: expected"),
         ({"template": {"name": "greet", "variables": []}}, "template.variables: expected an object, got an array"),
-        ({**greet(), "messages": []}, "messages: expected no prompt beside a template"),
+        ({**greet(), "messages": [{}]}, "messages: expected no prompt beside a template"),
         (b'{"template":{"name":"greet"},"template":{}}', "a member twice"),
         (b"[]", "expected a JSON object, got an array"),
         (b"\xff", "expected a JSON object in UTF-8"),

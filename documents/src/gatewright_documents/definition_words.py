@@ -13,6 +13,7 @@ from gatewright.access import ANY, UNIX
 from gatewright.definition import BodyMode, HeaderMode, PolicyDefinition, Runtime
 
 from gatewright_documents.schema_walk import resolved
+from gatewright_documents.schema_words import CHOICES, key_choice
 from gatewright_documents.values import JsonObject, JsonValue
 
 Code = Callable[[object], str]
@@ -24,7 +25,6 @@ LIMITS = {
     "minProperties": "{} or more keys", "maxProperties": "at most {} keys",
 }  # fmt: skip
 FORMATS = {"secret": "a secret", "cel": "a condition in CEL"}
-CHOICES = {"anyOf": "at least one of {}", "oneOf": "exactly one of {}"}
 LONG = 40
 """Characters of a pattern that is too long to read."""
 DEEPEST = 4
@@ -165,9 +165,8 @@ def _choices(field: JsonObject, code: Code) -> list[str]:
     """Keys of which one has to be there."""
     found = []
     for keyword, words in CHOICES.items():
-        keys = [part.get("required", ()) for part in field.get(keyword, ()) if isinstance(part, dict)]
-        if keys and all(len(names) == 1 for names in keys):
-            found.append(words.format(", ".join(code(names[0]) for names in keys)))
+        if keys := key_choice(field.get(keyword)):
+            found.append(words.format(", ".join(map(code, keys))))
     return found
 
 

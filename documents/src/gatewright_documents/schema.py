@@ -13,7 +13,7 @@ from jsonschema_rs import ValidationErrorKind as Kind
 from gatewright_documents import parameter_schemas, schema_defaults, schema_walk, secret_masks, secret_references
 from gatewright_documents.mistake import Mistake, format_path, listed, shown
 from gatewright_documents.schema_walk import closed, in_place, known_keys
-from gatewright_documents.schema_words import expected_by_kind, meant, type_words
+from gatewright_documents.schema_words import CHOICES, expected_by_kind, key_choice, meant, type_words
 from gatewright_documents.secret_masks import MASK
 from gatewright_documents.values import JsonObject, JsonValue, KeyPath
 
@@ -141,6 +141,9 @@ class Schema:
             else:
                 yield from self._unknown_keys(names, path, here, root)
             return
+        if choice := self._choice_mistake(error, found, format_path(path, root)):
+            yield choice
+            return
         match error.kind:
             case Kind.AnyOf(branches) | Kind.OneOfNotValid(branches) if inner_errors := meant(error, branches):
                 for inner in inner_errors:
@@ -152,6 +155,20 @@ class Schema:
                 yield self._wrong(inner, format_path([*path, str(inner.instance)], root), inner.instance)
             case _:
                 yield self._wrong(error, format_path(path, root), _within(public, error.instance_path))
+
+    def _choice_mistake(self, error: jsonschema_rs.ValidationError, found: JsonValue, field: str) -> Mistake | None:
+        """Too many or too few of the keys of which the author has to choose; None for any other mistake."""
+        here, keyword = self._at(error.schema_path[:-1]), error.schema_path[-1]
+        if keyword not in CHOICES or not isinstance(found, dict) or _text(here, "x-expected"):
+            return None
+        names = key_choice(here.get(str(keyword)))
+        if not names:
+            return None
+        expected = CHOICES[str(keyword)].format(", ".join(names))
+        got = [name for name in names if name in found]
+        return Mistake.expecting(
+            expected, " and ".join(got) or "none", "remove all but one" if got else "", field=field
+        )
 
     def _unknown_keys(
         self, names: Collection[str], path: Sequence[str | int], here: Sequence[str | int], root: str

@@ -9,9 +9,21 @@ import jsonschema_rs
 from jsonschema_rs import ValidationErrorKind as Kind
 
 from gatewright_documents.mistake import listed, shown
+from gatewright_documents.values import JsonValue
 
 TYPES = {"object": "an object", "array": "an array", "integer": "a whole number", "null": "null",
          "string": "a string", "boolean": "true or false", "number": "a number"}  # fmt: skip
+
+
+CHOICES = {"anyOf": "at least one of {}", "oneOf": "exactly one of {}"}
+
+
+def key_choice(branches: JsonValue) -> list[str]:
+    """The keys between which a schema has its author choose, as `oneOf: [{required: [a]}, {required: [b]}]` does; [] if
+    a branch requires anything else than a key."""
+    parts = branches if isinstance(branches, list) else []
+    keys = [part.get("required", ()) if isinstance(part, dict) else () for part in parts]
+    return [str(names[0]) for names in keys] if all(len(names) == 1 for names in keys) else []
 
 
 def meant(
