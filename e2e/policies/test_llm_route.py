@@ -16,9 +16,11 @@ from random import Random
 from typing import get_args
 
 import aiohttp
+import yaml
 
 from e2e.kit.failing_provider import EARLY, FailingProvider, Failure, Moment, events, failing_provider
 from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh_name, running
+from e2e.kit.markdown import blocks, page
 from e2e.kit.scraping import scrape
 
 STREAMS = int(os.environ.get("FAILOVER_STREAMS", "200"))
@@ -125,6 +127,15 @@ async def spent(gateway: Gateway, name: str) -> tuple[int, int]:
     found = re.search(r"of which (\d+) tokens are spent and (\d+) tokens reserved", problem)
     assert found, problem
     return int(found[1]), int(found[2])
+
+
+def test_the_pages_sample_is_deployed(gateway: Gateway) -> None:
+    (text,) = blocks(page("docs/how-to/model-providers.md"), "yaml")
+    document = yaml.safe_load(text)
+    document["spec"]["upstream"] = {name: {"url": "http://127.0.0.1:9"} for name in document["spec"]["upstream"]}
+    for target in document["spec"]["policies"][1]["params"]["models"][0]["targets"]:
+        target["credential"]["value"] = "key-of-the-gateway"
+    gateway.deploy(document)
 
 
 def test_streams_whose_providers_fail_at_random_moments(build: Path, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ REQUESTS = Counter(
 )
 MEMBER = "template"
 """The member of a request that names its template."""
-NO_PROMPTS = (None, "", [])
+NO_PROMPTS: tuple[Any, ...] = (None, "", [])
 """Values of a prompt's members that are no prompt: clients of providers take no call without these members."""
 NOTE = "prompt-template"
 """The key of the exchange's metadata: the template."""
