@@ -22,8 +22,8 @@ def key_choice(branches: JsonValue) -> list[str]:
     """The keys between which a schema has its author choose, as `oneOf: [{required: [a]}, {required: [b]}]` does; [] if
     a branch requires anything else than a key."""
     parts = branches if isinstance(branches, list) else []
-    keys = [part.get("required", ()) if isinstance(part, dict) else () for part in parts]
-    return [str(names[0]) for names in keys] if all(len(names) == 1 for names in keys) else []
+    keys = [part.get("required", []) if isinstance(part, dict) else [] for part in parts]
+    return [str(name) for names in keys for name in names] if all(len(names) == 1 for names in keys) else []
 
 
 def meant(
