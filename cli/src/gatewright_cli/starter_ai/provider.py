@@ -12,7 +12,7 @@ USAGE = {"prompt_tokens": 8, "completion_tokens": 4, "total_tokens": 12}
 
 class Provider(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
-        request = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        request = json.loads(self.body())
         self.send_response(200)
         self.send_header("content-type", "text/event-stream" if request.get("stream") else "application/json")
         self.end_headers()
@@ -26,6 +26,17 @@ class Provider(BaseHTTPRequestHandler):
         if (request.get("stream_options") or {}).get("include_usage"):
             self.write({"usage": USAGE}, None, begin="data: ", end="\n\n")
         self.wfile.write(b"data: [DONE]\n\n")
+
+    def body(self) -> bytes:
+        """A policy such as pii-mask sends a body on in chunks: it does not know the length before."""
+        if "content-length" in self.headers:
+            return self.rfile.read(int(self.headers["content-length"]))
+        chunks = b""
+        while size := int(self.rfile.readline(), 16):
+            chunks += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return chunks
 
     def write(self, more: Json, choice: Json | None, *, begin: str = "", end: str = "") -> None:
         choices = [] if choice is None else [{"index": 0, **choice}]

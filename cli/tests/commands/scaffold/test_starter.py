@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 from click.testing import CliRunner
 from gatewright_cli.commands.scaffold.starter import write_starter
@@ -65,6 +66,21 @@ def test_a_gateway_before_language_models_is_written_instead(tmp_path: Path) -> 
     assert "secrets/provider-key" in done.stdout
     assert "4 passed" in says(tmp_path, "pytest")
     assert "Success: no issues found in 4 source files" in says(tmp_path, "mypy")
+
+
+def test_the_provider_reads_a_body_of_either_form(tmp_path: Path) -> None:
+    """pii-mask, for one, sends a request on in chunks."""
+    assert CliRunner().invoke(cli, ["init", "--ai", str(tmp_path)]).exit_code == 0
+    command = [sys.executable, str(tmp_path / "provider.py"), "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as provider:
+        assert provider.stdout is not None
+        try:
+            url = provider.stdout.readline().strip()
+            answers = [httpx.post(url, content=body).json() for body in (b"{}", iter([b"{", b"}"]))]
+        finally:
+            provider.kill()
+    texts = [answer["choices"][0]["message"]["content"] for answer in answers]
+    assert texts == ["Hello from the provider."] * 2
 
 
 def test_ai_and_stream_are_not_for_one_folder(tmp_path: Path) -> None:
