@@ -105,7 +105,8 @@ def test_a_template_in_the_form_of_each_shape() -> None:
 def test_an_empty_prompt_beside_a_template_is_none() -> None:
     """As OpenAI's client sends it, which wants `messages` in each call."""
     plain = sent(ask(greet(), templates=TEMPLATES))
-    for empty in ([], "", None):
+    empties: tuple[Any, ...] = ([], "", None)
+    for empty in empties:
         assert sent(ask({**greet(), "messages": empty}, templates=TEMPLATES)) == plain
 
 
