@@ -84,7 +84,8 @@ def soak(
         if at >= reloads.due:
             violations += reloads.again(at)
         elif at >= (len(kills) + 1) * KILL_SECONDS and not reloads.is_running:
-            kills.append(kill(environment, environment.gateway.executors()[0]["name"]))
+            ready = environment.gateway.executors()[:1]  # none while one is replaced
+            kills += [kill(environment, executor["name"]) for executor in ready]
         if at >= len(samples) * SAMPLE_SECONDS:
             samples.append(sample(environment, at))
     violations += reloads.finished()

@@ -9,10 +9,13 @@ from pathlib import Path
 from e2e.hostile.level import LEVELS, Level
 from e2e.hostile.tries import SECTIONS, Try
 from e2e.kit.places import ROOT
+from e2e.kit.shared_build import is_engine_in_envoy
 
 PAGE = ROOT / "docs" / "explanation" / "isolation.md"
 BEGIN, END = '<!-- the table: make faults ARGS="hostile --write" -->', "<!-- end of the table -->"
 UNKNOWN = "?"
+ENVOY_ALONE = "reached: Envoy"
+"""What is refused where the policy engine runs inside Envoy: it closes the process that it runs in."""
 
 Cells = Mapping[tuple[str, str], str]
 """(try, level) → "reached", "refused", or "reached: …"."""
@@ -49,7 +52,9 @@ class Page:
         """The differences from the page, in sentences; none if the results are written."""
         text = self._path.read_text()
         written = dict(cells(text))
-        if self.writing:
+        if is_engine_in_envoy():
+            written = {key: "refused" if cell == ENVOY_ALONE else cell for key, cell in written.items()}
+        elif self.writing:
             written |= {(attempt.says, level.name): cell for attempt, cell in results.items()}
             table = f"{BEGIN}\n\n{render_table(written)}\n\n{END}"
             self._path.write_text(

@@ -15,7 +15,8 @@ MEMORY = next(attempt for attempt in TRIES if attempt.name == "memory")
 
 
 @pytest.fixture
-def page(tmp_path: Path) -> Path:
+def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GATEWRIGHT_ENGINE", "ext-proc")
     path = tmp_path / "page.md"
     path.write_text(f"before\n\n{BEGIN}\n\n| what | `none` |\n| --- | --- |\n\n{END}\n\nbehind\n")
     return path
@@ -53,3 +54,15 @@ def test_a_run_that_differs_from_the_page_is_a_difference(page: Path) -> None:
     assert table.compare(LANDLOCK, {MEMORY: "refused"}) == []
     (difference,) = table.compare(LANDLOCK, {MEMORY: "reached: engine"})
     assert difference == "memory: expected 'refused', as docs/explanation/isolation.md says, got 'reached: engine'"
+
+
+def test_what_envoy_alone_leaves_open_is_refused_with_the_engine_inside(
+    page: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = Page(page)
+    table.writing = True
+    table.compare(NONE, {MEMORY: "reached: Envoy"})
+    monkeypatch.setenv("GATEWRIGHT_ENGINE", "in-envoy")
+    assert table.compare(NONE, {MEMORY: "refused"}) == []
+    (difference,) = table.compare(NONE, {MEMORY: "reached: Envoy"})
+    assert difference == "memory: expected 'refused', as docs/explanation/isolation.md says, got 'reached: Envoy'"
