@@ -162,6 +162,29 @@ def filtered(*documents: Any) -> list[Any]:
     return [masking.read_json(event.data or "")[0] for event in streams.SseParser().feed(asyncio.run(run()))]
 
 
+@pytest.mark.parametrize("text", ["", "a", "a" * 8192], ids=["none", "short", "long"])
+def test_other_work_goes_on_between_events(text: str) -> None:
+    events = llm.EventFilter(lambda: masking.MaskedText(masking_of("secret")), masking.MaskedStrings(masking_of()).mask)
+    (event,) = streams.SseParser().feed(streams.SseEvent(masking.write_json(delta(text))).encode())
+
+    async def run() -> int:
+        turns = 0
+
+        async def count() -> None:
+            nonlocal turns
+            while True:
+                await asyncio.sleep(0)
+                turns += 1
+
+        counting = asyncio.create_task(count())
+        for _ in range(64):
+            await events.feed(event)
+        counting.cancel()
+        return turns
+
+    assert asyncio.run(run()) >= 1
+
+
 def delta(text: str, index: int = 0) -> dict[str, Any]:
     return {"choices": [{"index": index, "delta": {"content": text}}]}
 

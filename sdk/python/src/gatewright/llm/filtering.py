@@ -21,6 +21,8 @@ _PLAIN: TextKey = ("plain", None)
 _LAST = "[DONE]"
 _MAX_TEXTS = 64
 """The most texts that are followed at once; a further text ends the oldest."""
+_LEAST = 256
+"""The characters that an event, or a piece of a text, counts as at least: each takes some time however short it is."""
 
 
 class TextFilter(Protocol):
@@ -49,11 +51,13 @@ class EventFilter:
     ) -> None:
         self._new_text, self._filter_others = new_text, filter_others
         self._texts: dict[TextKey, _Text] = {}
+        self._searched = 0  # characters since the event loop could do other work
 
     async def feed(self, event: SseEvent) -> list[bytes]:
         """The bytes that go on after a whole event."""
         if event.data is None:
             return [event.raw]
+        await self._pause_after(0)
         document, has_duplicates = _parse(event.data)
         if event.data == _LAST:
             return [*self.end(), event.raw]
@@ -75,10 +79,9 @@ class EventFilter:
         return [rest for rest in rests if rest]
 
     async def _filter_plain(self, event: SseEvent, data: str) -> bytes:
-        text = self._text(_PLAIN)
-        holder = {"data": await text.feed(data)}
+        holder = {"data": await self._filter_text(_PLAIN, data)}
         encoded = event.with_data(holder["data"]).encode()
-        text.remember(event, holder, [], TextPlace(holder, "data", _PLAIN, "other"))
+        self._texts[_PLAIN].remember(event, holder, [], TextPlace(holder, "data", _PLAIN, "other"))
         return encoded
 
     async def _filter_document(
@@ -89,7 +92,7 @@ class EventFilter:
             part.holder[part.name] = ""
         changed = await self._filter_others([document]) or has_duplicates
         for part, value in zip(parts, values, strict=True):
-            filtered = await self._text(part.key).feed(value)
+            filtered = await self._filter_text(part.key, value)
             part.holder[part.name] = filtered
             changed |= filtered != value
         encoded = event.with_data(write_json(document)).encode() if changed else event.raw
@@ -97,36 +100,37 @@ class EventFilter:
             self._texts[part.key].remember(event, document, parts, part)
         return encoded
 
-    def _text(self, key: TextKey) -> _Text:
+    async def _filter_text(self, key: TextKey, value: str) -> str:
+        """What goes on of a text after its next piece."""
         if key not in self._texts:
             self._texts[key] = _Text(self._new_text())
-        return self._texts[key]
+        stream, passed = self._texts[key].stream, []
+        for at in range(0, len(value), SLICE):
+            part = value[at : at + SLICE]
+            passed.append(stream.feed(part))
+            await self._pause_after(len(part))
+        return "".join(passed)
+
+    async def _pause_after(self, size: int) -> None:
+        """Lets other work go on after SLICE characters."""
+        self._searched += max(_LEAST, size)
+        if self._searched >= SLICE:
+            self._searched = 0
+            await asyncio.sleep(0)
 
 
 class _Text:
     """A text that comes in parts, and the event of its last part."""
 
     def __init__(self, stream: TextFilter) -> None:
-        self._stream = stream
-        self._searched = 0  # characters since the event loop could do other work
-
-    async def feed(self, value: str) -> str:
-        parts: list[str] = []
-        for at in range(0, len(value), SLICE):
-            part = value[at : at + SLICE]
-            parts.append(self._stream.feed(part))
-            self._searched += len(part)
-            if self._searched >= SLICE:
-                self._searched = 0
-                await asyncio.sleep(0)
-        return "".join(parts)
+        self.stream = stream
 
     def remember(self, event: SseEvent, document: Any, parts: list[TextPlace], place: TextPlace) -> None:
         self._event, self._document, self._parts, self._place = event, document, parts, place
 
     def rest_event(self) -> bytes:
         """An event with the text held back; b"" if there is none."""
-        rest = self._stream.end()
+        rest = self.stream.end()
         if not rest:
             return b""
         for part in self._parts:
