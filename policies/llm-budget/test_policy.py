@@ -548,3 +548,12 @@ def test_a_client_that_leaves_while_budgets_are_reserved_gives_back() -> None:
 def test_two_budgets_of_one_name_are_refused() -> None:
     with pytest.raises(ValueError, match="a name of its own for each, got tokens again"), gateway(TOKENS, TOKENS):
         pass
+
+
+def test_a_budget_in_money_without_prices_is_refused() -> None:
+    """It would refuse each request, or count none."""
+    expected = "params.prices: expected the price of at least one model, since a budget is in money, got an object; "
+    for prices in ({}, {"prices": {}}):
+        with pytest.raises(ValueError, match=f"^{expected}.*limit tokens in place of money$"):
+            testing.params(policy, budgets=[TOKENS, MONEY], **prices)
+        testing.params(policy, budgets=[TOKENS], **prices)
