@@ -557,3 +557,9 @@ def test_a_budget_in_money_without_prices_is_refused() -> None:
         with pytest.raises(ValueError, match=f"^{expected}.*limit tokens in place of money$"):
             testing.params(policy, budgets=[TOKENS, MONEY], **prices)
         testing.params(policy, budgets=[TOKENS], **prices)
+
+
+def test_a_star_before_the_end_of_a_priced_name_is_refused() -> None:
+    """It would stand for itself, so no model would have the price."""
+    with pytest.raises(ValueError, match=r'params\.prices\["gpt-\*-mini"\]: expected .* at its end alone, got .*gpt-'):
+        testing.params(policy, budgets=[MONEY], prices={"gpt-*": PRICES["m"], "gpt-*-mini": PRICES["m"]})

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections import Counter
 from random import Random
@@ -36,6 +37,14 @@ def order(model: str, *models: dict[str, Any]) -> list[str]:
 
 
 # ------------------------------------------------------------------ which rule
+
+
+@pytest.mark.parametrize("name", ["gpt-*-mini", "*-mini", "gpt-**"])
+def test_a_star_before_the_end_of_a_name_is_refused(name: str) -> None:
+    """It would stand for itself, so the rule would fit no model."""
+    message = r"params\.models\[0\]\.names\[1\]: expected .* at its end alone, got '{}'; .* such as gpt-\*"
+    with pytest.raises(ValueError, match=message.format(re.escape(name))):
+        testing.params(policy, models=[rule("gpt-*", name)])
 
 
 @pytest.mark.parametrize(

@@ -352,6 +352,13 @@ def test_the_names_of_the_conventions() -> None:
     }  # fmt: skip
 
 
+def test_a_star_before_the_end_of_a_priced_name_is_refused() -> None:
+    """It would stand for itself, so no model would have the price."""
+    price = PRICES["claude*"]
+    with pytest.raises(ValueError, match=r'params\.prices\["gpt-\*-mini"\]: expected .* at its end alone, got .*gpt-'):
+        testing.params(policy, prices={"gpt-*": price, "gpt-*-mini": price})
+
+
 # ------------------------------------------------------------------ prices of a file
 
 

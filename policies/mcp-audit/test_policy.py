@@ -145,3 +145,10 @@ def test_metrics_have_tools_that_exist(caplog: pytest.LogCaptureFixture) -> None
     assert calls.value(api="", tool="search", outcome="tool_error") == 1
     assert calls.value(api="", tool="other", outcome="tool_error") == 5
     assert testing.metric(policy, "mcp_call_seconds").sum(api="", tool="other") == 12.5
+
+
+def test_a_star_before_the_end_of_a_redacted_name_is_refused() -> None:
+    """It would stand for itself, and lines would have the values that it is to hide."""
+    testing.params(policy, redacted=["secret*", "*"])
+    with pytest.raises(ValueError, match=r"params\.redacted\[1\]: expected .* at its end alone, got 'client_\*_key'"):
+        testing.params(policy, redacted=["secret*", "client_*_key"])

@@ -68,6 +68,10 @@ def test_prices_of_a_file(tmp_path: Path) -> None:
     [
         ([], r"prices: expected an object, got \[\]"),
         ({"m": 1}, "prices: m: expected an object, got 1"),
+        (
+            {"gpt-*-mini": {"input": 1, "output": 1}},
+            r"prices: expected names with a \* at their end alone, got gpt-\*-mini; end it there, or list each model",
+        ),
         ({"m": {"input": 1}}, "prices: m: expected a price of input and of output, got none of output"),
         ({"m": {"input": 1, "output": 1, "cached": 1}}, "expected input, output, cachedInput, cacheWrite, got cached"),
         *(({"m": {"input": value, "output": 1}}, "prices: m: input: expected a price") for value in NO_PRICES),

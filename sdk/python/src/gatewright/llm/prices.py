@@ -47,7 +47,7 @@ class Price:
 
 class Prices:
     """Prices of models by their names. A name that ends with * is for all models that begin so: an exact name counts
-    before such ones, and of these the longest.
+    before such ones, and of these the longest. A * that is not at the end is refused.
 
         Prices({"gpt-4o": {"input": "2.50", "output": "10", "cachedInput": "1.25"}, "gpt-4o-mini*": {…}})
 
@@ -55,7 +55,13 @@ class Prices:
     """
 
     def __init__(self, models: Mapping[str, Any], where: str = "prices") -> None:
-        prices = {name: _price(price, f"{where}: {name}") for name, price in _members(models, where).items()}
+        models = _members(models, where)
+        if inner_stars := [name for name in models if "*" in name[:-1]]:
+            raise PriceError(
+                f"{where}: expected names with a * at their end alone, got {', '.join(inner_stars)}; end it there, or "
+                f"list each model"
+            )
+        prices = {name: _price(price, f"{where}: {name}") for name, price in models.items()}
         self._exact = {name: price for name, price in prices.items() if not name.endswith("*")}
         beginnings = {name[:-1]: price for name, price in prices.items() if name.endswith("*")}
         self._beginnings = sorted(beginnings.items(), key=lambda item: -len(item[0]))
