@@ -1,9 +1,12 @@
 import asyncio
+import errno
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -379,18 +382,42 @@ def test_a_file_has_prices_and_is_read_again(tmp_path: Path, monkeypatch: pytest
         assert tariff.cost(("m",), usage) == policy.Decimal("0.2")
 
 
-@pytest.mark.parametrize(("text", "message"), [(None, "expected a file of prices"), ("[]", "expected an object")])
-def test_a_file_that_cannot_be_read_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, message: str
-) -> None:
-    monkeypatch.setattr(TARIFF, "FOLDER", tmp_path)
-    if text is not None:
-        (tmp_path / "prices.json").write_text(text)
-    with (
-        pytest.raises(ValueError, match=message),
-        testing.prepared(policy, testing.params(policy, pricesFile="prices.json")),
-    ):
+def mistake_of_file(folder: Path, monkeypatch: pytest.MonkeyPatch, may_read: bool | None = None) -> str:
+    """may_read: by the file's mode; it is not read, if not because of that then by Landlock. None: no file is kept."""
+    values = testing.params(policy, pricesFile="prices.json")
+    monkeypatch.setattr(TARIFF, "FOLDER", folder)
+    if may_read is not None:
+        monkeypatch.setattr(os, "access", lambda _path, mode: may_read or mode == os.F_OK)
+        monkeypatch.setattr(Path, "read_bytes", Mock(side_effect=PermissionError(errno.EACCES, "Permission denied")))
+    with pytest.raises(ValueError, match=r"prices\.json") as caught, testing.prepared(policy, values):
         pass
+    return str(caught.value)
+
+
+def test_a_file_without_prices_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "prices.json").write_text("[]")
+    assert mistake_of_file(tmp_path, monkeypatch) == f"{tmp_path}/prices.json: expected an object, got []"
+
+
+@pytest.mark.parametrize(
+    ("has_folder", "may_read", "got", "cure"),
+    [
+        (True, None, "No such file or directory", "put it there on each node: the policy reads files of {folder} "
+         "alone"),
+        (False, None, "No such file or directory", "make the folder on each node, and start the nodes again: the "
+         "policy reads files of {folder} alone, and not those of a folder that its process has not found at its start"),
+        (True, False, "Permission denied", "let that user read it, on each node"),
+        (True, True, "Permission denied", "start the node again: the policy reads files of {folder} alone, and not "
+         "those of a folder that its process has not found at its start"),
+    ],
+)  # fmt: skip
+def test_a_file_that_cannot_be_read_is_refused_with_its_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_folder: bool, may_read: bool | None, got: str, cure: str
+) -> None:
+    folder = tmp_path if has_folder else tmp_path / "none"
+    expected = f"a file of prices at {folder}/prices.json of the node, readable by its user {os.geteuid()}"
+    mistake = f"pricesFile: expected {expected}, got {got}; {cure.format(folder=folder)}"
+    assert mistake_of_file(folder, monkeypatch, may_read) == mistake
 
 
 def test_a_thousand_streams_at_once_are_counted_each() -> None:

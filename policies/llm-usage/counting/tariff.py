@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sdk.background import Fresh
-from sdk.llm import Prices, Usage
+from sdk.llm import PriceError, Prices, Usage
 
 FOLDER = Path("/etc/gatewright/prices")
 READ_SECONDS = 60
@@ -35,6 +36,28 @@ def open_tariff(params: dict[str, Any]) -> Iterator[Tariff]:
         yield Tariff(prices, None)
         return
     path = FOLDER / params["pricesFile"]
-    Prices.load(path)  # so that the publisher reads what is wrong with it
-    with Fresh(READ_SECONDS, lambda: Prices.load(path), required=True) as file:
+    _load(path)  # so that the publisher reads what is wrong with it
+    with Fresh(READ_SECONDS, lambda: _load(path), required=True) as file:
         yield Tariff(prices, file)
+
+
+def _load(path: Path) -> Prices:
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        expected = f"a file of prices at {path} of the node, readable by its user {os.geteuid()}"
+        raise PriceError(f"pricesFile: expected {expected}, got {error.strerror}; {_cure(path)}") from None
+    return Prices.parse(text, str(path))
+
+
+def _cure(path: Path) -> str:
+    """What the operator does about a file that could not be read: the isolation of the process may be why."""
+    only_here = f"the policy reads files of {FOLDER} alone"
+    only_from_start = f"{only_here}, and not those of a folder that its process has not found at its start"
+    if not os.access(FOLDER, os.F_OK):
+        return f"make the folder on each node, and start the nodes again: {only_from_start}"
+    if os.access(path, os.R_OK):
+        return f"start the node again: {only_from_start}"
+    if os.access(path, os.F_OK):
+        return "let that user read it, on each node"
+    return f"put it there on each node: {only_here}"
