@@ -63,8 +63,12 @@ def test_text_and_references_are_taken(name: str) -> None:
         ({"key": {"secretRef": "a\n"}}, ["params.key"]),
         ({"key": {"secretRef": "a" * 254}}, ["params.key"]),
         ({"key": {"secretRef": 1}}, ["params.key"]),
-        ({"key": {"secretRef": "a", "value": "hunter2"}}, ["params.key"]),
-        ({"key": {"value": "hunter2"}}, ["params.key", "params.key"]),
+        ({"key": {"secretRef": "a", "value": "hunter2"}},
+         ["params.key: expected text or {secretRef: NAME}, got an object with other keys"]),
+        ({"key": {"value": "hunter2"}},
+         ["params.key: expected text or {secretRef: NAME}, got an object with other keys; name the secret by "
+          "secretRef alone"]),
+        ({"key": {}}, ["params.key: expected text or {secretRef: NAME}, got an object without keys; name the secret"]),
         ({"key": REFERENCE, "free": {"deep": [REFERENCE]}},
          ["params.free.deep[0]: expected no reference to a secret, got secretRef; write the value itself: its schema "
           "says of no secret there (format: secret)"]),
@@ -78,6 +82,15 @@ def test_what_is_refused(value: JsonValue, expected: list[str]) -> None:
     for mistake, start in zip(sorted(found), sorted(expected), strict=True):
         assert mistake.startswith(start)
         assert "hunter2" not in mistake
+
+
+@pytest.mark.parametrize("key", ["secretref", "SecretRef", "secret_ref", "secret-ref", "secretRefs", "secret"])
+@pytest.mark.parametrize("hide_values", [False, True])
+def test_a_key_that_is_meant_as_secret_ref_is_named(key: str, hide_values: bool) -> None:
+    message = f"expected text or {{secretRef: NAME}}, got an object with {key!r}; write secretRef"
+    value: JsonValue = {"key": {key: "hunter2"}, "either": {"pin": {key: "hunter2"}}, "keys": [{"key": {key: 1}}]}
+    found = [str(mistake) for mistake in SCHEMA.parameter_mistakes(value, "params", hide_values=hide_values)]
+    assert sorted(found) == [f"params.{field}: {message}" for field in ("either.pin", "key", "keys[0].key")]
 
 
 def test_nodes_get_text_and_references_in_one_form() -> None:

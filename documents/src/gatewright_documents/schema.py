@@ -135,14 +135,15 @@ class Schema:
         self, error: jsonschema_rs.ValidationError, root: str, public: JsonValue
     ) -> Iterator[Mistake]:
         path, here = _public_path(error.instance_path, public), error.schema_path[:-1]
-        if (names := _unknown_names(error, found := _within(public, path))) is not None:
+        found, field = _within(public, path), format_path(path, root)
+        if mistake := self._reference_mistake(error, field) or self._choice_mistake(error, found, field):
+            yield mistake
+            return
+        if (names := _unknown_names(error, found)) is not None:
             if found == MASK:
-                yield Mistake(format_path(path, root), "has keys that are unknown")
+                yield Mistake(field, "has keys that are unknown")
             else:
                 yield from self._unknown_keys(names, path, here, root)
-            return
-        if choice := self._choice_mistake(error, found, format_path(path, root)):
-            yield choice
             return
         match error.kind:
             case Kind.AnyOf(branches) | Kind.OneOfNotValid(branches) if inner_errors := meant(error, branches):
@@ -154,7 +155,13 @@ class Schema:
             case Kind.PropertyNames(inner) if inner.instance in _keys(_within(public, path)):
                 yield self._wrong(inner, format_path([*path, str(inner.instance)], root), inner.instance)
             case _:
-                yield self._wrong(error, format_path(path, root), _within(public, error.instance_path))
+                yield self._wrong(error, field, _within(public, error.instance_path))
+
+    def _reference_mistake(self, error: jsonschema_rs.ValidationError, field: str) -> Mistake | None:
+        """An object in the place of a secret that is no reference by its keys; None for any other mistake."""
+        if not isinstance(error.instance, dict) or self._at(error.schema_path[:-1]) != secret_references.REFERENCE:
+            return None
+        return secret_references.mistake_of_keys(error.instance, field)
 
     def _choice_mistake(self, error: jsonschema_rs.ValidationError, found: JsonValue, field: str) -> Mistake | None:
         """Too many or too few of the keys of which the author has to choose; None for any other mistake."""

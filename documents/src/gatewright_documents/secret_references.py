@@ -11,7 +11,9 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 
+from gatewright_documents.mistake import Mistake, shown
 from gatewright_documents.schema_walk import in_place, of_item, of_key, schemas_with_paths
 from gatewright_documents.values import JsonObject, JsonValue, KeyPath
 
@@ -22,6 +24,9 @@ FILE = r"[a-z0-9][a-z0-9._-]{0,252}"
 RESOURCE = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 """A pattern of a Secret's name."""
 NAME = re.compile(f"(?:{RESOURCE}/)?{FILE}")
+EXPECTED = f"text or {{{KEY}: NAME}}"
+ALIKE = 0.8
+"""How much of a key has to be as in secretRef, from 0 to 1, to be meant as it: secret and secret_ref are."""
 REFERENCE: JsonObject = {
     "type": "object",
     "required": [KEY],
@@ -42,6 +47,19 @@ def is_reference(value: JsonValue) -> bool:
     if not isinstance(value, dict) or value.keys() != {KEY}:
         return False
     return isinstance(value[KEY], str) and NAME.fullmatch(value[KEY]) is not None
+
+
+def mistake_of_keys(value: JsonObject, field: str) -> Mistake:
+    """What is wrong with an object in the place of a secret that has other keys than secretRef alone.
+
+    It shows no key but one that is meant as secretRef: any other might be the secret.
+    """
+    alike = get_close_matches(KEY.lower(), [key.lower() for key in value if key != KEY], 1, ALIKE)
+    got, cure = "an object with other keys" if value else "an object without keys", f"name the secret by {KEY} alone"
+    if alike and KEY not in value:
+        got = f"an object with {shown(next(key for key in value if key.lower() == alike[0]))}"
+        cure = f"write {KEY}"
+    return Mistake.expecting(EXPECTED, got, cure, field=field)
 
 
 def split_reference(name: str) -> tuple[str, str] | None:
@@ -70,7 +88,7 @@ def _allow_reference(schema: JsonObject) -> None:
     text = {keyword: value for keyword, value in schema.items() if keyword != "type"}
     schema.clear()
     schema["type"] = ["string", "object"]
-    schema["x-expected"] = text.get("x-expected", "text or {secretRef: NAME}")
+    schema["x-expected"] = text.get("x-expected", EXPECTED)
     schema |= {"x-cure": text["x-cure"]} if "x-cure" in text else {}
     schema |= {"if": {"type": "object"}, "then": copy.deepcopy(REFERENCE), "else": text}
 
