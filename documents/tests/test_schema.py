@@ -167,6 +167,59 @@ def test_a_choice_between_keys_names_them(keyword: str, value: JsonObject, expec
     assert "got tokens" not in mistake
 
 
+SOURCE: JsonObject = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["from"],
+    "properties": {"from": {"enum": ["subject", "header"]}, "name": {"type": "string"}},
+    "if": {"properties": {"from": {"const": "header"}}},
+    "then": {"required": ["name"]},
+    "else": {"properties": {"name": False}},
+}
+WRONG = "from: expected 'subject' or 'header', got"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"from": "heder", "name": "x"}, [f"{WRONG} 'heder'"]),
+        ({"from": 1, "name": "x"}, [f"{WRONG} 1"]),
+        ({"name": "x"}, [f"{WRONG} nothing"]),
+        ({}, [f"{WRONG} nothing"]),
+        ({"from": "heder", "name": 1}, [f"{WRONG} 'heder'", "name: expected a string, got 1"]),
+        ({"from": "subject", "name": "x"}, ["name: expected nothing, got 'x'"]),
+        ({"from": "header"}, ["name: expected a value, got nothing"]),
+        ({"from": "header", "name": 1}, ["name: expected a string, got 1"]),
+    ],
+)
+def test_a_branch_has_no_mistakes_where_its_condition_is_one(value: JsonObject, expected: list[str]) -> None:
+    """The author's next word may be the other branch's."""
+    root: JsonObject = {"properties": {"a": {"type": "array", "items": {"$ref": "#/$defs/source"}}}}
+    found = mistakes(root | {"$defs": {"source": SOURCE}}, {"a": [{"from": "subject"}, value]})
+    assert found == [f"params.a[1].{mistake}" for mistake in expected]
+
+
+def test_a_mistake_elsewhere_leaves_a_branch_its_mistakes() -> None:
+    other: JsonObject = {"properties": {"from": {"type": "string"}, "source": SOURCE}}
+    value: JsonObject = {"from": 1, "source": {"from": "subject", "name": "x"}}
+    assert mistakes({"properties": {"list": {"items": other}}}, {"list": [value]}) == [
+        "params.list[0].from: expected a string, got 1",
+        "params.list[0].source.name: expected nothing, got 'x'",
+    ]
+
+
+def test_a_branch_that_refuses_its_own_condition_says_so() -> None:
+    schema: JsonObject = {
+        "properties": {"a": {"type": "string"}, "b": {}},
+        "if": {"properties": {"a": {"minLength": 2}}},
+        "then": {"properties": {"a": {"maxLength": 3}}, "required": ["b"]},
+    }
+    assert mistakes(schema, {"a": "long"}) == [
+        "params.b: expected a value, got nothing",
+        "params.a: expected at most 3 characters, got 'long'",
+    ]
+
+
 def test_a_schema_that_refers_to_itself_is_finite() -> None:
     schema: JsonObject = {"properties": {"child": {"$ref": "#"}, "n": {"default": 1}}}
     assert Schema(schema).with_defaults({"child": {"child": {}}}) == {"child": {"child": {"n": 1}, "n": 1}, "n": 1}

@@ -355,6 +355,12 @@ def test_the_names_of_the_conventions() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("label", ["client", "team"])
+def test_a_label_from_nowhere_is_one_mistake(label: str) -> None:
+    with pytest.raises(ValueError, match=rf"^params\.{label}\.from: expected 'none', .* or 'header', got 'heder'$"):
+        testing.params(policy, **{label: {"from": "heder", "name": "x-team"}})
+
+
 def test_a_star_before_the_end_of_a_priced_name_is_refused() -> None:
     """It would stand for itself, so no model would have the price."""
     price = PRICES["claude*"]

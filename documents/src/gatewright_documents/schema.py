@@ -10,7 +10,14 @@ from collections.abc import Collection, Iterator, Sequence
 import jsonschema_rs
 from jsonschema_rs import ValidationErrorKind as Kind
 
-from gatewright_documents import parameter_schemas, schema_defaults, schema_walk, secret_masks, secret_references
+from gatewright_documents import (
+    parameter_schemas,
+    schema_branches,
+    schema_defaults,
+    schema_walk,
+    secret_masks,
+    secret_references,
+)
 from gatewright_documents.mistake import Mistake, format_path, listed, shown
 from gatewright_documents.schema_walk import closed, in_place, known_keys
 from gatewright_documents.schema_words import CHOICES, expected_by_kind, key_choice, meant, type_words
@@ -48,7 +55,8 @@ class Schema:
         that the schema names. public: the value as it may be shown, where its owner knows better.
         """
         found = set[Mistake]()
-        for error in self._validator.iter_errors(value):
+        errors = list(self._validator.iter_errors(value))
+        for error in schema_branches.without_doubtful(errors, self._checked):
             if self._is_refused_by_values(error):
                 continue
             if public is NOT_GIVEN:
