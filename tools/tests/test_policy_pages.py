@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 from pathlib import Path
 
@@ -27,6 +28,17 @@ def test_each_policy_that_ships_is_listed_and_has_a_page() -> None:
     pages = TOOL["pages"]()
     assert set(pages) == {"policies-that-ship.md"} | {f"policy-{name}.md" for name in names}
     assert [name for name in names if f"| [`{name}`](policy-{name}.md) | " not in pages["policies-that-ship.md"]] == []
+
+
+def test_metrics_have_the_names_that_operators_see() -> None:
+    """The engine puts `gatewright_policy_` before the name in a policy's code."""
+    sources = [*ROOT.glob("policies/**/*.py"), *ROOT.glob("policies/*/*.go")]
+    made = re.compile(r'\b(?:Counter|Gauge|Histogram)\(\s*"([a-z0-9_]+)"')
+    names = {name for path in sources for name in made.findall(path.read_text())}
+    assert {"llm_route_answers_total", "gen_ai_client_token_usage", "lines_lost_total"} <= names
+    bare = re.compile(rf"(?<![a-z0-9_])(?:{'|'.join(sorted(names))})(?![a-z0-9_])")
+    pages = TOOL["pages"]() | {str(path): path.read_text() for path in ROOT.glob("docs/*/*.md")}
+    assert {name: found for name, page in pages.items() if (found := bare.findall(page))} == {}
 
 
 def test_stand_ins_are_named_and_filled_by_the_shell() -> None:
