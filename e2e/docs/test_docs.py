@@ -519,6 +519,7 @@ def test_variables_read_are_listed() -> None:
     [
         ("unit test", "docs/how-to/policy-tests.md", "Unit tests of a policy"),
         ("secretRef", "docs/how-to/secrets.md", "Secrets: secretRef"),
+        ("policy packages requirements", "docs/how-to/policies.md", "Packages of a policy: its requirements"),
         ("rate limit per customer", "docs/how-to/what-policies-do.md", "A rate limit per customer"),
         ("graphql", "docs/how-to/what-policies-do.md", "GraphQL"),
     ],

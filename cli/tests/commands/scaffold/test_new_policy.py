@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,15 @@ def run(project: Path, *command: str) -> str:
 def module(project: Path, *command: str) -> str:
     """-B: Python leaves nothing in the folders, which other tests list."""
     return run(project, sys.executable, "-B", "-m", *command)
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if form != "go"])
+def test_its_page_shows_the_entry_that_adds_packages(project: Path, form: str, tmp_path: Path) -> None:
+    page = (project / "policies" / FOLDERS[form] / "README.md").read_text()
+    (shown,) = re.findall(r"`(\{.*requirements: .*\})`", page)
+    (tmp_path / "build.yaml").write_text(f"version: v1\npolicies:\n  - {shown}\n")
+    (entry,) = read_manifest(tmp_path / "build.yaml").entries
+    assert (entry.name, entry.requirements) == (NAMES[form], ("acme-model==1.2",))
 
 
 @pytest.mark.parametrize("form", FORMS)
