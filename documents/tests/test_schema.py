@@ -254,3 +254,22 @@ def test_texts_of_a_format_are_found_wherever_their_schema_may_apply() -> None:
     found = [(("one",), "b"), (("all", 0, "when"), "c"), (("named", "k"), "e"), (("either",), "f")]
     assert list(schema.texts(value, "cel")) == found
     assert list(schema.texts(value, "date")) == []
+
+
+def test_of_two_branches_the_texts_of_the_one_that_holds_count() -> None:
+    text = {"type": "string", "format": "upstream"}
+    schema = Schema(
+        {
+            "properties": {"name": {"type": "string"}, "upstream": text},
+            "if": {"required": ["upstream"]},
+            "else": {"properties": {"name": text}},
+        }
+    )
+    assert list(schema.texts({"name": "a", "upstream": "b"}, "upstream")) == [(("upstream",), "b")]
+    assert list(schema.texts({"name": "a"}, "upstream")) == [(("name",), "a")]
+
+
+def test_a_condition_that_refers_elsewhere_lets_both_branches_count() -> None:
+    cel, date = {"properties": {"a": {"format": "cel"}}}, {"properties": {"a": {"format": "date"}}}
+    schema = Schema({"if": {"$ref": "#/properties/b"}, "then": cel, "else": date, "properties": {"b": {}}})
+    assert list(schema.texts({"a": "x"}, "cel")) == list(schema.texts({"a": "x"}, "date")) == [(("a",), "x")]

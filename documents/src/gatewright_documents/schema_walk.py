@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import jsonschema_rs
 
@@ -44,19 +45,29 @@ def formats_in(schema: JsonValue) -> frozenset[str]:
     return frozenset(own).union(*map(formats_in, schema.values()))
 
 
-def in_place(schema: JsonValue, root: JsonObject, seen: frozenset[str] = frozenset()) -> Iterator[JsonObject]:
+Branches = Callable[[JsonObject], Iterable[JsonValue]]
+"""Those of `if`, `then` and `else` of a schema that count."""
+
+
+def _all_branches(schema: JsonObject) -> Iterable[JsonValue]:
+    return map(schema.get, CONDITIONAL)
+
+
+def in_place(
+    schema: JsonValue, root: JsonObject, seen: frozenset[str] = frozenset(), branches: Branches = _all_branches
+) -> Iterator[JsonObject]:
     """The schema and all that it applies to the same value."""
     if not isinstance(schema, dict):
         return
     yield schema
     for keyword in IN_PLACE:
         for part in schema.get(keyword, []):
-            yield from in_place(part, root, seen)
-    for part in (*map(schema.get, CONDITIONAL), *schema.get("dependentSchemas", {}).values()):
-        yield from in_place(part, root, seen)
+            yield from in_place(part, root, seen, branches)
+    for part in (*branches(schema), *schema.get("dependentSchemas", {}).values()):
+        yield from in_place(part, root, seen, branches)
     reference = schema.get("$ref")
     if isinstance(reference, str) and reference not in seen:
-        yield from in_place(resolved(reference, root), root, seen | {reference})
+        yield from in_place(resolved(reference, root), root, seen | {reference}, branches)
 
 
 def of_key(key: str, parts: Sequence[JsonObject]) -> list[JsonValue]:
@@ -83,9 +94,10 @@ def values_of(
 ) -> Iterator[tuple[KeyPath, JsonValue]]:
     """What in a value is of this `format` by a schema that takes its type, each with its path.
 
-    Whatever may apply to a value counts, also a branch that does not hold.
+    Whatever may apply to a value counts, also what does not hold; but of `then` and `else` only the one that does.
     """
-    parts = [part for schema in schemas for part in in_place(schema, root)]
+    branches = functools.partial(_branch_that_holds, root=root, value=value)
+    parts = [part for schema in schemas for part in in_place(schema, root, branches=branches)]
     if any(part.get("format") == format_name and _takes_type(part, value) for part in parts):
         yield path, value
     if isinstance(value, dict):
@@ -94,6 +106,17 @@ def values_of(
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from values_of(item, of_item(index, parts), root, format_name, (*path, index))
+
+
+def _branch_that_holds(schema: JsonObject, root: JsonObject, value: JsonValue) -> Iterable[JsonValue]:
+    if "if" not in schema:
+        return []
+    condition = {"$defs": root.get("$defs", {}), "allOf": [schema["if"]]}
+    try:
+        holds = jsonschema_rs.is_valid(condition, value)
+    except jsonschema_rs.ValidationError:  # it refers to another part of the root than $defs
+        return _all_branches(schema)
+    return [schema.get("then" if holds else "else")]
 
 
 def _takes_type(schema: JsonObject, value: JsonValue) -> bool:

@@ -27,6 +27,7 @@ from gatewright_controller.validation.paths import check_context_of, check_new_p
 from gatewright_controller.validation.policies import check_chains, check_conditions, check_idle_timeouts, check_policy
 from gatewright_controller.validation.routing import check_routing
 from gatewright_controller.validation.secret_references import SecretKeys, check_secrets
+from gatewright_controller.validation.upstream_names import check_upstream_names
 from gatewright_controller.validation.upstreams import check_upstreams, names_private_upstream
 
 __all__ = [
@@ -69,6 +70,7 @@ def validate(
         _meaning(draft, definitions, claims, (upstreams, names)),
         check_conditions(draft, definitions, conditions),
         check_new_paths(draft) if is_written else (),
+        check_upstream_names(draft, definitions) if is_written else (),
         check_secrets(draft, secrets) if secrets else (),
     )
     mistakes = list(itertools.islice(found, MOST_MISTAKES))
