@@ -553,7 +553,8 @@ def test_two_budgets_of_one_name_are_refused() -> None:
 def test_a_budget_in_money_without_prices_is_refused() -> None:
     """It would refuse each request, or count none."""
     expected = "params.prices: expected the price of at least one model, since a budget is in money, got an object; "
-    for prices in ({}, {"prices": {}}):
+    none: tuple[dict[str, Any], ...] = ({}, {"prices": {}})
+    for prices in none:
         with pytest.raises(ValueError, match=f"^{expected}.*limit tokens in place of money$"):
             testing.params(policy, budgets=[TOKENS, MONEY], **prices)
         testing.params(policy, budgets=[TOKENS], **prices)
